@@ -1,0 +1,1 @@
+"""The API: `v1/*.proto` is the one place to read it; `gen/` is generated from it and never edited."""

@@ -1,0 +1,458 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Site(_message.Message):
+    __slots__ = ("name", "jurisdiction", "labels")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    JURISDICTION_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    jurisdiction: str
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., jurisdiction: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class ListSitesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListSitesResponse(_message.Message):
+    __slots__ = ("sites",)
+    SITES_FIELD_NUMBER: _ClassVar[int]
+    sites: _containers.RepeatedCompositeFieldContainer[Site]
+    def __init__(self, sites: _Optional[_Iterable[_Union[Site, _Mapping]]] = ...) -> None: ...
+
+class CreateTokenRequest(_message.Message):
+    __slots__ = ("node", "site", "ttl_s", "attributes")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    TTL_S_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    site: str
+    ttl_s: int
+    attributes: Attributes
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., ttl_s: _Optional[int] = ..., attributes: _Optional[_Union[Attributes, _Mapping]] = ...) -> None: ...
+
+class CreateTokenResponse(_message.Message):
+    __slots__ = ("token", "expires_at")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    expires_at: int
+    def __init__(self, token: _Optional[str] = ..., expires_at: _Optional[int] = ...) -> None: ...
+
+class Attributes(_message.Message):
+    __slots__ = ("tier", "groups", "purposes", "regions", "class_floor", "class_ceiling")
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    PURPOSES_FIELD_NUMBER: _ClassVar[int]
+    REGIONS_FIELD_NUMBER: _ClassVar[int]
+    CLASS_FLOOR_FIELD_NUMBER: _ClassVar[int]
+    CLASS_CEILING_FIELD_NUMBER: _ClassVar[int]
+    tier: int
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    purposes: _containers.RepeatedScalarFieldContainer[str]
+    regions: _containers.RepeatedScalarFieldContainer[str]
+    class_floor: int
+    class_ceiling: int
+    def __init__(self, tier: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., purposes: _Optional[_Iterable[str]] = ..., regions: _Optional[_Iterable[str]] = ..., class_floor: _Optional[int] = ..., class_ceiling: _Optional[int] = ...) -> None: ...
+
+class Node(_message.Message):
+    __slots__ = ("spiffe_id", "node", "site", "jurisdiction", "attributes", "epoch", "floor", "state", "reason", "address", "serial", "not_after", "connected", "generation", "policy_version", "last_seen", "agent_version", "envoy_version", "lease_until", "error", "not_cut")
+    SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    JURISDICTION_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SERIAL_FIELD_NUMBER: _ClassVar[int]
+    NOT_AFTER_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_FIELD_NUMBER: _ClassVar[int]
+    AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ENVOY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    LEASE_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    NOT_CUT_FIELD_NUMBER: _ClassVar[int]
+    spiffe_id: str
+    node: str
+    site: str
+    jurisdiction: str
+    attributes: Attributes
+    epoch: int
+    floor: int
+    state: str
+    reason: str
+    address: str
+    serial: str
+    not_after: int
+    connected: bool
+    generation: int
+    policy_version: int
+    last_seen: int
+    agent_version: str
+    envoy_version: str
+    lease_until: int
+    error: str
+    not_cut: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, spiffe_id: _Optional[str] = ..., node: _Optional[str] = ..., site: _Optional[str] = ..., jurisdiction: _Optional[str] = ..., attributes: _Optional[_Union[Attributes, _Mapping]] = ..., epoch: _Optional[int] = ..., floor: _Optional[int] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., address: _Optional[str] = ..., serial: _Optional[str] = ..., not_after: _Optional[int] = ..., connected: _Optional[bool] = ..., generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., last_seen: _Optional[int] = ..., agent_version: _Optional[str] = ..., envoy_version: _Optional[str] = ..., lease_until: _Optional[int] = ..., error: _Optional[str] = ..., not_cut: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ListNodesRequest(_message.Message):
+    __slots__ = ("site",)
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    site: str
+    def __init__(self, site: _Optional[str] = ...) -> None: ...
+
+class ListNodesResponse(_message.Message):
+    __slots__ = ("nodes",)
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[Node]
+    def __init__(self, nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ...) -> None: ...
+
+class GetNodeRequest(_message.Message):
+    __slots__ = ("node", "site")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    site: str
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ...) -> None: ...
+
+class SetNodeRequest(_message.Message):
+    __slots__ = ("node", "site", "attributes", "expected_revision")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_REVISION_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    site: str
+    attributes: Attributes
+    expected_revision: int
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., attributes: _Optional[_Union[Attributes, _Mapping]] = ..., expected_revision: _Optional[int] = ...) -> None: ...
+
+class SetNodeResponse(_message.Message):
+    __slots__ = ("node", "narrowed", "generation")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    NARROWED_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    node: Node
+    narrowed: bool
+    generation: int
+    def __init__(self, node: _Optional[_Union[Node, _Mapping]] = ..., narrowed: _Optional[bool] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class RevokeNodeRequest(_message.Message):
+    __slots__ = ("node", "site", "reason")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    site: str
+    reason: str
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class RevokeNodeResponse(_message.Message):
+    __slots__ = ("generation", "revoked_at_ms")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    revoked_at_ms: int
+    def __init__(self, generation: _Optional[int] = ..., revoked_at_ms: _Optional[int] = ...) -> None: ...
+
+class WatchEnforcementRequest(_message.Message):
+    __slots__ = ("generation",)
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    def __init__(self, generation: _Optional[int] = ...) -> None: ...
+
+class Enforcement(_message.Message):
+    __slots__ = ("spiffe_id", "enforced", "at_ms", "trust_until", "receipt", "last")
+    SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
+    ENFORCED_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    TRUST_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    spiffe_id: str
+    enforced: bool
+    at_ms: int
+    trust_until: int
+    receipt: bytes
+    last: bool
+    def __init__(self, spiffe_id: _Optional[str] = ..., enforced: _Optional[bool] = ..., at_ms: _Optional[int] = ..., trust_until: _Optional[int] = ..., receipt: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
+
+class Resource(_message.Message):
+    __slots__ = ("kind", "name", "node", "site", "groups", "owner", "max_class", "port")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    MAX_CLASS_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    node: str
+    site: str
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    owner: str
+    max_class: int
+    port: int
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., node: _Optional[str] = ..., site: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., owner: _Optional[str] = ..., max_class: _Optional[int] = ..., port: _Optional[int] = ...) -> None: ...
+
+class Group(_message.Message):
+    __slots__ = ("kind", "name")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    name: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class ApplyResourcesRequest(_message.Message):
+    __slots__ = ("resources", "groups", "dry_run")
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    resources: _containers.RepeatedCompositeFieldContainer[Resource]
+    groups: _containers.RepeatedCompositeFieldContainer[Group]
+    dry_run: bool
+    def __init__(self, resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class ApplyResourcesResponse(_message.Message):
+    __slots__ = ("created", "changed", "unchanged", "generation")
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    created: int
+    changed: int
+    unchanged: int
+    generation: int
+    def __init__(self, created: _Optional[int] = ..., changed: _Optional[int] = ..., unchanged: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class ListResourcesRequest(_message.Message):
+    __slots__ = ("node", "site")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    site: str
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ...) -> None: ...
+
+class ListResourcesResponse(_message.Message):
+    __slots__ = ("resources", "groups")
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    resources: _containers.RepeatedCompositeFieldContainer[Resource]
+    groups: _containers.RepeatedCompositeFieldContainer[Group]
+    def __init__(self, resources: _Optional[_Iterable[_Union[Resource, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[Group, _Mapping]]] = ...) -> None: ...
+
+class PolicyFile(_message.Message):
+    __slots__ = ("name", "text")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    text: str
+    def __init__(self, name: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
+class PolicySource(_message.Message):
+    __slots__ = ("files",)
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    files: _containers.RepeatedCompositeFieldContainer[PolicyFile]
+    def __init__(self, files: _Optional[_Iterable[_Union[PolicyFile, _Mapping]]] = ...) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("code", "severity", "file", "line", "policy", "message", "hint")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    severity: str
+    file: str
+    line: int
+    policy: str
+    message: str
+    hint: str
+    def __init__(self, code: _Optional[str] = ..., severity: _Optional[str] = ..., file: _Optional[str] = ..., line: _Optional[int] = ..., policy: _Optional[str] = ..., message: _Optional[str] = ..., hint: _Optional[str] = ...) -> None: ...
+
+class LintResponse(_message.Message):
+    __slots__ = ("findings",)
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    def __init__(self, findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
+
+class ApplyPolicyRequest(_message.Message):
+    __slots__ = ("source", "now", "dry_run")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    source: PolicySource
+    now: bool
+    dry_run: bool
+    def __init__(self, source: _Optional[_Union[PolicySource, _Mapping]] = ..., now: _Optional[bool] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class ApplyPolicyResponse(_message.Message):
+    __slots__ = ("version", "generation", "findings", "policies", "nodes")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    generation: int
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    policies: int
+    nodes: int
+    def __init__(self, version: _Optional[int] = ..., generation: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., policies: _Optional[int] = ..., nodes: _Optional[int] = ...) -> None: ...
+
+class GetPolicyRequest(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    def __init__(self, version: _Optional[int] = ...) -> None: ...
+
+class PolicySet(_message.Message):
+    __slots__ = ("version", "source", "applied_at", "applied_by")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_AT_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_BY_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    source: PolicySource
+    applied_at: int
+    applied_by: str
+    def __init__(self, version: _Optional[int] = ..., source: _Optional[_Union[PolicySource, _Mapping]] = ..., applied_at: _Optional[int] = ..., applied_by: _Optional[str] = ...) -> None: ...
+
+class ListPoliciesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListPoliciesResponse(_message.Message):
+    __slots__ = ("sets", "policy_min", "policy_now")
+    SETS_FIELD_NUMBER: _ClassVar[int]
+    POLICY_MIN_FIELD_NUMBER: _ClassVar[int]
+    POLICY_NOW_FIELD_NUMBER: _ClassVar[int]
+    sets: _containers.RepeatedCompositeFieldContainer[PolicySet]
+    policy_min: int
+    policy_now: int
+    def __init__(self, sets: _Optional[_Iterable[_Union[PolicySet, _Mapping]]] = ..., policy_min: _Optional[int] = ..., policy_now: _Optional[int] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("caller", "action", "resource", "purpose", "data_class", "subject_region", "stream", "method", "path")
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    DATA_CLASS_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_REGION_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    caller: str
+    action: str
+    resource: str
+    purpose: str
+    data_class: str
+    subject_region: str
+    stream: bool
+    method: str
+    path: str
+    def __init__(self, caller: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., purpose: _Optional[str] = ..., data_class: _Optional[str] = ..., subject_region: _Optional[str] = ..., stream: _Optional[bool] = ..., method: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
+
+class Clause(_message.Message):
+    __slots__ = ("policy", "effect", "text", "value")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    effect: str
+    text: str
+    value: str
+    def __init__(self, policy: _Optional[str] = ..., effect: _Optional[str] = ..., text: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("decision", "code", "because", "clauses")
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    BECAUSE_FIELD_NUMBER: _ClassVar[int]
+    CLAUSES_FIELD_NUMBER: _ClassVar[int]
+    decision: str
+    code: str
+    because: _containers.RepeatedScalarFieldContainer[str]
+    clauses: _containers.RepeatedCompositeFieldContainer[Clause]
+    def __init__(self, decision: _Optional[str] = ..., code: _Optional[str] = ..., because: _Optional[_Iterable[str]] = ..., clauses: _Optional[_Iterable[_Union[Clause, _Mapping]]] = ...) -> None: ...
+
+class GetStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Status(_message.Message):
+    __slots__ = ("trust_domain", "version", "generation", "policy_min", "policy_now", "lease_s", "nodes", "warnings", "root_sha256")
+    TRUST_DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    POLICY_MIN_FIELD_NUMBER: _ClassVar[int]
+    POLICY_NOW_FIELD_NUMBER: _ClassVar[int]
+    LEASE_S_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    ROOT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    trust_domain: str
+    version: str
+    generation: int
+    policy_min: int
+    policy_now: int
+    lease_s: int
+    nodes: _containers.RepeatedCompositeFieldContainer[Node]
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    root_sha256: str
+    def __init__(self, trust_domain: _Optional[str] = ..., version: _Optional[str] = ..., generation: _Optional[int] = ..., policy_min: _Optional[int] = ..., policy_now: _Optional[int] = ..., lease_s: _Optional[int] = ..., nodes: _Optional[_Iterable[_Union[Node, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., root_sha256: _Optional[str] = ...) -> None: ...
+
+class ListWitnessedRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListWitnessedResponse(_message.Message):
+    __slots__ = ("logs", "witness_key")
+    LOGS_FIELD_NUMBER: _ClassVar[int]
+    WITNESS_KEY_FIELD_NUMBER: _ClassVar[int]
+    logs: _containers.RepeatedCompositeFieldContainer[Witnessed]
+    witness_key: bytes
+    def __init__(self, logs: _Optional[_Iterable[_Union[Witnessed, _Mapping]]] = ..., witness_key: _Optional[bytes] = ...) -> None: ...
+
+class Witnessed(_message.Message):
+    __slots__ = ("spiffe_id", "origin", "size", "checkpoint", "verifier_key", "tallies")
+    SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    VERIFIER_KEY_FIELD_NUMBER: _ClassVar[int]
+    TALLIES_FIELD_NUMBER: _ClassVar[int]
+    spiffe_id: str
+    origin: str
+    size: int
+    checkpoint: bytes
+    verifier_key: str
+    tallies: bytes
+    def __init__(self, spiffe_id: _Optional[str] = ..., origin: _Optional[str] = ..., size: _Optional[int] = ..., checkpoint: _Optional[bytes] = ..., verifier_key: _Optional[str] = ..., tallies: _Optional[bytes] = ...) -> None: ...

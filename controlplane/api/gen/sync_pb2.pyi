@@ -1,0 +1,77 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SyncRequest(_message.Message):
+    __slots__ = ("hello", "enforcing", "health", "receipt")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    ENFORCING_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    enforcing: Enforcing
+    health: Health
+    receipt: bytes
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., enforcing: _Optional[_Union[Enforcing, _Mapping]] = ..., health: _Optional[_Union[Health, _Mapping]] = ..., receipt: _Optional[bytes] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("agent_version", "envoy_version", "features", "ingress_address", "trust_digest", "blob_digests", "evidence_key")
+    AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ENVOY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    INGRESS_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    TRUST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    BLOB_DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    agent_version: str
+    envoy_version: str
+    features: _containers.RepeatedScalarFieldContainer[str]
+    ingress_address: str
+    trust_digest: str
+    blob_digests: _containers.RepeatedScalarFieldContainer[str]
+    evidence_key: bytes
+    def __init__(self, agent_version: _Optional[str] = ..., envoy_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., ingress_address: _Optional[str] = ..., trust_digest: _Optional[str] = ..., blob_digests: _Optional[_Iterable[str]] = ..., evidence_key: _Optional[bytes] = ...) -> None: ...
+
+class Enforcing(_message.Message):
+    __slots__ = ("generation", "policy_version", "ticket_generation", "error", "staged_versions")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TICKET_GENERATION_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    STAGED_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    policy_version: int
+    ticket_generation: int
+    error: str
+    staged_versions: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., ticket_generation: _Optional[int] = ..., error: _Optional[str] = ..., staged_versions: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Health(_message.Message):
+    __slots__ = ("lease_until", "records", "gaps", "not_cut")
+    LEASE_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    GAPS_FIELD_NUMBER: _ClassVar[int]
+    NOT_CUT_FIELD_NUMBER: _ClassVar[int]
+    lease_until: int
+    records: int
+    gaps: int
+    not_cut: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, lease_until: _Optional[int] = ..., records: _Optional[int] = ..., gaps: _Optional[int] = ..., not_cut: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class SyncResponse(_message.Message):
+    __slots__ = ("heartbeat", "trust_document", "delegation", "tickets", "blobs")
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    TRUST_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    DELEGATION_FIELD_NUMBER: _ClassVar[int]
+    TICKETS_FIELD_NUMBER: _ClassVar[int]
+    BLOBS_FIELD_NUMBER: _ClassVar[int]
+    heartbeat: bytes
+    trust_document: bytes
+    delegation: bytes
+    tickets: _containers.RepeatedScalarFieldContainer[bytes]
+    blobs: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, heartbeat: _Optional[bytes] = ..., trust_document: _Optional[bytes] = ..., delegation: _Optional[bytes] = ..., tickets: _Optional[_Iterable[bytes]] = ..., blobs: _Optional[_Iterable[bytes]] = ...) -> None: ...

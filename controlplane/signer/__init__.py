@@ -1,0 +1,1 @@
+"""Who holds private keys. A signer signs bytes by key name and never gives a key away."""

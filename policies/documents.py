@@ -1,0 +1,102 @@
+"""The documents a control plane signs, as values; their canonical JSON payloads; nothing about trust.
+
+Whether a document may be believed is decided in `trusted`. Payloads are RFC 8785 canonical JSON in a DSSE
+envelope (`certs.envelope`). Times are Unix seconds, digests SHA-256 in lower-case hex, certificates DER.
+"""
+
+from dataclasses import dataclass
+
+from policies.model import ResourceKey, Rules
+
+TYPE_DELEGATION = "application/vnd.writ.delegation+json"
+TYPE_TRUST = "application/vnd.writ.trust+json"
+TYPE_TICKET = "application/vnd.writ.ticket+json"
+TYPE_HEARTBEAT = "application/vnd.writ.hb+json"
+TYPE_RECEIPT = "application/vnd.writ.receipt+json"
+TYPE_TALLIES = "application/vnd.writ.tallies+json"
+TYPE_EVIDENCE_KEY = "application/vnd.writ.evidence-key+json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delegation:
+    """Signed by the root: which Ed25519 keys sign documents until `expires`, and how many must."""
+
+    trust_domain: str
+    version: int
+    expires: int
+    threshold: int
+    keys: tuple[bytes, ...]  # raw 32-byte public keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustDocument:
+    """Mesh-wide: whom to believe, who is dead, which policy versions count."""
+
+    trust_domain: str
+    generation: int
+    issued_at: int
+    roots: tuple[bytes, ...]
+    node_cas: tuple[bytes, ...]
+    control_plane_cas: tuple[bytes, ...]
+    floors: dict[str, int | None]
+    """SPIFFE ID -> lowest accepted epoch; None: revoked. A node that is not named has floor 1."""
+    policy_min: int
+    policy_now: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """Binds content-addressed rules and peers to one node. `features` it lacks make an agent refuse."""
+
+    trust_domain: str
+    node: str  # SPIFFE ID
+    generation: int
+    policy_version: int
+    issued_at: int
+    rules: str  # digest of a RulesBlob
+    peers: str  # digest of a PeersBlob
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """The newest word: every agent may act on `trust` until `until`, and no longer."""
+
+    trust_domain: str
+    generation: int
+    trust: str  # digest of the trust document's payload
+    at: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedResource:
+    """A resource of this node and the loopback port that serves it."""
+
+    key: ResourceKey
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesBlob:
+    """What a node enforces: as callee on its own resources, as caller on those of its peers."""
+
+    ingress: Rules
+    egress: Rules
+    served: tuple[ServedResource, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A node that may be called: its name, identity and where its sidecar listens."""
+
+    node: str  # `<node>.<site>`
+    spiffe_id: str
+    address: str  # host:port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeersBlob:
+    """The peers that some permit lets the node reach, and no others."""
+
+    peers: tuple[Peer, ...]
