@@ -1,0 +1,101 @@
+"""Files an operator hands to `writ`: bounded, strict YAML, every error with its file and place.
+
+YAML's surprises are refused: duplicate keys (one would silently win), aliases (a small file could grow without
+bound), tags, several documents. Unknown fields are errors: a typo must not pass as a default.
+"""
+
+import sys
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from controlplane.cli.errors import CliError, Exit
+
+MAX_BYTES = 1 << 20
+RESOURCE = {
+    "kind": str,
+    "name": str,
+    "node": str,
+    "port": int,
+    "groups": list,
+    "owner": str,
+    "max_class": int,
+}
+REQUIRED = {"kind", "name", "node", "port"}
+GROUP = {"kind": str, "name": str}
+
+
+class _Strict(yaml.SafeLoader):
+    """Safe loader without aliases and duplicate keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError(f"line {self.peek_event().start_mark.line + 1}: aliases are not allowed")
+        return super().compose_node(parent, index)  # type: ignore[no-any-return]
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: `{key.value}` occurs twice")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_text(path: Path) -> str:
+    """A whole text file, or standard input for `-`: at most 1 MiB of UTF-8."""
+    try:
+        raw = (
+            sys.stdin.buffer.read(MAX_BYTES + 1) if str(path) == "-" else path.open("rb").read(MAX_BYTES + 1)
+        )
+    except OSError as exc:
+        raise CliError(f"cannot read `{path}`: {exc.strerror}", code=Exit.USAGE) from exc
+    if len(raw) > MAX_BYTES:
+        raise CliError(f"`{path}` is larger than {MAX_BYTES} bytes", code=Exit.USAGE)
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise CliError(f"`{path}` is not UTF-8 at byte {exc.start}", code=Exit.USAGE) from exc
+
+
+def read_resources(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(resources, groups) of one file; types and field names are checked, meanings are the server's."""
+    try:
+        document = yaml.load(read_text(path), _Strict)  # noqa: S506 - a SafeLoader, made stricter
+    except yaml.YAMLError as exc:
+        raise CliError(f"`{path}` is not valid YAML: {exc}", code=Exit.USAGE) from exc
+    if not isinstance(document, dict) or set(document) - {"resources", "groups"}:
+        raise CliError(f"`{path}` must hold `resources` and `groups`, and nothing else", code=Exit.USAGE)
+    resources = _entries(path, document, "resources", RESOURCE, REQUIRED)
+    return resources, _entries(path, document, "groups", GROUP, set(GROUP))
+
+
+def _entries(
+    path: Path, document: dict[str, Any], part: str, fields: dict[str, type], required: set[str]
+) -> list[dict[str, Any]]:
+    entries = document.get(part) or []
+    if not isinstance(entries, list):
+        raise CliError(f"`{path}`: `{part}` must be a list", code=Exit.USAGE)
+    for number, entry in enumerate(entries, 1):
+        where = f"`{path}`: {part}[{number}]"
+        if not isinstance(entry, dict):
+            raise CliError(f"{where} must be a mapping", code=Exit.USAGE)
+        if missing := sorted(required - set(entry)):
+            raise CliError(f"{where} lacks `{missing[0]}`", code=Exit.USAGE)
+        for key, value in entry.items():
+            _check(where, key, value, fields)
+    return entries
+
+
+def _check(where: str, key: object, value: object, fields: dict[str, type]) -> None:
+    wanted = fields.get(str(key))
+    if wanted is None:
+        hint = "known fields: " + ", ".join(fields)
+        raise CliError(f"{where}: unknown field `{key}`", code=Exit.USAGE, hint=hint)
+    right = isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
+    if not right or (wanted is int and not 0 <= int(str(value)) <= 65535):  # noqa: PLR2004 - the largest port
+        raise CliError(f"{where}: `{key}` must be a {wanted.__name__}", code=Exit.USAGE)
+    if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+        raise CliError(f"{where}: `{key}` must be a list of strings", code=Exit.USAGE)

@@ -1,0 +1,169 @@
+"""`writ policy`: check, apply, read and question policies."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controlplane.cli import documents, output, session
+from controlplane.cli.errors import CliError, Exit
+
+if TYPE_CHECKING:
+    from controlplane.api.gen import admin_pb2
+
+app = typer.Typer(help="Policies: Cedar, proven before it is applied.", no_args_is_help=True)
+Files = Annotated[list[Path], typer.Argument(help="Cedar files; a directory stands for its *.cedar files.")]
+
+
+@app.command()
+def lint(files: Files) -> None:
+    """Check policies against the schema and the mesh, change nothing. Fails on errors, not on warnings."""
+    with session.connect() as client:
+        findings = client.call(client.stub.LintPolicy, _source(files)).findings
+    _print(findings)
+    if any(finding.severity == "error" for finding in findings):
+        raise CliError("policies have errors", hint="each finding says what to change")
+
+
+@app.command()
+def apply(
+    files: Files,
+    now: Annotated[bool, typer.Option("--now", help="Do not wait for agents: those that lag deny.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Compile for every node, change nothing.")
+    ] = False,
+) -> None:
+    """Replace the policy set. It is compiled for every node first; an error anywhere changes nothing."""
+    from controlplane.api.gen import admin_pb2
+
+    request = admin_pb2.ApplyPolicyRequest(source=_source(files), now=now, dry_run=dry_run)
+    with session.connect() as client:
+        done = client.call(client.stub.ApplyPolicy, request)
+    if session.wants_json():
+        facts = {"version": done.version, "generation": done.generation, "policies": done.policies}
+        output.emit_json({**facts, "nodes": done.nodes, "findings": [_document(f) for f in done.findings]})
+        return
+    _print(done.findings)
+    if any(finding.severity == "error" for finding in done.findings):
+        raise CliError("nothing was applied", hint="each finding says what to change")
+    what = "would be" if dry_run else "is"
+    output.note(
+        f"version {done.version} {what} applied: {done.policies} policies, {done.nodes} bundles changed"
+    )
+
+
+@app.command("list")
+def list_policies() -> None:
+    """List policy versions."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        found = client.call(client.stub.ListPolicies, admin_pb2.ListPoliciesRequest())
+    if session.wants_json():
+        sets = [
+            {"version": s.version, "applied_at": s.applied_at, "applied_by": s.applied_by} for s in found.sets
+        ]
+        output.emit_json({"sets": sets, "policy_min": found.policy_min, "policy_now": found.policy_now})
+        return
+    rows = [(s.version, output.when(s.applied_at), s.applied_by, _standing(s, found)) for s in found.sets]
+    output.emit_table(
+        ("VERSION", "APPLIED", "BY", ""), rows, empty="no policy yet, so every request is denied"
+    )
+
+
+@app.command()
+def show(version: Annotated[int, typer.Argument(help="Version; 0 is the one in force.", min=0)] = 0) -> None:
+    """Print a policy set."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        found = client.call(client.stub.GetPolicy, admin_pb2.GetPolicyRequest(version=version))
+    if session.wants_json():
+        files = {file.name: file.text for file in found.source.files}
+        output.emit_json({"version": found.version, "applied_at": found.applied_at, "files": files})
+        return
+    for file in found.source.files:
+        typer.echo(f"// {output.safe(file.name)}\n{file.text.rstrip()}\n")
+
+
+@app.command()
+def explain(
+    caller: Annotated[str, typer.Option("--from", help="Calling node, `<node>.<site>`.")],
+    action: Annotated[str, typer.Option(help="Such as chat, embed, discover.")],
+    resource: Annotated[str, typer.Option(help="`Model/<name>@<node>.<site>`.")],
+    purpose: Annotated[str, typer.Option(help="What the caller claims.")] = "",
+    data_class: Annotated[str, typer.Option(help="What the caller claims, 0 to 4.")] = "",
+    region: Annotated[str, typer.Option(help="Subject region the caller claims.")] = "",
+    stream: Annotated[bool, typer.Option("--stream", help="A streamed answer is asked for.")] = False,
+) -> None:
+    """Say whether a request would be allowed, which policies decide, and which clauses hold. Denied: exit 3."""
+    from controlplane.api.gen import admin_pb2
+
+    request = admin_pb2.ExplainRequest(
+        caller=caller,
+        action=action,
+        resource=resource,
+        purpose=purpose,
+        data_class=data_class,
+        subject_region=region,
+        stream=stream,
+        method="POST",
+        path="/",
+    )
+    with session.connect() as client:
+        said = client.call(client.stub.ExplainPolicy, request)
+    clauses = [
+        {name: getattr(c, name) for name in ("policy", "effect", "text", "value")} for c in said.clauses
+    ]
+    if session.wants_json():
+        output.emit_json(
+            {"decision": said.decision, "code": said.code, "because": list(said.because), "clauses": clauses}
+        )
+    else:
+        output.emit_table(
+            ("POLICY", "EFFECT", "HOLDS", "CLAUSE"),
+            [(c["policy"], c["effect"], c["value"], c["text"]) for c in clauses],
+            empty="no policy concerns this request",
+        )
+        output.note(
+            said.decision + (f": {said.code}" if said.code else "") + f" {', '.join(said.because)}".rstrip()
+        )
+    if said.decision != "allow":
+        raise typer.Exit(Exit.DENIED)
+
+
+def _source(files: list[Path]) -> "admin_pb2.PolicySource":
+    from controlplane.api.gen import admin_pb2
+
+    paths = [found for path in files for found in (sorted(path.glob("*.cedar")) if path.is_dir() else [path])]
+    if not paths:
+        raise CliError(
+            "no policy files found", code=Exit.USAGE, hint="name *.cedar files or a directory of them"
+        )
+    source = admin_pb2.PolicySource()
+    for path in paths:
+        source.files.add(name=path.name, text=documents.read_text(path))
+    return source
+
+
+def _document(finding: "admin_pb2.Finding") -> dict[str, object]:
+    names = ("code", "severity", "file", "line", "policy", "message", "hint")
+    return {name: getattr(finding, name) for name in names}
+
+
+def _print(findings: "list[admin_pb2.Finding] | object") -> None:
+    shown: list[admin_pb2.Finding] = list(findings)  # type: ignore[call-overload]
+    if session.wants_json():
+        output.emit_json([_document(finding) for finding in shown])
+        return
+    for f in shown:
+        output.note(
+            f"{f.file}:{f.line}: {f.severity} {f.code}: {f.message}"
+            + (f"\n  hint: {f.hint}" if f.hint else "")
+        )
+
+
+def _standing(policy: "admin_pb2.PolicySet", found: "admin_pb2.ListPoliciesResponse") -> str:
+    if policy.version == found.policy_now:
+        return "in force" if found.policy_min == found.policy_now else "being rolled out"
+    return "staged" if policy.version > found.policy_now else ""

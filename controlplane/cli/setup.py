@@ -1,0 +1,53 @@
+"""`writ init`: root, issuing CAs, document key, the first operator certificate and a context, in one step."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from controlplane.cli import context, output, session
+from controlplane.cli.errors import CliError, Exit
+
+
+def init(
+    trust_domain: Annotated[str, typer.Option(help="Name of the mesh, such as `acme.example`.")],
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Where keys and state will live, mode 0700.")
+    ] = Path("/var/lib/writ/controlplane"),
+    config: Annotated[Path, typer.Option(help="Settings file to write.")] = Path(
+        "/etc/writ/controlplane.toml"
+    ),
+    address: Annotated[str, typer.Option(help="host:port of the API.")] = "127.0.0.1:8443",
+    enrolment: Annotated[str, typer.Option(help="host:port where nodes enrol.")] = "127.0.0.1:8444",
+    operator: Annotated[str, typer.Option(help="Name in the first operator certificate.")] = "admin",
+) -> None:
+    """Make a new mesh: its root of trust, its keys, and your own operator certificate.
+
+    Refuses a directory that already holds a root. Afterwards: `writ controlplane run`.
+    """
+    name = session.options.context or trust_domain
+    command = [sys.executable, "-I", "-m", "controlplane", "init", "--trust-domain", trust_domain]
+    command += [
+        "--dir",
+        str(directory),
+        "--config",
+        str(config),
+        "--address",
+        address,
+        "--enrolment",
+        enrolment,
+    ]
+    command += ["--operator", operator, "--context", name, "--out-context", str(context.config_path())]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise CliError(
+            "nothing was made" if done.returncode == Exit.USAGE else "init failed",
+            code=Exit(done.returncode) if done.returncode in set(Exit) else Exit.FAILED,
+        )
+    if session.wants_json():
+        output.emit_json({"context": name, "config": str(config), "trust_domain": trust_domain})
+    else:
+        output.note(f"mesh `{trust_domain}` is made, context `{name}` is in `{context.config_path()}`")
+        output.note(f"next: writ controlplane run --config {config}")
