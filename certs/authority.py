@@ -1,0 +1,103 @@
+"""Root and issuing CAs. Made rarely, so with the library's builder, by whoever holds the root key.
+
+Each generation has a subject of its own, SKI and AKI: verifiers must never have to try several keys for one name.
+"""
+
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from certs.profile import CA_LIFETIME_S, ROOT_LIFETIME_S, CaKind
+
+BACKDATE_S = 60
+
+
+def make_root(trust_domain: str, key: ec.EllipticCurvePrivateKey, *, serial: int, now: int) -> bytes:
+    """A self-signed root, DER. Its SPIFFE ID has no path: it is no principal."""
+    name = _name(trust_domain, "root", serial)
+    lifetime = now + ROOT_LIFETIME_S
+    return _sign(
+        _builder(name, name, key.public_key(), serial, now, lifetime, 1, trust_domain), key, key.public_key()
+    )
+
+
+def make_issuing_ca(  # noqa: PLR0917 - who, by whom, for whom, then the numbers
+    kind: CaKind,
+    root_der: bytes,
+    root_key: ec.EllipticCurvePrivateKey,
+    public_key: ec.EllipticCurvePublicKey,
+    *,
+    serial: int,
+    now: int,
+) -> bytes:
+    """An issuing CA of one kind below the root, DER; pathlen 0."""
+    root = x509.load_der_x509_certificate(root_der)
+    trust_domain = str(root.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[0].value)
+    until = min(now + CA_LIFETIME_S, int(root.not_valid_after_utc.timestamp()))
+    name = _name(trust_domain, kind.value, serial)
+    return _sign(
+        _builder(name, root.subject, public_key, serial, now, until, 0, trust_domain),
+        root_key,
+        root_key.public_key(),
+    )
+
+
+def _name(trust_domain: str, role: str, serial: int) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, trust_domain, _validate=False),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, role),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"writ {role} CA {serial % (1 << 32):08x}"),
+        ]
+    )
+
+
+def _builder(  # noqa: PLR0917 - private
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    serial: int,
+    now: int,
+    not_after: int,
+    path_length: int,
+    trust_domain: str,
+) -> x509.CertificateBuilder:
+    usage = x509.KeyUsage(
+        digital_signature=False,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=True,
+        encipher_only=False,
+        decipher_only=False,
+    )
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(serial)
+        .not_valid_before(datetime.fromtimestamp(now - BACKDATE_S, UTC))
+        .not_valid_after(datetime.fromtimestamp(not_after, UTC))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"spiffe://{trust_domain}")]),
+            critical=False,
+        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _sign(
+    builder: x509.CertificateBuilder, key: ec.EllipticCurvePrivateKey, issuer_key: ec.EllipticCurvePublicKey
+) -> bytes:
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)

@@ -1,0 +1,127 @@
+"""Issuing, in two steps: `prepare` gives what will be signed, the caller stores it, `sign` signs it.
+
+Only a `Prepared` can be signed, and its serial and bytes are in the store by then: after a crash there is a record of
+everything that may have been signed. Signatures come from a callable; the key stays in the signer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from certs import template
+from certs.attributes import Attributes, subject
+from certs.errors import ProfileError
+from certs.keys import spki_sha256
+from certs.profile import Profile
+from certs.spiffe import SpiffeId
+
+SERIAL_BITS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class IssuingCa:
+    """A CA that signs leaves: its certificate (DER), and the name of its key in the signer."""
+
+    certificate: bytes
+    key_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A certificate that may be signed once it is stored."""
+
+    serial: int
+    tbs: bytes
+    spiffe_id: SpiffeId
+    not_before: int
+    not_after: int
+    spki_sha256: bytes
+    key_name: str
+
+
+def prepare(
+    profile: Profile,
+    spiffe_id: SpiffeId,
+    attributes: Attributes,
+    epoch: int,
+    *,
+    public_key: ec.EllipticCurvePublicKey,
+    issuer: IssuingCa,
+    serial: int,
+    now: int,
+) -> Prepared:
+    """A node's certificate, ready to be stored and then signed."""
+    if not spiffe_id.is_node:
+        raise ProfileError(f"`{spiffe_id}` is not a node")
+    name = subject(spiffe_id, epoch, attributes)
+    dns = f"{spiffe_id.node}.{spiffe_id.site}.{spiffe_id.trust_domain}"
+    return _prepare(profile, spiffe_id, name, dns, public_key, issuer, serial, now)
+
+
+def prepare_control_plane(
+    profile: Profile,
+    spiffe_id: SpiffeId,
+    *,
+    public_key: ec.EllipticCurvePublicKey,
+    issuer: IssuingCa,
+    serial: int,
+    now: int,
+) -> Prepared:
+    """A certificate for a control-plane replica, or for an operator."""
+    if not (spiffe_id.is_control_plane or spiffe_id.is_operator):
+        raise ProfileError(f"`{spiffe_id}` is neither a control plane nor an operator")
+    role = "operator" if spiffe_id.is_operator else "control-plane"
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, spiffe_id.path[-1]),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, spiffe_id.trust_domain, _validate=False),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, role),
+        ]
+    )
+    return _prepare(
+        profile, spiffe_id, name, f"{role}.{spiffe_id.trust_domain}", public_key, issuer, serial, now
+    )
+
+
+def _prepare(  # noqa: PLR0917 - private, one call shape
+    profile: Profile,
+    spiffe_id: SpiffeId,
+    name: x509.Name,
+    dns: str,
+    public_key: ec.EllipticCurvePublicKey,
+    issuer: IssuingCa,
+    serial: int,
+    now: int,
+) -> Prepared:
+    if not 0 < serial < 1 << SERIAL_BITS:
+        raise RuntimeError("serial numbers are 128-bit and positive")
+    made, ca_not_after = _template(issuer.certificate)
+    not_before, not_after = now - profile.backdate_s, min(now + profile.lifetime_s, ca_not_after)
+    if not_after <= now:
+        raise ProfileError("the issuing CA has expired")
+    san = template.san(str(spiffe_id), dns)
+    tbs = made.tbs(serial, not_before, not_after, name.public_bytes(), public_key, san)
+    return Prepared(
+        serial=serial,
+        tbs=tbs,
+        spiffe_id=spiffe_id,
+        not_before=not_before,
+        not_after=not_after,
+        spki_sha256=spki_sha256(public_key),
+        key_name=issuer.key_name,
+    )
+
+
+@lru_cache(maxsize=16)
+def _template(ca: bytes) -> tuple[template.Template, int]:
+    loaded = x509.load_der_x509_certificate(ca)
+    return template.Template.of(loaded), int(loaded.not_valid_after_utc.timestamp())
+
+
+def sign(prepared: Prepared, signature_of: Callable[[bytes], bytes]) -> bytes:
+    """The certificate, DER. `signature_of` returns a DER ECDSA signature over SHA-256 of its argument."""
+    return template.certificate(prepared.tbs, signature_of(prepared.tbs))

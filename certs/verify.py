@@ -1,0 +1,195 @@
+"""Who a peer is, from its certificate alone.
+
+A node's certificate is accepted when
+1. it parses, is X.509 v3, and is small;
+2. its issuer is one of the given CAs, named and signed: no chain is built, so nothing can be slipped into one;
+3. it is valid now, and signed with ECDSA P-256 and SHA-256;
+4. it is a leaf: CA:FALSE, digitalSignature and nothing else, both EKUs, no unknown critical extension;
+5. it has exactly one URI SAN, a SPIFFE ID of the expected kind in our trust domain;
+6. its subject is exactly what that ID and its attributes make.
+NOT checked here: whether the node was revoked (floors are in the trust document), and that the peer holds the key
+(TLS did that).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
+
+from certs.attributes import Attributes, from_subject
+from certs.errors import ChainError, SpiffeIdError
+from certs.keys import is_p256, spki_sha256
+from certs.profile import CaKind
+from certs.spiffe import SpiffeId, parse
+
+MAX_BYTES = 16384
+KNOWN = {
+    ExtensionOID.BASIC_CONSTRAINTS,
+    ExtensionOID.KEY_USAGE,
+    ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+    ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+}
+E = TypeVar("E", bound=x509.ExtensionType)
+BOTH_USES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeIdentity:
+    """A verified node. `epoch` must still be held against the floor."""
+
+    spiffe_id: SpiffeId
+    epoch: int
+    attributes: Attributes
+    serial: int
+    not_before: int
+    not_after: int
+    public_key: ec.EllipticCurvePublicKey
+    spki_sha256: bytes
+    subject: x509.Name
+
+
+def verify_node(leaf: bytes, anchors: Sequence[bytes], trust_domain: str, now: int) -> NodeIdentity:
+    """The node of `leaf` (DER), issued by one of `anchors` (DER of node CAs); ChainError says which check failed."""
+    return verify_expired_node(leaf, anchors, trust_domain, now, grace_s=0)
+
+
+def verify_expired_node(
+    leaf: bytes, anchors: Sequence[bytes], trust_domain: str, now: int, *, grace_s: int
+) -> NodeIdentity:
+    """As `verify_node`, but a certificate that ended at most `grace_s` ago still tells who asks."""
+    cert, spiffe_id = _verify_leaf(leaf, anchors, trust_domain, now, grace_s)
+    if not spiffe_id.is_node:
+        raise ChainError(f"`{spiffe_id}` is not a node")
+    epoch, attributes = from_subject(cert.subject, spiffe_id)  # (6)
+    key = cert.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not is_p256(key):
+        raise ChainError("certificate has no P-256 key")
+    return NodeIdentity(
+        spiffe_id=spiffe_id,
+        epoch=epoch,
+        attributes=attributes,
+        serial=cert.serial_number,
+        not_before=int(cert.not_valid_before_utc.timestamp()),
+        not_after=int(cert.not_valid_after_utc.timestamp()),
+        public_key=key,
+        spki_sha256=spki_sha256(key),
+        subject=cert.subject,
+    )
+
+
+def verify_control_plane(leaf: bytes, anchors: Sequence[bytes], trust_domain: str, now: int) -> SpiffeId:
+    """The replica of `leaf`, issued by one of `anchors` (control-plane CAs)."""
+    _, spiffe_id = _verify_leaf(leaf, anchors, trust_domain, now, 0)
+    if not spiffe_id.is_control_plane:
+        raise ChainError(f"`{spiffe_id}` is not a control plane")
+    return spiffe_id
+
+
+def verify_operator(leaf: bytes, anchors: Sequence[bytes], trust_domain: str, now: int) -> SpiffeId:
+    """The operator of `leaf`, issued by one of `anchors` (control-plane CAs)."""
+    _, spiffe_id = _verify_leaf(leaf, anchors, trust_domain, now, 0)
+    if not spiffe_id.is_operator:
+        raise ChainError(f"`{spiffe_id}` is not an operator")
+    return spiffe_id
+
+
+def load(der: bytes) -> x509.Certificate:
+    """Parse one certificate, bounded; nothing is verified."""
+    if len(der) > MAX_BYTES:
+        raise ChainError(f"certificate of `{len(der)}` bytes is over the limit of `{MAX_BYTES}`")
+    try:
+        return x509.load_der_x509_certificate(der)
+    except ValueError as exc:
+        raise ChainError("not a DER certificate") from exc
+
+
+def check_issuing_ca(ca: bytes, root: bytes, kind: CaKind, now: int) -> None:
+    """Is `ca` an issuing CA of `kind`, below `root` and valid now?"""
+    cert, anchor = load(ca), load(root)
+    _check_issued(cert, anchor)
+    _check_time(cert, now, 0)
+    if [part.value for part in cert.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)] != [
+        kind.value
+    ]:
+        raise ChainError(f"CA is not for `{kind.value}`")
+    constraints = _extension(cert, x509.BasicConstraints)
+    if not constraints.value.ca or constraints.value.path_length != 0:
+        raise ChainError("issuing CA must be a CA with path length 0")
+
+
+def _verify_leaf(
+    leaf: bytes, anchors: Sequence[bytes], trust_domain: str, now: int, grace_s: int
+) -> tuple[x509.Certificate, SpiffeId]:
+    cert = load(leaf)  # (1)
+    issuers = [ca for ca in map(load, anchors) if ca.subject == cert.issuer]
+    if len(issuers) != 1:  # (2)
+        raise ChainError("certificate is not issued by a CA we accept")
+    _check_issued(cert, issuers[0])
+    _check_time(issuers[0], now, grace_s)
+    _check_time(cert, now, grace_s)  # (3)
+    _check_leaf(cert)  # (4)
+    return cert, _spiffe_id(cert, trust_domain)  # (5)
+
+
+def _check_issued(cert: x509.Certificate, ca: x509.Certificate) -> None:
+    try:
+        if not isinstance(cert.signature_hash_algorithm, hashes.SHA256) or not is_p256(ca.public_key()):
+            raise ChainError("certificate is not signed with ECDSA P-256 and SHA-256")
+        cert.verify_directly_issued_by(ca)
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm) as exc:
+        raise ChainError("certificate is not signed by the CA it names") from exc
+
+
+def _check_time(cert: x509.Certificate, now: int, grace_s: int) -> None:
+    if now < cert.not_valid_before_utc.timestamp():
+        raise ChainError("certificate is not valid yet")
+    if now >= cert.not_valid_after_utc.timestamp() + grace_s:
+        raise ChainError("certificate has expired")
+
+
+def _check_leaf(cert: x509.Certificate) -> None:
+    try:
+        extensions = cert.extensions
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as exc:
+        raise ChainError("certificate has malformed extensions") from exc
+    for extension in extensions:
+        if extension.critical and extension.oid not in KNOWN:
+            raise ChainError(
+                f"certificate has the unknown critical extension `{extension.oid.dotted_string}`"
+            )
+    if _extension(cert, x509.BasicConstraints).value.ca:
+        raise ChainError("a CA's certificate is no identity")
+    usage = _extension(cert, x509.KeyUsage)
+    signs = usage.value.digital_signature and not (usage.value.key_cert_sign or usage.value.crl_sign)
+    if not usage.critical or not signs:
+        raise ChainError("key usage must be critical, digitalSignature, and no signing of certificates")
+    if not set(_extension(cert, x509.ExtendedKeyUsage).value) >= BOTH_USES:
+        raise ChainError("extended key usage must allow both server and client")
+
+
+def _spiffe_id(cert: x509.Certificate, trust_domain: str) -> SpiffeId:
+    names = _extension(cert, x509.SubjectAlternativeName).value
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if len(uris) != 1:
+        raise ChainError(f"certificate has `{len(uris)}` URI SANs, exactly one is an identity")
+    try:
+        found = parse(uris[0])
+    except SpiffeIdError as exc:
+        raise ChainError(f"URI SAN is no SPIFFE ID: {exc}") from exc
+    if found.trust_domain != trust_domain:
+        raise ChainError(f"`{found}` is of another trust domain than `{trust_domain}`")
+    return found
+
+
+def _extension(cert: x509.Certificate, kind: type[E]) -> x509.Extension[E]:
+    try:
+        return cert.extensions.get_extension_for_class(kind)
+    except (x509.ExtensionNotFound, ValueError) as exc:
+        raise ChainError(f"certificate lacks {kind.__name__}") from exc
