@@ -14,7 +14,9 @@ from certs.errors import KeyFormatError
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 MAX_PEM_BYTES = 16384
-ECDSA_SHA256 = ec.ECDSA(hashes.SHA256())
+ECDSA_SHA256 = ec.ECDSA(
+    hashes.SHA256(), deterministic_signing=True
+)  # RFC 6979: signing stored bytes again gives the same
 
 
 def generate_p256() -> ec.EllipticCurvePrivateKey:

@@ -1,0 +1,49 @@
+"""What can go wrong in the control plane, by what the caller should do. `api.status` maps each to a gRPC status."""
+
+
+class ControlPlaneError(Exception):
+    """Base; `hint` says the way out."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class InvalidError(ControlPlaneError):
+    """The request can never succeed as it is."""
+
+
+class NotFoundError(ControlPlaneError):
+    """What is named does not exist."""
+
+
+class ExistsError(ControlPlaneError):
+    """What should be made exists and is different."""
+
+
+class ConflictError(ControlPlaneError):
+    """Somebody else changed it first; read again, then decide."""
+
+
+class DeniedError(ControlPlaneError):
+    """The caller may not."""
+
+
+class PreconditionError(ControlPlaneError):
+    """Not in this state."""
+
+
+class BusyError(ControlPlaneError):
+    """Too much at once; come back later."""
+
+
+class UnavailableError(ControlPlaneError):
+    """Something we need is away; nothing was changed."""
+
+
+class CompactedError(ControlPlaneError):
+    """A watch asked for history that is gone: list again and compare."""
+
+
+class CorruptError(ControlPlaneError):
+    """Stored bytes are not what we write."""

@@ -1,0 +1,21 @@
+"""The signer port: keys by name, that sign and never leave. Names are ours: `root`, `node-ca-…`, `documents-…`."""
+
+from typing import Protocol
+
+from certs.keys import PublicKey
+
+
+class Signer(Protocol):
+    """Holds private keys. Implementations: files; later KMS and HSM."""
+
+    def create(self, name: str, kind: str) -> PublicKey:
+        """Make a key (`p256` or `ed25519`) under a new name; ExistsError when the name is taken."""
+        ...
+
+    def public_key(self, name: str) -> PublicKey:
+        """NotFoundError when there is no such key."""
+        ...
+
+    def sign(self, name: str, data: bytes) -> bytes:
+        """Ed25519, or DER ECDSA over SHA-256."""
+        ...

@@ -1,0 +1,73 @@
+"""Keys as files: encrypted PKCS#8, mode 0600, in a directory of mode 0700.
+
+The passphrase comes from WRIT_KEY_PASSPHRASE_FILE; for unattended start `init` writes one, to a path that should be on
+another volume than the keys: whoever copies both has the keys.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from certs import keys
+from certs.errors import KeyFormatError
+from controlplane.errors import CorruptError, ExistsError, InvalidError, NotFoundError
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+
+class FileSigner:
+    """Loads a key at first use and keeps it for the life of the process."""
+
+    def __init__(self, directory: Path, passphrase: bytes) -> None:
+        if not passphrase:
+            raise InvalidError("the key passphrase is empty")
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        self._directory, self._passphrase = directory, passphrase
+        self._loaded: dict[str, keys.PrivateKey] = {}
+
+    def create(self, name: str, kind: str) -> keys.PublicKey:
+        key: keys.PrivateKey = keys.generate_p256() if kind == "p256" else keys.generate_ed25519()
+        try:
+            descriptor = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError as exc:
+            raise ExistsError(f"key `{name}` exists") from exc
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(keys.dump_private(key, self._passphrase))
+            file.flush()
+            os.fsync(file.fileno())
+        self._loaded[name] = key
+        return key.public_key()
+
+    def public_key(self, name: str) -> keys.PublicKey:
+        return self._load(name).public_key()
+
+    def sign(self, name: str, data: bytes) -> bytes:
+        return keys.sign(self._load(name), data)
+
+    def ceremony_key(self, name: str) -> ec.EllipticCurvePrivateKey:
+        """The root's private key, for making CAs with the X.509 builder: only `setup` may ask."""
+        key = self._load(name)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise InvalidError(f"key `{name}` is not P-256")
+        return key
+
+    def _load(self, name: str) -> keys.PrivateKey:
+        if name not in self._loaded:
+            try:
+                pem = self._path(name).read_bytes()
+            except FileNotFoundError as exc:
+                raise NotFoundError(f"there is no key `{name}` in `{self._directory}`") from exc
+            try:
+                self._loaded[name] = keys.load_private(pem, self._passphrase)
+            except KeyFormatError as exc:
+                hint = "is the passphrase file the one of this directory?"
+                raise CorruptError(f"key `{name}`: {exc}", hint=hint) from exc
+        return self._loaded[name]
+
+    def _path(self, name: str) -> Path:
+        if not NAME.fullmatch(name):
+            raise InvalidError(f"`{name[:64]}` is no key name")
+        return self._directory / f"{name}.pem"

@@ -1,0 +1,55 @@
+"""The store port: a small ordered key-value store with revisions, compare-and-set and resumable watches.
+
+Keys are text, values bytes, revisions grow by one per commit. The semantics are etcd's, because etcd is one adapter:
+every commit is atomic and durable when it returns; a watch from a revision sees every later change exactly once.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+MAX_KEY_BYTES = 512
+MAX_VALUE_BYTES = 1 << 20  # below etcd's 1.5 MiB request limit
+MAX_OPERATIONS = 100  # below etcd's 128 per transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A key as stored; `revision` is of its last change."""
+
+    key: str
+    value: bytes
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change; `value` None: deleted."""
+
+    revision: int
+    key: str
+    value: bytes | None
+
+
+Expect = Mapping[str, int]
+"""Key -> the revision of its last change that the caller has read; 0: the key does not exist."""
+
+
+class Store(Protocol):
+    """One adapter per kind of storage; all pass `tests/conformance/store.py`."""
+
+    async def get(self, key: str) -> Item | None: ...
+
+    async def list(self, prefix: str) -> tuple[list[Item], int]:
+        """Items in key order, and the revision they are of: a watch may start after it."""
+        ...
+
+    async def commit(self, *, expect: Expect, put: Mapping[str, bytes], delete: Sequence[str] = ()) -> int:
+        """Apply all or nothing; ConflictError when an expectation does not hold. Returns the new revision."""
+        ...
+
+    def watch(self, prefix: str, after: int) -> AsyncIterator[Event]:
+        """Changes after a revision, in order, each once; CompactedError when history does not reach back."""
+        ...
+
+    async def close(self) -> None: ...

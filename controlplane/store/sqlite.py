@@ -1,0 +1,193 @@
+"""The store in one SQLite file: WAL, synchronous=FULL, one writer thread, group commit.
+
+Commits that arrive while one is being synced share the next sync: durability costs one fdatasync per group, not per
+commit. The file is locked for this process: two writers on one file would each believe themselves alone. SQLite cannot
+see its own rollback (a torn WAL loses acknowledged rows silently); cosigned checkpoints are what notices.
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from controlplane.errors import CompactedError, ConflictError, CorruptError, UnavailableError
+from controlplane.store.base import Event, Expect, Item
+from controlplane.store.checks import check_commit, conflict
+
+SCHEMA_VERSION = 1
+HISTORY = 100_000  # events kept for watches that resume
+GROUP = 256  # commits that may share one sync
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS item (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, revision INTEGER NOT NULL, key TEXT NOT NULL, value BLOB);
+CREATE INDEX IF NOT EXISTS event_revision ON event (revision);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT OR IGNORE INTO meta VALUES ('revision', 0), ('compacted', 0);
+"""
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A commit waiting for its group."""
+
+    expect: Expect
+    put: Mapping[str, bytes]
+    delete: Sequence[str]
+    done: "asyncio.Future[int]"
+
+
+class SqliteStore:
+    """Open with `open`; all SQL runs on one thread of its own."""
+
+    def __init__(self, connection: sqlite3.Connection, lock: int, thread: ThreadPoolExecutor) -> None:
+        self._sql, self._lock, self._thread = connection, lock, thread
+        self._pending: list[_Pending] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._changed = asyncio.Condition()
+        self._revision = int(
+            self._sql.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0]
+        )
+
+    @classmethod
+    def open(cls, path: Path) -> "SqliteStore":
+        """Open or create; UnavailableError when another process has it, CorruptError when it is not ours."""
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            os.close(lock)
+            hint = "stop the other process, or give this one a directory of its own"
+            raise UnavailableError(f"another control plane uses `{path}`", hint=hint) from exc
+        try:
+            return cls(_connect(path), lock, ThreadPoolExecutor(1, thread_name_prefix="sqlite"))
+        except sqlite3.DatabaseError as exc:
+            os.close(lock)
+            raise CorruptError(f"`{path}` cannot be used: {exc}", hint="restore it from a backup") from exc
+
+    async def get(self, key: str) -> Item | None:
+        rows = await self._run(
+            lambda: self._sql.execute("SELECT * FROM item WHERE key = ?", (key,)).fetchall()
+        )
+        return Item(*rows[0]) if rows else None
+
+    async def list(self, prefix: str) -> tuple[list[Item], int]:
+        query = "SELECT * FROM item WHERE key >= ? AND key < ? ORDER BY key"
+
+        def read() -> tuple[list[Item], int]:
+            rows = self._sql.execute(query, (prefix, prefix + "\U0010ffff")).fetchall()
+            return [Item(*row) for row in rows], self._revision
+
+        return await self._run(read)
+
+    async def commit(self, *, expect: Expect, put: Mapping[str, bytes], delete: Sequence[str] = ()) -> int:
+        check_commit(expect, put, delete)
+        done = asyncio.get_running_loop().create_future()
+        self._pending.append(_Pending(expect, put, delete, done))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.ensure_future(self._drain())
+        # A caller that leaves must not take a group with it: its commit may already be under way.
+        return await asyncio.shield(done)
+
+    async def watch(self, prefix: str, after: int) -> AsyncIterator[Event]:
+        while True:
+            seen = self._revision
+            for event in await self._run(lambda: self._events(after, seen)):  # noqa: B023 - runs in this turn
+                if event.key.startswith(prefix):
+                    yield event
+            after = max(after, seen)
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._revision > after)  # noqa: B023 - waits in this turn
+
+    async def close(self) -> None:
+        if self._writing is not None:
+            await self._writing
+        await self._run(self._sql.close)
+        self._thread.shutdown()
+        os.close(self._lock)
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _drain(self) -> None:
+        while self._pending:
+            group, self._pending = self._pending[:GROUP], self._pending[GROUP:]
+            try:
+                results = await self._run(lambda: self._apply(group))  # noqa: B023 - runs in this turn
+            except sqlite3.Error as exc:
+                results = [UnavailableError(f"the store cannot write: {exc}")] * len(group)
+            async with self._changed:
+                self._changed.notify_all()
+            for pending, result in zip(group, results, strict=True):
+                if isinstance(result, int):
+                    pending.done.set_result(result)
+                else:
+                    pending.done.set_exception(result)
+
+    def _apply(self, group: Sequence[_Pending]) -> "list[int | Exception]":
+        """One transaction for the group; a failed expectation fails its own commit only."""
+        revision = self._revision
+        results: list[int | Exception] = []
+        with self._sql:
+            self._sql.execute("BEGIN IMMEDIATE")
+            for pending in group:
+                try:
+                    self._check(pending.expect)
+                except ConflictError as exc:
+                    results.append(exc)
+                    continue
+                revision += 1
+                self._write(pending, revision)
+                results.append(revision)
+            self._sql.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (revision,))
+            self._compact()
+        self._revision = revision
+        return results
+
+    def _check(self, expect: Expect) -> None:
+        for key, wanted in expect.items():
+            row = self._sql.execute("SELECT revision FROM item WHERE key = ?", (key,)).fetchone()
+            found = row[0] if row else 0
+            if found != wanted:
+                raise conflict(key, wanted, found)
+
+    def _write(self, pending: _Pending, revision: int) -> None:
+        rows = [(key, value, revision) for key, value in pending.put.items()]
+        self._sql.executemany("INSERT OR REPLACE INTO item VALUES (?, ?, ?)", rows)
+        events: list[tuple[int, str, bytes | None]] = [(revision, key, value) for key, value, _ in rows]
+        for key in pending.delete:
+            if self._sql.execute("DELETE FROM item WHERE key = ?", (key,)).rowcount:
+                events.append((revision, key, None))
+        self._sql.executemany("INSERT INTO event (revision, key, value) VALUES (?, ?, ?)", events)
+
+    def _compact(self) -> None:
+        last = self._sql.execute("SELECT max(seq) FROM event").fetchone()[0] or 0
+        row = self._sql.execute("SELECT revision FROM event WHERE seq = ?", (last - HISTORY,)).fetchone()
+        if row:
+            self._sql.execute("DELETE FROM event WHERE revision <= ?", row)
+            self._sql.execute("UPDATE meta SET value = ? WHERE name = 'compacted'", row)
+
+    def _events(self, after: int, upto: int) -> "list[Event]":
+        compacted = self._sql.execute("SELECT value FROM meta WHERE name = 'compacted'").fetchone()[0]
+        if after < compacted:
+            raise CompactedError(f"history starts at revision {compacted}")
+        query = "SELECT revision, key, value FROM event WHERE revision > ? AND revision <= ? ORDER BY seq"
+        return [Event(*row) for row in self._sql.execute(query, (after, upto))]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    path.chmod(0o600)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version not in {0, SCHEMA_VERSION}:
+        raise sqlite3.DatabaseError(f"schema version {version}, this program knows {SCHEMA_VERSION}")
+    connection.executescript(SCHEMA)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    return connection

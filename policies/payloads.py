@@ -1,0 +1,130 @@
+"""Documents to canonical payloads and back. Shape only: whether a payload may be believed is `trusted`'s question."""
+
+import base64
+import binascii
+from typing import Any, TypeVar
+
+from certs import canonical
+from certs.envelope import Envelope, Signer, sign_envelope
+from certs.errors import EnvelopeError
+from policies import documents as d
+from policies.errors import ContentError
+
+VERSION = 1
+MAX_DOCUMENT_BYTES = {
+    d.TYPE_DELEGATION: 16 << 10,
+    d.TYPE_TRUST: 16 << 20,
+    d.TYPE_TICKET: 16 << 10,
+    d.TYPE_HEARTBEAT: 2 << 10,
+    d.TYPE_RECEIPT: 4 << 10,
+    d.TYPE_EVIDENCE_KEY: 4 << 10,
+}
+T = TypeVar("T", d.Delegation, d.TrustDocument, d.Ticket, d.Heartbeat)
+
+
+def seal(kind: str, payload: bytes, *signers: Signer) -> Envelope:
+    """Sign a payload as one kind of document."""
+    return sign_envelope(kind, payload, signers)
+
+
+def dump_delegation(doc: d.Delegation) -> bytes:
+    fields = {"version": doc.version, "expires": doc.expires, "threshold": doc.threshold}
+    return _dump(doc.trust_domain, **fields, keys=[_b64(key) for key in doc.keys])
+
+
+def load_delegation(payload: bytes) -> d.Delegation:
+    f = _load(payload, {"version": int, "expires": int, "threshold": int, "keys": list})
+    keys = tuple(_unb64(key) for key in f.pop("keys"))
+    return d.Delegation(**f, keys=keys)
+
+
+def dump_trust(doc: d.TrustDocument) -> bytes:
+    certificates = {
+        name: [_b64(der) for der in getattr(doc, name)] for name in ("roots", "node_cas", "control_plane_cas")
+    }
+    numbers = {name: getattr(doc, name) for name in ("generation", "issued_at", "policy_min", "policy_now")}
+    return _dump(doc.trust_domain, **certificates, **numbers, floors=dict(doc.floors))
+
+
+def load_trust(payload: bytes) -> d.TrustDocument:
+    shape: dict[str, type] = dict.fromkeys(("generation", "issued_at", "policy_min", "policy_now"), int)
+    lists = ("roots", "node_cas", "control_plane_cas")
+    f = _load(payload, {**shape, **dict.fromkeys(lists, list), "floors": dict})
+    for name in lists:
+        f[name] = tuple(_unb64(text) for text in f[name])
+    if not all(value is None or (type(value) is int and value > 0) for value in f["floors"].values()):
+        raise ContentError("a floor is a positive number, or null")
+    return d.TrustDocument(**f)
+
+
+def dump_ticket(doc: d.Ticket) -> bytes:
+    numbers = {name: getattr(doc, name) for name in ("generation", "policy_version", "issued_at")}
+    return _dump(
+        doc.trust_domain,
+        **numbers,
+        node=doc.node,
+        rules=doc.rules,
+        peers=doc.peers,
+        features=list(doc.features),
+    )
+
+
+def load_ticket(payload: bytes) -> d.Ticket:
+    shape: dict[str, type] = dict.fromkeys(("generation", "policy_version", "issued_at"), int)
+    f = _load(payload, {**shape, "node": str, "rules": str, "peers": str, "features": list})
+    if not all(isinstance(feature, str) for feature in f["features"]):
+        raise ContentError("a feature is a name")
+    f["features"] = tuple(f["features"])
+    return d.Ticket(**f)
+
+
+def dump_heartbeat(doc: d.Heartbeat) -> bytes:
+    return _dump(doc.trust_domain, generation=doc.generation, trust=doc.trust, at=doc.at, until=doc.until)
+
+
+def load_heartbeat(payload: bytes) -> d.Heartbeat:
+    return d.Heartbeat(**_load(payload, {"generation": int, "trust": str, "at": int, "until": int}))
+
+
+def dump_statement(trust_domain: str, **fields: canonical.Json) -> bytes:
+    """A node's own statement: receipts, evidence keys."""
+    return _dump(trust_domain, **fields)
+
+
+def load_statement(payload: bytes, shape: dict[str, type]) -> dict[str, Any]:
+    return _load(payload, shape)
+
+
+def _dump(trust_domain: str, **fields: Any) -> bytes:
+    return canonical.dumps({"v": VERSION, "td": trust_domain, **fields})
+
+
+def _load(payload: bytes, shape: dict[str, type]) -> dict[str, Any]:
+    try:
+        document = canonical.loads(payload, MAX_DOCUMENT_BYTES[d.TYPE_TRUST])
+    except EnvelopeError as exc:
+        raise ContentError(str(exc)) from exc
+    wanted = {"v": int, "td": str, **shape}
+    if not isinstance(document, dict) or set(document) != set(wanted):
+        raise ContentError("document has another shape than its kind")
+    for name, kind in wanted.items():
+        value = document[name]
+        if type(value) is not kind or (kind is int and value < 0):
+            raise ContentError(f"`{name}` must be a {kind.__name__}")
+    if document.pop("v") != VERSION:
+        raise ContentError("document is of a version we do not know")
+    document["trust_domain"] = document.pop("td")
+    return document
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _unb64(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise ContentError("base64 text was expected")
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as exc:
+        raise ContentError("base64 text was expected") from exc
