@@ -24,7 +24,7 @@ def make_root(trust_domain: str, key: ec.EllipticCurvePrivateKey, *, serial: int
     )
 
 
-def make_issuing_ca(  # noqa: PLR0917 - who, by whom, for whom, then the numbers
+def make_issuing_ca(
     kind: CaKind,
     root_der: bytes,
     root_key: ec.EllipticCurvePrivateKey,
@@ -55,7 +55,7 @@ def _name(trust_domain: str, role: str, serial: int) -> x509.Name:
     )
 
 
-def _builder(  # noqa: PLR0917 - private
+def _builder(
     subject: x509.Name,
     issuer: x509.Name,
     key: ec.EllipticCurvePublicKey,

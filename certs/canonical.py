@@ -57,7 +57,7 @@ def _check(value: object, depth: int) -> None:
                 raise RuntimeError("object keys are strings below U+E000")
             _check(item, depth + 1)
     else:
-        raise RuntimeError(f"`{type(value).__name__}` has no canonical form")  # noqa: TRY004 - a wrong caller
+        raise RuntimeError(f"`{type(value).__name__}` has no canonical form")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

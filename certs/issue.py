@@ -87,7 +87,7 @@ def prepare_control_plane(
     )
 
 
-def _prepare(  # noqa: PLR0917 - private, one call shape
+def _prepare(
     profile: Profile,
     spiffe_id: SpiffeId,
     name: x509.Name,

@@ -32,7 +32,7 @@ class Template:
     def of(cls, ca: x509.Certificate) -> "Template":
         return cls(ca.subject.public_bytes(), _constant_extensions(ca))
 
-    def tbs(  # noqa: PLR0917 - the fields of a TBSCertificate, in its order
+    def tbs(
         self,
         serial: int,
         not_before: int,

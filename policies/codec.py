@@ -140,7 +140,7 @@ def _strings(values: list[object]) -> list[str]:
     return [str(value) for value in values]
 
 
-def _expr(when: Expr) -> canonical.Json:  # noqa: PLR0911 - one return per node
+def _expr(when: Expr) -> canonical.Json:
     match when:
         case Bool(value):
             return value
@@ -165,7 +165,7 @@ def _expr(when: Expr) -> canonical.Json:  # noqa: PLR0911 - one return per node
     raise RuntimeError(f"no form for `{type(when).__name__}`")
 
 
-def _load_expr(form: Any, depth: int) -> Expr:  # noqa: PLR0911 - one return per node
+def _load_expr(form: Any, depth: int) -> Expr:
     if depth > MAX_EXPR_DEPTH:
         raise ValueError("a condition is nested too deep")
     if isinstance(form, bool):

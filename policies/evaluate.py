@@ -65,7 +65,7 @@ def _ids(rules: Iterable[Rule], effect: Effect) -> tuple[PolicyId, ...]:
     return tuple(sorted({rule.id for rule in rules if rule.effect is effect}))
 
 
-def holds(when: Expr, request: Request) -> bool:  # noqa: PLR0911 - one return per node
+def holds(when: Expr, request: Request) -> bool:
     """The truth of a condition; an absent field satisfies no test."""
     match when:
         case Bool(value):

@@ -119,7 +119,7 @@ class Folder:
         """The condition under which `node` is true."""
         return as_truth(self.value(node))
 
-    def value(self, node: Node) -> Value:  # noqa: C901, PLR0911 - one case per construct
+    def value(self, node: Node) -> Value:
         match node:
             case Lit(value):
                 return value

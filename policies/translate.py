@@ -37,7 +37,7 @@ CAN_ERROR = (
 )
 
 
-def expression(node: object) -> Node:  # noqa: PLR0911 - one return per construct is the point
+def expression(node: object) -> Node:
     """Translate one expression; NotEnforceableError names what cannot be."""
     match node:
         case pst.BoolLit(value) | pst.LongLit(value) | pst.StringLit(value):

@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from certs import envelope
 from certs.errors import ChainError, EnvelopeError
 from certs.keys import is_p256
 from certs.profile import CaKind
 from certs.verify import check_issuing_ca, load
-from cryptography.hazmat.primitives.asymmetric import ec
 from policies import codec, payloads
 from policies import documents as d
 from policies.errors import (
@@ -90,7 +91,7 @@ class TrustedDocuments:
             raise ExpiredError(f"delegation expired at `{offered.expires}`")
         if not 1 <= offered.threshold <= len(set(offered.keys)) or any(
             len(key) != 32 for key in offered.keys
-        ):  # noqa: PLR2004 - Ed25519
+        ):
             raise ContentError("delegation needs as many distinct Ed25519 keys as its threshold")
         self.delegation = offered
         self.highest = replace(self.highest, delegation=offered.version)

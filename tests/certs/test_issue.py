@@ -8,12 +8,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.verification import PolicyBuilder, Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pki import CLINICAL, NOW, TD, Pki
 
 from certs import issue, keys, renewal, spiffe, template, verify
 from certs.attributes import Attributes, from_subject, narrowed, rendered, subject
 from certs.errors import ProfileError
 from certs.profile import Profile
-from pki import CLINICAL, NOW, TD, Pki
 
 PKI = Pki()
 VALUES = st.from_regex(r"[a-z0-9-]{1,48}", fullmatch=True)

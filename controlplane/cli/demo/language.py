@@ -9,10 +9,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pydoc_data.topics import topics
 
 import numpy as np
 import numpy.typing as npt
-from pydoc_data.topics import topics
 
 WORD = re.compile(r"[A-Za-z]+|[.,;:]")
 VOCABULARY = 600  # words that get a vector; the rest of a text is passed over

@@ -29,7 +29,7 @@ class Handler(BaseHTTPRequestHandler):
     vectors: Vectors
     seen = 0
 
-    def do_GET(self) -> None:  # noqa: N802 - the library's name
+    def do_GET(self) -> None:
         if self.path == "/seen":
             self._json(200, {"requests": Handler.seen})
             return
@@ -41,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._json(404, {"error": {"message": "not found", "type": "invalid_request_error"}})
 
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
+    def do_POST(self) -> None:
         Handler.seen += 1
         try:
             length = min(int(self.headers.get("content-length", "0")), MAX_BODY_BYTES)

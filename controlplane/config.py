@@ -1,0 +1,122 @@
+"""Settings of the control plane: TOML, then WRIT_<SECTION>__<KEY>, checked once at the edge, frozen inside.
+
+`pydantic-settings` does the reading; nothing else of the program knows it. Field names are TOML keys and chart values.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from controlplane.errors import InvalidError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What the control plane runs with."""
+
+    trust_domain: str
+    state_dir: Path
+    passphrase_file: Path
+    listen: str  # host:port of the API; port 0 picks one
+    enrolment_listen: str
+    enrolment_address: (
+        str  # what join tokens say; host:port as nodes reach it, port 0: the one that was picked
+    )
+    svid_lifetime_s: int  # short: expiry is the revocation that needs no network
+    lease_s: int  # how long an agent may act on what it last heard
+    heartbeat_s: float
+    grace_s: int  # how long after expiry a machine that slept may renew
+    log_level: str
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Server(_Strict):
+    listen: str = "127.0.0.1:8443"
+    enrolment_listen: str = "127.0.0.1:8444"
+    enrolment_address: str = ""
+
+
+class _Identity(_Strict):
+    svid_lifetime_s: int = Field(default=3600, ge=20, le=86400)
+    lease_s: int = Field(default=900, ge=6, le=34560)
+    heartbeat_s: float = Field(default=10.0, ge=0.1, le=60)
+    grace_s: int = Field(default=86400, ge=0, le=7 * 86400)
+
+
+class _Keys(_Strict):
+    passphrase_file: Path | None = None
+
+
+class _Log(_Strict):
+    level: str = "info"
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(extra="forbid", env_prefix="WRIT_", env_nested_delimiter="__")
+    trust_domain: str
+    state_dir: Path = Path("/var/lib/writ/controlplane")
+    server: _Server = _Server()
+    identity: _Identity = _Identity()
+    keys: _Keys = _Keys()
+    log: _Log = _Log()
+
+
+def load(path: Path) -> Config:
+    """Read settings; InvalidError names file and key."""
+
+    class FromFile(_Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return env_settings, TomlConfigSettingsSource(settings_cls, path)
+
+    if not path.is_file():
+        raise InvalidError(f"there are no settings at `{path}`", hint="`writ init` writes them")
+    try:
+        return _frozen(FromFile())
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InvalidError(f"`{path}`: `{where}`: {first['msg'].lower()}") from exc
+    except ValueError as exc:
+        raise InvalidError(f"`{path}` is not valid TOML: {exc}") from exc
+
+
+def _frozen(read: _Settings) -> Config:
+    identity = read.identity
+    longest = int(identity.svid_lifetime_s * 0.4)  # a lease beyond that would outlast what renewal can heal
+    if identity.lease_s > longest:
+        raise InvalidError(
+            f"`identity.lease_s` is {identity.lease_s}, at most 0.4 of the certificate's life: {longest}"
+        )
+    if identity.heartbeat_s * 3 > identity.lease_s:
+        raise InvalidError("`identity.heartbeat_s` must fit into the lease three times")
+    return Config(
+        trust_domain=read.trust_domain,
+        state_dir=read.state_dir,
+        passphrase_file=read.keys.passphrase_file or read.state_dir / "passphrase",
+        listen=read.server.listen,
+        enrolment_listen=read.server.enrolment_listen,
+        enrolment_address=read.server.enrolment_address,
+        svid_lifetime_s=identity.svid_lifetime_s,
+        lease_s=identity.lease_s,
+        heartbeat_s=identity.heartbeat_s,
+        grace_s=identity.grace_s,
+        log_level=read.log.level,
+    )

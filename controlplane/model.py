@@ -1,0 +1,181 @@
+"""What is stored, as values with one JSON form each. Rows are read back strictly: foreign bytes raise CorruptError."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from certs.attributes import Attributes
+from certs.spiffe import SpiffeId, node_id
+from controlplane.errors import CorruptError
+
+R = TypeVar("R")
+INVITED, ENROLLED, REVOKED, LOCKED = "invited", "enrolled", "revoked", "locked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRow:
+    """A data centre."""
+
+    name: str
+    jurisdiction: str
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRow:
+    """A node: what it is, and which of its certificates still count."""
+
+    trust_domain: str
+    node: str
+    site: str
+    jurisdiction: str
+    tier: int = 0
+    groups: list[str] = dataclasses.field(default_factory=list)
+    purposes: list[str] = dataclasses.field(default_factory=list)
+    regions: list[str] = dataclasses.field(default_factory=list)
+    class_floor: int = 0
+    class_ceiling: int = 0
+    state: str = INVITED
+    reason: str = ""
+    epoch: int = 0  # of the last certificate; 0: none yet
+    floor: int = 1  # lowest epoch peers accept
+    renew_floor: int = 1  # lowest epoch that may renew: narrowing raises `floor` only
+    address: str = ""
+    serial: str = ""  # hex
+    not_after: int = 0
+    evidence_key: str = ""  # verifier key of its log
+
+    @property
+    def spiffe_id(self) -> SpiffeId:
+        return node_id(self.trust_domain, self.jurisdiction, self.site, self.node)
+
+    @property
+    def short(self) -> str:
+        return f"{self.node}.{self.site}"
+
+    @property
+    def attributes(self) -> Attributes:
+        return Attributes(
+            tier=self.tier,
+            groups=frozenset(self.groups),
+            purposes=frozenset(self.purposes),
+            regions=frozenset(self.regions),
+            class_floor=self.class_floor,
+            class_ceiling=self.class_ceiling,
+        )
+
+    def with_attributes(self, new: Attributes) -> "NodeRow":
+        return dataclasses.replace(
+            self,
+            tier=new.tier,
+            groups=sorted(new.groups),
+            purposes=sorted(new.purposes),
+            regions=sorted(new.regions),
+            class_floor=new.class_floor,
+            class_ceiling=new.class_ceiling,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRow:
+    """A join token, found by the hash of its secret."""
+
+    node: str
+    site: str
+    expires_at: int
+    used_by: str = ""  # idempotency key of the one enrolment
+    spki: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateRow:
+    """A certificate that may have been signed: stored before it was."""
+
+    serial: str
+    spiffe_id: str
+    epoch: int
+    not_before: int
+    not_after: int
+    spki: str
+    key_name: str
+    tbs: str  # hex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedRow:
+    """Which serial answered an idempotency key, or followed a certificate."""
+
+    serial: str
+    spki: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceRow:
+    """A declared resource."""
+
+    kind: str
+    name: str
+    node: str
+    site: str
+    groups: list[str]
+    owner: str
+    max_class: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySetRow:
+    """One version of the policies, as written."""
+
+    version: int
+    files: dict[str, str]
+    applied_at: int
+    applied_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyState:
+    """Which versions count: agents enforce v iff minimum <= v <= now; `staged` is pushed but not yet to be enforced."""
+
+    minimum: int = 0
+    now: int = 0
+    staged: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorityRow:
+    """A CA or document key in use: certificate or public key (hex), and its key's name in the signer."""
+
+    kind: str  # root, node-ca, control-plane-ca, documents, witness
+    key_name: str
+    public: str  # hex: DER certificate, or raw Ed25519 key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessRow:
+    """The last checkpoint of a node's log that was cosigned."""
+
+    origin: str
+    size: int
+    root: str  # hex
+    checkpoint: str  # cosigned note text
+    tallies: str = ""  # DSSE JSON text
+
+
+def dump(row: Any) -> bytes:
+    return json.dumps(dataclasses.asdict(row), sort_keys=True, separators=(",", ":")).encode()
+
+
+def load(kind: type[R], data: bytes) -> R:
+    """CorruptError unless `data` is a row of this kind. Fields added later have defaults, unknown ones are refused."""
+    try:
+        fields = json.loads(data)
+        hints = get_type_hints(kind)
+        for name, value in fields.items():
+            origin = getattr(hints[name], "__origin__", hints[name])
+            if type(value) is not origin:
+                raise TypeError(f"`{name}` is a {type(value).__name__}")
+        return kind(**fields)
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise CorruptError(f"stored {kind.__name__} is malformed: {exc}") from exc

@@ -1,0 +1,96 @@
+"""Rows and states to messages, and back. No decision is made here."""
+
+from certs.attributes import Attributes
+from certs.errors import CertError
+from controlplane import model
+from controlplane.api.gen import admin_pb2
+from controlplane.errors import InvalidError
+from controlplane.model import NodeRow, ResourceRow, SiteRow
+from controlplane.services.hub import AgentState
+from policies.errors import Finding
+
+
+def attributes(message: admin_pb2.Attributes) -> Attributes:
+    try:
+        return Attributes(
+            tier=message.tier,
+            groups=frozenset(message.groups),
+            purposes=frozenset(message.purposes),
+            regions=frozenset(message.regions),
+            class_floor=message.class_floor,
+            class_ceiling=message.class_ceiling,
+        )
+    except CertError as exc:
+        raise InvalidError(str(exc)) from exc
+
+
+def site(row: SiteRow) -> admin_pb2.Site:
+    return admin_pb2.Site(name=row.name, jurisdiction=row.jurisdiction, labels=row.labels)
+
+
+def node(row: NodeRow, state: AgentState | None) -> admin_pb2.Node:
+    message = admin_pb2.Node(
+        spiffe_id=str(row.spiffe_id),
+        node=row.node,
+        site=row.site,
+        jurisdiction=row.jurisdiction,
+        attributes=admin_pb2.Attributes(
+            tier=row.tier,
+            groups=row.groups,
+            purposes=row.purposes,
+            regions=row.regions,
+            class_floor=row.class_floor,
+            class_ceiling=row.class_ceiling,
+        ),
+        epoch=row.epoch,
+        floor=0 if row.state == model.REVOKED else row.floor,
+        state=row.state,
+        reason=row.reason,
+        address=row.address,
+        serial=row.serial,
+        not_after=row.not_after,
+    )
+    if state is not None:
+        for name in (
+            "connected",
+            "generation",
+            "policy_version",
+            "last_seen",
+            "agent_version",
+            "envoy_version",
+        ):
+            setattr(message, name, getattr(state, name))
+        message.lease_until, message.error = state.lease_until, state.error
+        message.not_cut.extend(state.not_cut)
+    return message
+
+
+def resource_row(message: admin_pb2.Resource) -> ResourceRow:
+    return ResourceRow(
+        kind=message.kind,
+        name=message.name,
+        node=message.node,
+        site=message.site,
+        groups=sorted(set(message.groups)),
+        owner=message.owner,
+        max_class=message.max_class,
+        port=message.port,
+    )
+
+
+def resource(row: ResourceRow) -> admin_pb2.Resource:
+    return admin_pb2.Resource(
+        kind=row.kind,
+        name=row.name,
+        node=row.node,
+        site=row.site,
+        groups=row.groups,
+        owner=row.owner,
+        max_class=row.max_class,
+        port=row.port,
+    )
+
+
+def finding(found: Finding) -> admin_pb2.Finding:
+    names = ("code", "severity", "file", "line", "policy", "message", "hint")
+    return admin_pb2.Finding(**{name: getattr(found, name) for name in names})

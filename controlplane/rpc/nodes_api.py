@@ -1,0 +1,57 @@
+"""What nodes call: Enrolment, without a certificate, and Identity, with one."""
+
+import grpc
+
+from controlplane.api.gen import enrolment_pb2, enrolment_pb2_grpc, identity_pb2, identity_pb2_grpc
+from controlplane.rpc.peer import Peers
+from controlplane.services.authorities import Authorities
+from controlplane.services.enrolment import Enrolment
+from controlplane.services.issuance import Issued
+
+Context = grpc.aio.ServicerContext
+
+
+class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServicer):
+    """Tokens and expired certificates."""
+
+    def __init__(self, service: Enrolment, made: Authorities) -> None:
+        self._service, self._made = service, made
+
+    async def Enrol(
+        self, request: enrolment_pb2.EnrolRequest, context: Context
+    ) -> enrolment_pb2.EnrolResponse:
+        source = context.peer().rpartition(":")[0]
+        issued = await self._service.enrol(request.token, request.csr, request.idempotency_key, source)
+        return self._response(issued)
+
+    async def Challenge(
+        self, request: enrolment_pb2.ChallengeRequest, context: Context
+    ) -> enrolment_pb2.ChallengeResponse:
+        del context
+        return enrolment_pb2.ChallengeResponse(nonce=self._service.challenge(request.leaf))
+
+    async def RenewExpired(
+        self, request: enrolment_pb2.RenewExpiredRequest, context: Context
+    ) -> enrolment_pb2.EnrolResponse:
+        del context
+        issued = await self._service.renew_expired(
+            request.leaf, request.csr, request.nonce, request.signature, request.idempotency_key
+        )
+        return self._response(issued)
+
+    def _response(self, issued: Issued) -> enrolment_pb2.EnrolResponse:
+        return enrolment_pb2.EnrolResponse(
+            chain=issued.chain, root=self._made.root, delegation=self._made.delegation
+        )
+
+
+class IdentityServicer(identity_pb2_grpc.IdentityServicer):
+    """Renewal."""
+
+    def __init__(self, service: Enrolment, peers: Peers) -> None:
+        self._service, self._peers = service, peers
+
+    async def Renew(self, request: identity_pb2.RenewRequest, context: Context) -> identity_pb2.RenewResponse:
+        caller = await self._peers.node(context)
+        issued = await self._service.renew(caller, request.csr, request.idempotency_key)
+        return identity_pb2.RenewResponse(chain=issued.chain)

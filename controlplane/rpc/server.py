@@ -1,0 +1,79 @@
+"""Bind and serve: two ports, TLS everywhere, bounds on everything a stranger can send.
+
+8443 wants a client certificate of a node or operator; 8444 wants none and serves Enrolment only. Its chain ends with
+the root, so that a newcomer can hold the root against the hash in its token before it believes anything.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import grpc
+
+from controlplane.rpc.guard import Guard
+
+MAX_MESSAGE_BYTES = 4 << 20  # policies, resources; everything else is far smaller
+MAX_ENROLMENT_BYTES = 32 << 10
+OPTIONS: list[tuple[str, int]] = [
+    ("grpc.so_reuseport", 0),  # two processes must not share a port by accident
+    ("grpc.server_handshake_timeout_ms", 5000),  # half a handshake holds a socket for 120 s by default
+    ("grpc.max_connection_age_ms", 600_000),  # agents come back with a fresh handshake
+    ("grpc.max_connection_age_grace_ms", 30_000),
+    ("grpc.max_concurrent_streams", 64),
+    ("grpc.max_metadata_size", 8192),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+    ("grpc.http2.max_ping_strikes", 2),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # 10,000 agents at once stall at about a third until both are raised together.
+    ("grpc.server.max_pending_requests", 20_000),
+    ("grpc.server.max_pending_requests_hard_limit", 20_000),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """PEM: the server's key and chain, and whom to accept as clients."""
+
+    key: bytes
+    chain: bytes
+    client_cas: bytes
+
+
+def api_server() -> grpc.aio.Server:
+    """The server behind mTLS."""
+    return grpc.aio.server(interceptors=[Guard()], options=[*OPTIONS, *_sizes(MAX_MESSAGE_BYTES)])
+
+
+def enrolment_server() -> grpc.aio.Server:
+    return grpc.aio.server(
+        interceptors=[Guard()], options=[*OPTIONS, *_sizes(MAX_ENROLMENT_BYTES)], maximum_concurrent_rpcs=256
+    )
+
+
+def mutual(tls: Callable[[], Tls]) -> grpc.ServerCredentials:
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        now = tls()
+        return grpc.ssl_server_certificate_configuration([(now.key, now.chain)], now.client_cas)
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(), configuration, require_client_authentication=True
+    )
+
+
+def anonymous(tls: Callable[[], Tls], root_pem: bytes) -> grpc.ServerCredentials:
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        now = tls()
+        return grpc.ssl_server_certificate_configuration([(now.key, now.chain + root_pem)])
+
+    return grpc.dynamic_ssl_server_credentials(
+        configuration(), configuration, require_client_authentication=False
+    )
+
+
+def bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> int:
+    """The port that was bound; RuntimeError of gRPC's when it cannot be."""
+    return int(server.add_secure_port(address, credentials))
+
+
+def _sizes(limit: int) -> Sequence[tuple[str, int]]:
+    return [("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", -1)]

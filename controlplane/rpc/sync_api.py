@@ -1,0 +1,207 @@
+"""Sync: one stream per agent. Down go signed documents, as bytes that were serialised once; up comes what is enforced.
+
+A session sends only what differs from what it has sent, newest state first; it never queues. The caller is checked at
+the start and again before everything it is sent, so that a revoked node's stream ends.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import grpc
+import structlog
+
+from certs import envelope
+from certs.errors import EnvelopeError
+from certs.verify import NodeIdentity
+from controlplane.api.gen import sync_pb2
+from controlplane.errors import InvalidError
+from controlplane.rpc.guard import ended
+from controlplane.rpc.peer import Peers
+from controlplane.services.hub import AgentState, Hub, keep_receipt
+from controlplane.services.nodes import Nodes
+from controlplane.services.publish import Issue, Publisher
+from policies import documents as d
+from policies import payloads
+from policies.errors import DocumentError
+
+log = structlog.get_logger()
+METHOD = "/writ.v1.Sync/Connect"
+HELLO_S = 10
+MAX_NOT_CUT = 64
+Context = grpc.aio.ServicerContext
+
+
+@dataclass(slots=True)
+class _Sent:
+    """What this session has sent. Owned by its writer."""
+
+    trust: str = ""
+    heartbeat: bytes = b""
+    tickets: tuple[bytes, ...] = ()
+    blobs: set[str] = field(default_factory=set)
+    delegation: bool = False
+
+
+class SyncServicer:
+    """Handles the one stream. Requests are parsed, responses are bytes already."""
+
+    def __init__(self, peers: Peers, publisher: Publisher, nodes: Nodes, hub: Hub, delegation: bytes) -> None:
+        self._peers, self._publisher, self._nodes, self._hub, self._delegation = (
+            peers,
+            publisher,
+            nodes,
+            hub,
+            delegation,
+        )
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        method = grpc.stream_stream_rpc_method_handler(
+            self.connect, request_deserializer=sync_pb2.SyncRequest.FromString, response_serializer=None
+        )
+        return grpc.method_handlers_generic_handler("writ.v1.Sync", {"Connect": method})
+
+    async def connect(self, requests: AsyncIterator[sync_pb2.SyncRequest], context: Context) -> None:
+        try:
+            caller = await self._peers.node(context)
+            async with asyncio.timeout(HELLO_S):
+                first = await anext(requests, None)
+            if first is None or first.WhichOneof("event") != "hello":
+                raise InvalidError("a stream begins with hello")
+            await self._session(caller, first.hello, requests, context)
+        except Exception as exc:  # noqa: BLE001 - the edge: everything ends as a status
+            await ended(context, METHOD, exc)
+
+    async def _session(
+        self,
+        caller: NodeIdentity,
+        hello: sync_pb2.Hello,
+        requests: AsyncIterator[sync_pb2.SyncRequest],
+        context: Context,
+    ) -> None:
+        name = str(caller.spiffe_id)
+        await self._note(caller, hello)
+        reader = asyncio.ensure_future(self._read(caller, requests))
+        state, wake = self._hub.attach(name, lambda: reader.cancel() and None)
+        state.agent_version, state.envoy_version = hello.agent_version[:64], hello.envoy_version[:64]
+        state.last_seen = int(time.time())
+        sent = _Sent(trust=hello.trust_digest, blobs=set(hello.blob_digests))
+        await self._publisher.refresh_bundles()
+        log.info("agent_connected", node=caller.spiffe_id.short, version=state.agent_version)
+        writer = asyncio.ensure_future(self._write(context, state, wake, sent))
+        try:
+            done, _ = await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if not task.cancelled():
+                    task.result()
+            await self._peers.node(context)  # says why, if the session was ended on purpose
+        finally:
+            for task in (reader, writer):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await task
+            self._hub.detach(name, wake)
+            await self._hub.agent_moved()
+            log.info("agent_gone", node=caller.spiffe_id.short)
+
+    async def _note(self, caller: NodeIdentity, hello: sync_pb2.Hello) -> None:
+        facts = {"address": _address(hello.ingress_address)}
+        if hello.evidence_key:
+            statement = _statement(caller, hello.evidence_key, d.TYPE_EVIDENCE_KEY, {"vkey": str})
+            facts["evidence_key"] = str(statement["vkey"])
+        await self._nodes.note(caller.spiffe_id.node, caller.spiffe_id.site, **facts)
+
+    # --- down ------------------------------------------------------------------------------------------------
+
+    async def _write(self, context: Context, state: AgentState, wake: asyncio.Event, sent: _Sent) -> None:
+        wake.set()
+        while True:
+            await wake.wait()
+            wake.clear()
+            await self._peers.node(context)
+            issue = self._publisher.issue
+            if issue is None:
+                continue
+            # A new generation goes first and alone: it may be a revocation, and a bundle may be large.
+            if issue.trust_digest != sent.trust or issue.heartbeat != sent.heartbeat:
+                await context.write(_news(issue, issue.trust_digest != sent.trust, self._first(sent)))
+                sent.trust, sent.heartbeat = issue.trust_digest, issue.heartbeat
+            await self._write_bundles(context, state, sent)
+
+    async def _write_bundles(self, context: Context, state: AgentState, sent: _Sent) -> None:
+        mine = self._publisher.nodes.get(state.spiffe_id)
+        renew, state.renew = state.renew, False
+        if mine is None or (mine.tickets == sent.tickets and not renew):
+            if renew:
+                await context.write(sync_pb2.SyncResponse(renew=True).SerializeToString())
+            return
+        blobs = [blob for digest, blob in mine.blobs.items() if digest not in sent.blobs]
+        message = sync_pb2.SyncResponse(tickets=mine.tickets, blobs=blobs, renew=renew)
+        await context.write(message.SerializeToString())
+        sent.tickets, sent.blobs = mine.tickets, set(mine.blobs)
+
+    def _first(self, sent: _Sent) -> bytes:
+        """The delegation, once per stream."""
+        first, sent.delegation = not sent.delegation, True
+        return self._delegation if first else b""
+
+    # --- up --------------------------------------------------------------------------------------------------
+
+    async def _read(self, caller: NodeIdentity, requests: AsyncIterator[sync_pb2.SyncRequest]) -> None:
+        state = self._hub.agents.get(str(caller.spiffe_id))
+        async for request in requests:
+            state = state or self._hub.agents[str(caller.spiffe_id)]
+            state.last_seen = int(time.time())
+            match request.WhichOneof("event"):
+                case "enforcing":
+                    _note_enforcing(state, request.enforcing)
+                case "health":
+                    state.lease_until = request.health.lease_until
+                    state.not_cut = [line[:200] for line in request.health.not_cut[:MAX_NOT_CUT]]
+                case "receipt":
+                    self._receipt(caller, state, request.receipt)
+                case _:
+                    raise InvalidError("hello comes once; other events must be known")
+            await self._hub.agent_moved()
+
+    def _receipt(self, caller: NodeIdentity, state: AgentState, data: bytes) -> None:
+        statement = _statement(caller, data, d.TYPE_RECEIPT, {"node": str, "generation": int, "at_ms": int})
+        if statement["node"] != str(caller.spiffe_id):
+            raise InvalidError("a receipt is for its own node")
+        keep_receipt(state, statement["generation"], int(time.time() * 1000), data)
+
+
+def _note_enforcing(state: AgentState, said: sync_pb2.Enforcing) -> None:
+    state.generation, state.policy_version = said.generation, said.policy_version
+    state.staged, state.error = frozenset(list(said.staged_versions)[:8]), said.error[:500]
+
+
+@lru_cache(maxsize=8)
+def _news(issue: Issue, with_trust: bool, delegation: bytes) -> bytes:
+    """Trust and heartbeat as they go to everybody: made once per state, not once per agent."""
+    trust = issue.trust if with_trust else b""
+    message = sync_pb2.SyncResponse(heartbeat=issue.heartbeat, trust_document=trust, delegation=delegation)
+    return message.SerializeToString()
+
+
+def _statement(caller: NodeIdentity, data: bytes, kind: str, shape: dict[str, type]) -> dict[str, object]:
+    """What a node says of itself, signed by the key of its certificate."""
+    try:
+        parsed = envelope.parse(data, payloads.MAX_DOCUMENT_BYTES[kind])
+        return payloads.load_statement(envelope.verify_p256(parsed, kind, caller.public_key), shape)
+    except (EnvelopeError, DocumentError) as exc:
+        raise InvalidError(f"statement of `{caller.spiffe_id.short}`: {exc}") from exc
+
+
+def _address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if (
+        not (host and colon and port.isdigit() and 0 < int(port) < 65536)
+        or len(text) > 255
+        or not host.isprintable()
+    ):
+        raise InvalidError(f"`{text[:64]}` is no host:port")
+    return text

@@ -1,0 +1,77 @@
+"""The keys this replica works with: which CA issues, which key signs documents, which witnesses."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from certs import envelope
+from certs.issue import IssuingCa
+from controlplane.errors import CorruptError
+from controlplane.signer.base import Signer
+
+FILE = "authorities.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorities:
+    """Public halves, and how to sign with the private ones."""
+
+    trust_domain: str
+    root: bytes  # DER
+    node_ca: IssuingCa
+    control_plane_ca: IssuingCa
+    document_key_name: str
+    document_key: bytes  # raw Ed25519
+    witness_key_name: str
+    witness_key: bytes
+    delegation: bytes  # DSSE JSON, signed by the root
+    signer: Signer
+
+    def document_signer(self) -> envelope.Signer:
+        return envelope.key_id(self.document_key), self.signing(self.document_key_name)
+
+    def signing(self, key_name: str) -> Callable[[bytes], bytes]:
+        return lambda data: self.signer.sign(key_name, data)
+
+
+def save(directory: Path, authorities: Authorities) -> None:
+    """Public material only; private keys are the signer's."""
+    document = {
+        "trust_domain": authorities.trust_domain,
+        "root": authorities.root.hex(),
+        "node_ca": [authorities.node_ca.certificate.hex(), authorities.node_ca.key_name],
+        "control_plane_ca": [
+            authorities.control_plane_ca.certificate.hex(),
+            authorities.control_plane_ca.key_name,
+        ],
+        "documents": [authorities.document_key.hex(), authorities.document_key_name],
+        "witness": [authorities.witness_key.hex(), authorities.witness_key_name],
+        "delegation": authorities.delegation.decode(),
+    }
+    (directory / FILE).write_text(json.dumps(document, indent=1))
+
+
+def load(directory: Path, signer: Signer) -> Authorities:
+    try:
+        f = json.loads((directory / FILE).read_text())
+        return Authorities(
+            trust_domain=f["trust_domain"],
+            root=bytes.fromhex(f["root"]),
+            node_ca=_ca(f["node_ca"]),
+            control_plane_ca=_ca(f["control_plane_ca"]),
+            document_key=bytes.fromhex(f["documents"][0]),
+            document_key_name=f["documents"][1],
+            witness_key=bytes.fromhex(f["witness"][0]),
+            witness_key_name=f["witness"][1],
+            delegation=f["delegation"].encode(),
+            signer=signer,
+        )
+    except FileNotFoundError as exc:
+        raise CorruptError(f"there is no mesh in `{directory}`", hint="make one with `writ init`") from exc
+    except (ValueError, KeyError, TypeError, IndexError) as exc:
+        raise CorruptError(f"`{directory / FILE}` is malformed") from exc
+
+
+def _ca(pair: list[str]) -> IssuingCa:
+    return IssuingCa(bytes.fromhex(pair[0]), pair[1])

@@ -1,0 +1,81 @@
+"""Who is connected, what each has been sent, and what each enforces. In memory: agents tell it again when they return.
+
+Sessions are woken, never written to: each takes the newest state when it is ready, so a slow agent delays nobody and
+old news is skipped (latest wins). What goes to everybody is serialised once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class AgentState:
+    """What an agent last said of itself. Owned by its session."""
+
+    spiffe_id: str
+    agent_version: str = ""
+    envoy_version: str = ""
+    connected: bool = False
+    generation: int = 0
+    policy_version: int = 0
+    staged: frozenset[int] = frozenset()
+    lease_until: int = 0
+    last_seen: int = 0
+    error: str = ""
+    not_cut: list[str] = field(default_factory=list)
+    receipts: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # generation -> (ms, DSSE)
+    renew: bool = False
+
+
+MAX_RECEIPTS = 64
+
+
+class Hub:
+    """Sessions by SPIFFE ID, and one condition for everybody who waits for an agent to get somewhere."""
+
+    def __init__(self) -> None:
+        self.agents: dict[str, AgentState] = {}
+        self.moved = asyncio.Condition()
+        self._wake: dict[str, asyncio.Event] = {}
+        self._close: dict[str, Callable[[], None]] = {}
+
+    def attach(self, spiffe_id: str, close: Callable[[], None]) -> tuple[AgentState, asyncio.Event]:
+        """A session begins; an older one of the same node ends."""
+        if spiffe_id in self._close:
+            self._close[spiffe_id]()
+        state = self.agents.setdefault(spiffe_id, AgentState(spiffe_id))
+        state.connected = True
+        self._wake[spiffe_id], self._close[spiffe_id] = asyncio.Event(), close
+        return state, self._wake[spiffe_id]
+
+    def detach(self, spiffe_id: str, wake: asyncio.Event) -> None:
+        if self._wake.get(spiffe_id) is wake:
+            self.agents[spiffe_id].connected = False
+            del self._wake[spiffe_id], self._close[spiffe_id]
+
+    def wake_all(self) -> None:
+        for event in self._wake.values():
+            event.set()
+
+    def wake(self, spiffe_id: str) -> None:
+        if spiffe_id in self._wake:
+            self._wake[spiffe_id].set()
+
+    def drop(self, spiffe_id: str) -> None:
+        """End a node's session now."""
+        if spiffe_id in self._close:
+            self._close[spiffe_id]()
+
+    async def agent_moved(self) -> None:
+        async with self.moved:
+            self.moved.notify_all()
+
+    def connected(self) -> list[AgentState]:
+        return [state for state in self.agents.values() if state.connected]
+
+
+def keep_receipt(state: AgentState, generation: int, at_ms: int, receipt: bytes) -> None:
+    state.receipts[generation] = (at_ms, receipt)
+    while len(state.receipts) > MAX_RECEIPTS:
+        del state.receipts[min(state.receipts)]

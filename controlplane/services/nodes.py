@@ -1,0 +1,175 @@
+"""Sites and nodes: who may exist, what each is, and which of its certificates still count.
+
+Every change of mesh content writes the `mesh` key in the same commit: its revision is the generation. `changed` is
+awaited afterwards, so that what was decided is signed and on its way before the operator's call returns.
+"""
+
+import dataclasses
+import secrets
+from collections.abc import Awaitable, Callable
+
+from certs import spiffe
+from certs.attributes import Attributes, narrowed
+from certs.errors import CertError
+from controlplane import failpoints, model
+from controlplane.attest.token import SECRET_BYTES, JoinToken, stored_name
+from controlplane.errors import ConflictError, ExistsError, InvalidError, PreconditionError
+from controlplane.model import NodeRow, SiteRow, TokenRow
+from controlplane.services import rows
+from controlplane.services.rows import Stored
+from controlplane.store.base import Store
+
+MAX_LABELS = 32
+RETRIES = 8
+
+
+class Nodes:
+    """The registry. One instance per process; all state is in the store."""
+
+    def __init__(self, store: Store, trust_domain: str, changed: Callable[[], Awaitable[None]]) -> None:
+        self._store, self._trust_domain, self.mesh_changed = store, trust_domain, changed
+
+    async def add_site(self, name: str, jurisdiction: str, labels: dict[str, str]) -> SiteRow:
+        _checked(spiffe.dns_label, name)
+        _checked(spiffe.jurisdiction_code, jurisdiction)
+        if name == spiffe.CONTROL_PLANE:
+            raise InvalidError(f"`{name}` is reserved")
+        if len(labels) > MAX_LABELS or any(len(k) > 63 or len(v) > 253 for k, v in labels.items()):  # noqa: PLR2004 - as Kubernetes
+            raise InvalidError("at most 32 labels, keys to 63 and values to 253 characters")
+        row = SiteRow(name=name, jurisdiction=jurisdiction, labels=labels)
+        found = await rows.find(self._store, SiteRow, rows.site_key(name))
+        if found is not None:
+            if found.row != row:
+                raise ExistsError(f"site `{name}` exists and is different")
+            return row
+        await self._store.commit(expect={rows.site_key(name): 0}, put={rows.site_key(name): model.dump(row)})
+        return row
+
+    async def sites(self) -> list[SiteRow]:
+        return [stored.row for stored in await rows.every(self._store, SiteRow, "site/")]
+
+    async def create_token(
+        self, node: str, site: str, *, attributes: Attributes | None, token: JoinToken, expires_at: int
+    ) -> None:
+        """Keep a token's hash, and make the node's row if the name is new."""
+        _checked(spiffe.dns_label, node)
+        place = await rows.read(self._store, SiteRow, rows.site_key(site), f"site `{site}`")
+        found = await rows.find(self._store, NodeRow, rows.node_key(node, site))
+        if found is not None and found.row.state in {model.REVOKED, model.LOCKED}:
+            hint = f"writ node unrevoke {node}.{site}"
+            raise PreconditionError(f"node `{node}.{site}` is {found.row.state}", hint=hint)
+        row = found.row if found else self._new(node, place.row)
+        if attributes is not None:
+            if found is not None and found.row.epoch and attributes != found.row.attributes:
+                raise PreconditionError(
+                    f"node `{node}.{site}` exists with other attributes", hint="writ node set"
+                )
+            row = row.with_attributes(attributes)
+        kept = TokenRow(node=node, site=site, expires_at=expires_at)
+        key = rows.token_key(stored_name(token.secret))
+        expect = {key: 0, rows.node_key(node, site): found.revision if found else 0}
+        await self._store.commit(
+            expect=expect, put={key: model.dump(kept), rows.node_key(node, site): model.dump(row)}
+        )
+
+    def _new(self, node: str, site: SiteRow) -> NodeRow:
+        return NodeRow(
+            trust_domain=self._trust_domain, node=node, site=site.name, jurisdiction=site.jurisdiction
+        )
+
+    async def get(self, node: str, site: str) -> NodeRow:
+        return (await rows.read_node(self._store, node, site)).row
+
+    async def all(self, site: str = "") -> list[NodeRow]:
+        prefix = f"node/{site}/" if site else "node/"
+        return [stored.row for stored in await rows.every(self._store, NodeRow, prefix)]
+
+    async def set_attributes(self, node: str, site: str, new: Attributes) -> tuple[NodeRow, bool]:
+        """(row, narrowed). Narrowing raises epoch and floor: certificates that say more are dead at once."""
+
+        def change(row: NodeRow) -> NodeRow:
+            less = bool(row.epoch) and narrowed(row.attributes, new)
+            row = row.with_attributes(new)
+            return dataclasses.replace(row, epoch=row.epoch + 1, floor=row.epoch + 1) if less else row
+
+        before, after = await self._change(node, site, change)
+        return after, after.floor != before.floor
+
+    async def revoke(self, node: str, site: str, reason: str) -> int:
+        """The generation as of which the node is revoked. Revoking again changes only the reason."""
+        if len(reason) > 200 or not reason.isprintable():  # noqa: PLR2004 - one line
+            raise InvalidError("a reason is one line of at most 200 characters")
+        await self._change(
+            node, site, lambda row: dataclasses.replace(row, state=model.REVOKED, reason=reason)
+        )
+        return await self.generation()
+
+    async def unrevoke(self, node: str, site: str) -> NodeRow:
+        """The name may enrol again. Its floor is above every certificate it ever had."""
+
+        def change(row: NodeRow) -> NodeRow:
+            if row.state not in {model.REVOKED, model.LOCKED}:
+                raise PreconditionError(f"node `{row.short}` is not revoked")
+            floor = row.epoch + 1
+            return dataclasses.replace(row, state=model.INVITED, floor=floor, renew_floor=floor, reason="")
+
+        return (await self._change(node, site, change))[1]
+
+    async def lock(self, node: str, site: str, reason: str) -> None:
+        """A copied key was seen: nobody may be this node until an operator looks."""
+        await self._change(
+            node, site, lambda row: dataclasses.replace(row, state=model.LOCKED, reason=reason)
+        )
+
+    async def note(self, node: str, site: str, **facts: str) -> None:
+        """Keep what an agent says of itself (address, evidence key). Not mesh content unless the address changed."""
+        stored = await rows.read_node(self._store, node, site)
+        row = dataclasses.replace(stored.row, **facts)  # type: ignore[arg-type]
+        if row == stored.row:
+            return
+        await self._store.commit(
+            expect={stored.key: stored.revision}, put={stored.key: model.dump(row), rows.MESH: b"{}"}
+        )
+        await self.mesh_changed()
+
+    async def generation(self) -> int:
+        item = await self._store.get(rows.MESH)
+        return item.revision if item else 0
+
+    def floor_writes(self, row: NodeRow) -> tuple[tuple[str, bytes], ...]:
+        """What every commit that changes a node's floors also writes."""
+        if row.floor == 1 and row.state not in {model.REVOKED, model.LOCKED}:
+            return ((rows.MESH, b"{}"),)
+        return ((rows.floor_key(row.node, row.site), model.dump(row)), (rows.MESH, b"{}"))
+
+    async def _change(
+        self, node: str, site: str, change: Callable[[NodeRow], NodeRow]
+    ) -> tuple[NodeRow, NodeRow]:
+        for _ in range(RETRIES):
+            stored = await rows.read_node(self._store, node, site)
+            after = change(stored.row)
+            if after == stored.row:
+                return stored.row, after
+            try:
+                await self._write(stored, after)
+            except ConflictError:
+                continue
+            failpoints.reach("node.stored")
+            await self.mesh_changed()
+            return stored.row, after
+        raise ConflictError(f"node `{node}.{site}` keeps changing")
+
+    async def _write(self, stored: Stored[NodeRow], after: NodeRow) -> None:
+        put = {stored.key: model.dump(after), **dict(self.floor_writes(after))}
+        await self._store.commit(expect={stored.key: stored.revision}, put=put)
+
+
+def new_secret() -> bytes:
+    return secrets.token_bytes(SECRET_BYTES)
+
+
+def _checked(check: Callable[[str], str], value: str) -> str:
+    try:
+        return check(value)
+    except CertError as exc:
+        raise InvalidError(str(exc)) from exc

@@ -1,0 +1,99 @@
+"""Typed access to the store: which key holds what. The one place that knows how keys are built."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from controlplane import model
+from controlplane.errors import NotFoundError
+from controlplane.store.base import Item, Store
+
+R = TypeVar("R")
+MESH = "mesh"
+"""Written with every change of mesh content: the revision of its last write is the generation."""
+POLICY = "policy/state"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[R]):
+    """A row with the key and revision it was read at, for the compare of the next write."""
+
+    key: str
+    row: R
+    revision: int
+
+
+def site_key(name: str) -> str:
+    return f"site/{name}"
+
+
+def node_key(node: str, site: str) -> str:
+    return f"node/{site}/{node}"
+
+
+def floor_key(node: str, site: str) -> str:
+    """Present only while a node's floor is not 1, so that the trust document is made from few rows."""
+    return f"floor/{site}/{node}"
+
+
+def token_key(name: str) -> str:
+    return f"token/{name}"
+
+
+def certificate_key(serial: str) -> str:
+    return f"certificate/{serial}"
+
+
+def idempotency_key(spiffe_id: str, key: str) -> str:
+    return f"idempotent/{spiffe_id.removeprefix('spiffe://')}/{key}"
+
+
+def successor_key(serial: str) -> str:
+    """What followed a certificate: a second, different follower means the key was copied."""
+    return f"successor/{serial}"
+
+
+def resource_key(row: model.ResourceRow) -> str:
+    return f"resource/{row.site}/{row.node}/{row.kind}/{row.name}"
+
+
+def group_key(kind: str, name: str) -> str:
+    return f"group/{kind}/{name}"
+
+
+def policy_key(version: int) -> str:
+    return f"policy/set/{version:012d}"
+
+
+def witness_key(node: str, site: str) -> str:
+    return f"witness/{site}/{node}"
+
+
+async def find(store: Store, kind: type[R], key: str) -> Stored[R] | None:
+    item = await store.get(key)
+    return None if item is None else _stored(kind, item)
+
+
+async def read(store: Store, kind: type[R], key: str, what: str) -> Stored[R]:
+    """NotFoundError, said with `what`, when there is no such row."""
+    found = await find(store, kind, key)
+    if found is None:
+        raise NotFoundError(f"there is no {what}")
+    return found
+
+
+async def every(store: Store, kind: type[R], prefix: str) -> list[Stored[R]]:
+    items, _ = await store.list(prefix)
+    return [_stored(kind, item) for item in items]
+
+
+def _stored(kind: type[R], item: Item) -> Stored[R]:
+    return Stored(item.key, model.load(kind, item.value), item.revision)
+
+
+async def read_node(store: Store, node: str, site: str) -> Stored[model.NodeRow]:
+    return await read(store, model.NodeRow, node_key(node, site), f"node `{node}.{site}`")
+
+
+async def policy_state(store: Store) -> Stored[model.PolicyState]:
+    found = await find(store, model.PolicyState, POLICY)
+    return found or Stored(POLICY, model.PolicyState(), 0)

@@ -1,0 +1,128 @@
+"""`writ init`: everything a new mesh is made of. The root key is used here and can be taken offline afterwards.
+
+Refuses a directory that holds a mesh: a second root would orphan every node.
+"""
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from certs import authority, envelope, issue, keys, spiffe
+from certs.profile import CA_LIFETIME_S, OPERATOR_LIFETIME_S, CaKind, Profile
+from controlplane.errors import ExistsError
+from controlplane.services import authorities
+from controlplane.services.authorities import Authorities
+from controlplane.signer.file import FileSigner
+from policies import payloads
+from policies.documents import TYPE_DELEGATION, Delegation
+
+DELEGATION_LIFETIME_S = 365 * 86400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """A first operator: PEM certificate chain and key, for its context."""
+
+    certificate: bytes
+    key: bytes
+
+
+def prepare_directory(directory: Path, passphrase_file: Path) -> bytes:
+    """Make the state directory and, if there is none, a passphrase for unattended start. Returns the passphrase."""
+    if (directory / authorities.FILE).exists():
+        raise ExistsError(
+            f"`{directory}` holds a mesh", hint="give --dir another directory; a mesh has one root"
+        )
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.chmod(0o700)
+    if not passphrase_file.exists():
+        passphrase_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(passphrase_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+    return passphrase_file.read_bytes().strip()
+
+
+def make_mesh(trust_domain: str, directory: Path, signer: FileSigner, now: int) -> Authorities:
+    """Root, the two issuing CAs, the delegated document key, the witness key; public halves saved."""
+    spiffe.trust_domain(trust_domain)
+    signer.create("root", "p256")
+    root_key = signer.ceremony_key("root")
+    root = authority.make_root(trust_domain, root_key, serial=_serial(), now=now)
+    cas = {kind: _issuing_ca(kind, root, root_key, signer, now) for kind in CaKind}
+    documents, witness = _ed25519(signer, "documents-1"), _ed25519(signer, "witness-1")
+    made = Authorities(
+        trust_domain=trust_domain,
+        root=root,
+        node_ca=cas[CaKind.NODE],
+        control_plane_ca=cas[CaKind.CONTROL_PLANE],
+        document_key=documents,
+        document_key_name="documents-1",
+        witness_key=witness,
+        witness_key_name="witness-1",
+        delegation=_delegation(trust_domain, documents, signer, now),
+        signer=signer,
+    )
+    authorities.save(directory, made)
+    return made
+
+
+def _issuing_ca(
+    kind: CaKind, root: bytes, root_key: ec.EllipticCurvePrivateKey, signer: FileSigner, now: int
+) -> issue.IssuingCa:
+    name = f"{kind.value}-ca-1"
+    public = signer.create(name, "p256")
+    if not isinstance(public, ec.EllipticCurvePublicKey):
+        raise RuntimeError("the signer made another kind of key")
+    return issue.IssuingCa(
+        authority.make_issuing_ca(kind, root, root_key, public, serial=_serial(), now=now), name
+    )
+
+
+def _ed25519(signer: FileSigner, name: str) -> bytes:
+    public = signer.create(name, "ed25519")
+    if not isinstance(public, ed25519.Ed25519PublicKey):
+        raise RuntimeError("the signer made another kind of key")
+    return keys.raw(public)
+
+
+def _delegation(trust_domain: str, key: bytes, signer: FileSigner, now: int) -> bytes:
+    document = Delegation(
+        trust_domain=trust_domain, version=1, expires=now + DELEGATION_LIFETIME_S, threshold=1, keys=(key,)
+    )
+    by_root = ("root", lambda data: signer.sign("root", data))
+    return envelope.sign_envelope(TYPE_DELEGATION, payloads.dump_delegation(document), [by_root]).to_json()
+
+
+def make_operator(made: Authorities, name: str, now: int) -> Operator:
+    """An operator certificate (12 h) with a fresh key."""
+    key = keys.generate_p256()
+    prepared = issue.prepare_control_plane(
+        Profile(lifetime_s=OPERATOR_LIFETIME_S),
+        spiffe.operator_id(made.trust_domain, name),
+        public_key=key.public_key(),
+        issuer=made.control_plane_ca,
+        serial=_serial(),
+        now=now,
+    )
+    leaf = issue.sign(prepared, made.signing(prepared.key_name))
+    return Operator(
+        certificate=pem(leaf, made.control_plane_ca.certificate), key=keys.dump_private(key, None)
+    )
+
+
+def pem(*certificates: bytes) -> bytes:
+    loaded = map(x509.load_der_x509_certificate, certificates)
+    return b"".join(cert.public_bytes(serialization.Encoding.PEM) for cert in loaded)
+
+
+def _serial() -> int:
+    return secrets.randbits(127) + 1
+
+
+assert OPERATOR_LIFETIME_S < CA_LIFETIME_S  # noqa: S101 - a leaf within its CA

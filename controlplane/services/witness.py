@@ -1,0 +1,77 @@
+"""The control plane as witness of nodes' logs: a checkpoint is cosigned once it is shown to extend the last one.
+
+As c2sp.org/tlog-witness: compare and persist first, in one commit, then sign. A node can then neither rewrite, truncate
+nor fork its past, and the control plane sees no record.
+"""
+
+import time
+
+from audit import merkle, note
+from audit.errors import NoteError, ProofError
+from controlplane import model
+from controlplane.errors import ConflictError, DeniedError, InvalidError, PreconditionError
+from controlplane.model import NodeRow, WitnessRow
+from controlplane.services import rows
+from controlplane.services.authorities import Authorities
+from controlplane.store.base import Store
+
+MAX_TALLIES = 512 << 10
+
+
+class Witness:
+    """Cosigns, and remembers what it cosigned."""
+
+    def __init__(self, store: Store, made: Authorities) -> None:
+        self._store, self._made = store, made
+        self.key = note.VerifierKey(f"{made.trust_domain}/witness", note.COSIGNATURE, made.witness_key)
+
+    async def cosign(
+        self, node: NodeRow, old_size: int, proof: list[bytes], text: str, tallies: bytes
+    ) -> str:
+        """One cosignature line. ConflictError names the size we hold; ProofError's case is an alarm: a fork."""
+        if len(tallies) > MAX_TALLIES:
+            raise InvalidError(f"tallies are larger than {MAX_TALLIES} bytes")
+        head = self._open(node, text)
+        key = rows.witness_key(node.node, node.site)
+        before = await rows.find(self._store, WitnessRow, key)
+        size, root = (before.row.size, bytes.fromhex(before.row.root)) if before else (0, merkle.EMPTY)
+        if old_size != size:
+            raise PreconditionError(f"the last cosigned size is {size}", hint=str(size))
+        try:
+            merkle.verify_consistency(size, root, head.size, head.root, proof)
+        except ProofError as exc:
+            raise ConflictError(f"log `{head.origin}` does not extend what was cosigned: {exc}") from exc
+        line = note.cosign(text, self.key, self._made.signing(self._made.witness_key_name), int(time.time()))
+        row = WitnessRow(
+            origin=head.origin,
+            size=head.size,
+            root=head.root.hex(),
+            checkpoint=text + line,
+            tallies=tallies.decode("utf-8", "replace"),
+        )
+        await self._store.commit(expect={key: before.revision if before else 0}, put={key: model.dump(row)})
+        return line
+
+    async def all(self) -> list[tuple[NodeRow, WitnessRow]]:
+        """Every log that was cosigned, with its node."""
+        nodes = {
+            rows.witness_key(s.row.node, s.row.site): s.row
+            for s in await rows.every(self._store, NodeRow, "node/")
+        }
+        found = await rows.every(self._store, WitnessRow, "witness/")
+        return [(nodes[stored.key], stored.row) for stored in found if stored.key in nodes]
+
+    def _open(self, node: NodeRow, text: str) -> note.Checkpoint:
+        try:
+            key = note.parse_key(node.evidence_key)
+            head, _ = note.open_checkpoint(text, [key])
+        except NoteError as exc:
+            raise DeniedError(f"checkpoint of `{node.short}`: {exc}") from exc
+        if head.origin != origin(node) or key.name != head.origin:
+            raise DeniedError(f"`{head.origin}` is not the log of `{node.short}`")
+        return head
+
+
+def origin(node: NodeRow) -> str:
+    """The name of a node's log."""
+    return f"{node.trust_domain}/audit/{node.site}/{node.node}"
