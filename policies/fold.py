@@ -369,8 +369,24 @@ def compare(name: str, left: Value, right: Value) -> Expr:
 
 def _like(value: Value, parts: tuple[str, ...]) -> Expr:
     if isinstance(value, Field):
-        return Like(value, parts) if len(parts) > 1 else Is(value, frozenset(parts))
+        return _like_field(value, parts)
     return Bool(matches(str(value), parts))
+
+
+def _like_field(field: Field, parts: tuple[str, ...]) -> Expr:
+    if len(parts) == 1:
+        return Is(field, frozenset(parts))
+    if parts == ("", "") and field is not Field.SUBJECT_REGION:
+        return Bool(value=True)
+    principal = field in {Field.PRINCIPAL_SITE, Field.PRINCIPAL_JURISDICTION}
+    simple = len(parts) == 2 or (len(parts) == 3 and not parts[0] and not parts[2])  # noqa: PLR2004 - one wildcard, or two around
+    if not simple or (principal and (all(parts) or len(parts) > 2)):  # noqa: PLR2004
+        raise NotEnforceableError(
+            "like", "a pattern may be `a*`, `*b`, `a*b` or `*c*`; on site and jurisdiction `a*` or `*b`"
+        )
+    if parts == ("", ""):
+        return Has(field)
+    return Like(field, parts)
 
 
 def matches(text: str, parts: tuple[str, ...]) -> bool:

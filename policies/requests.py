@@ -141,9 +141,10 @@ def accept_claims(
 # --- the scanner --------------------------------------------------------------------------------------------------
 
 _SPACE = b" \t\n\r"
-_NUMBER = re.compile(rb"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NUMBER = re.compile(rb"[-+0-9.eE]+")  # where a number ends is all that matters: its value is never used
 _PLAIN = re.compile(rb'"([^"\\\x00-\x1f]*)"')
-_STRING = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*"')
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_FOLDS = {"\u017f".encode(): b"s", "\u212a".encode(): b"k"}  # two letters that Go's decoder folds into ASCII
 
 
 def scan(body: bytes, wanted: tuple[str, ...]) -> dict[str, str | bool] | None:
@@ -165,6 +166,7 @@ def _object(body: bytes, at: int, wanted: tuple[str, ...], depth: int) -> tuple[
     if body[at] != 0x7B or depth > MAX_DEPTH:
         raise ValueError("an object was expected")
     found: dict[str, str | bool] = {}
+    seen: set[str] = set()
     at = _skip(body, at + 1)
     if body[at] == 0x7D:
         return found, at + 1
@@ -174,9 +176,11 @@ def _object(body: bytes, at: int, wanted: tuple[str, ...], depth: int) -> tuple[
         if body[at] != 0x3A:
             raise ValueError("a colon was expected")
         at = _skip(body, at + 1)
-        name = _wanted(key, wanted, found) if depth == 1 else None
+        name = _wanted(key, wanted, seen) if depth == 1 else None
         if name is not None:
-            found[name], at = _scalar(body, at)
+            value, at = _scalar(body, at)
+            if value is not None:
+                found[name] = value
         else:
             at = _value(body, at, depth)
         at = _skip(body, at)
@@ -194,24 +198,28 @@ def _key(body: bytes, at: int) -> tuple[bytes, int]:
     return plain[1], plain.end()
 
 
-def _wanted(key: bytes, wanted: tuple[str, ...], found: dict[str, str | bool]) -> str | None:
-    folded = key.decode("utf-8").casefold()
+def _wanted(key: bytes, wanted: tuple[str, ...], seen: set[str]) -> str | None:
+    folded = key
+    for letter, ascii_ in _FOLDS.items():
+        folded = folded.replace(letter, ascii_)
+    folded = folded.lower()
     for name in wanted:
-        if folded == name:
-            if key != name.encode() or name in found:
+        if folded == name.encode():
+            if key != folded or name in seen:
                 raise ValueError("a wanted key occurs twice, or in another case")
+            seen.add(name)
             return name
     return None
 
 
-def _scalar(body: bytes, at: int) -> tuple[str | bool, int]:
-    for text, value in ((b"true", True), (b"false", False)):
+def _scalar(body: bytes, at: int) -> tuple[str | bool | None, int]:
+    for text, value in ((b"true", True), (b"false", False), (b"null", None)):
         if body.startswith(text, at):
             return value, at + len(text)
     plain = _PLAIN.match(body, at)
     if plain is None:
         raise ValueError("a plain string, true or false was expected")
-    return plain[1].decode("utf-8"), plain.end()
+    return plain[1].decode("utf-8", "replace"), plain.end()
 
 
 def _value(body: bytes, at: int, depth: int) -> int:

@@ -1,0 +1,192 @@
+"""Routes, clusters and secrets: where a request may go, once the three filters let it through.
+
+Each peer is a cluster of its own, whose certificate must carry exactly that peer's SPIFFE ID. At egress a route is chosen
+by Host, but only its metadata says who the peer is. At ingress a route is chosen by the resource that the classifier found.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from envoy.config.cluster.v3 import cluster_pb2 as cluster
+from envoy.config.core.v3 import address_pb2, base_pb2, config_source_pb2, protocol_pb2
+from envoy.config.endpoint.v3 import endpoint_components_pb2 as component
+from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.route.v3 import route_components_pb2 as component_route
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as upstream_http
+from envoy.type.matcher.v3 import string_pb2
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+
+from agent.envoy import pb
+from agent.envoy.listeners import CURVES
+from agent.envoy.settings import EnvoySettings
+from policies.documents import Peer, ServedResource
+
+LUA = "envoy.filters.http.lua"
+OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+
+def identity_secret(key_pem: bytes, chain_pem: bytes) -> secret_pb2.Secret:
+    """Our own key and chain, as Envoy takes them over the agent's socket."""
+    certificate = common_pb2.TlsCertificate(
+        private_key=base_pb2.DataSource(inline_bytes=key_pem),
+        certificate_chain=base_pb2.DataSource(inline_bytes=chain_pem),
+    )
+    return secret_pb2.Secret(name="identity", tls_certificate=certificate)
+
+
+def peers_secret(node_cas_pem: bytes) -> secret_pb2.Secret:
+    """Whom to believe: the CAs that issue nodes, as anchors themselves."""
+    trusted = common_pb2.CertificateValidationContext(
+        trusted_ca=base_pb2.DataSource(inline_bytes=node_cas_pem)
+    )
+    return secret_pb2.Secret(name="peers", validation_context=trusted)
+
+
+def peer_clusters(peers: Iterable[Peer], settings: EnvoySettings) -> list[cluster.Cluster]:
+    return [_peer_cluster(peer, settings) for peer in peers]
+
+
+def _peer_cluster(peer: Peer, settings: EnvoySettings) -> cluster.Cluster:
+    exact = common_pb2.SubjectAltNameMatcher(
+        san_type=common_pb2.SubjectAltNameMatcher.URI, matcher=string_pb2.StringMatcher(exact=peer.spiffe_id)
+    )
+    ads = _ads()
+    combined = common_pb2.CommonTlsContext.CombinedCertificateValidationContext(
+        default_validation_context=common_pb2.CertificateValidationContext(
+            match_typed_subject_alt_names=[exact]
+        ),
+        validation_context_sds_secret_config=secret_pb2.SdsSecretConfig(name="peers", sds_config=ads),
+    )
+    context = tls_pb2.UpstreamTlsContext(
+        common_tls_context=common_pb2.CommonTlsContext(
+            tls_params=common_pb2.TlsParameters(
+                tls_minimum_protocol_version=common_pb2.TlsParameters.TLSv1_3,
+                tls_maximum_protocol_version=common_pb2.TlsParameters.TLSv1_3,
+                ecdh_curves=CURVES,
+            ),
+            tls_certificate_sds_secret_configs=[secret_pb2.SdsSecretConfig(name="identity", sds_config=ads)],
+            combined_validation_context=combined,
+            alpn_protocols=["h2"],
+        ),
+        max_session_keys={"value": 0},  # type: ignore[arg-type]  # no resumption: every connection authenticates
+    )
+    options = upstream_http.HttpProtocolOptions(
+        explicit_http_config=upstream_http.HttpProtocolOptions.ExplicitHttpConfig(
+            http2_protocol_options=protocol_pb2.Http2ProtocolOptions()
+        ),
+        common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
+            idle_timeout=_seconds(settings.idle_s),
+            max_connection_duration=_seconds(settings.max_connection_s),
+        ),
+    )
+    made = _cluster(peer.spiffe_id, peer.address, settings)
+    made.transport_socket.CopyFrom(
+        base_pb2.TransportSocket(name="envoy.transport_sockets.tls", typed_config=pb.packed(context))
+    )
+    made.typed_extension_protocol_options[OPTIONS].CopyFrom(pb.packed(options))
+    return made
+
+
+def local_clusters(served: Iterable[ServedResource], settings: EnvoySettings) -> list[cluster.Cluster]:
+    """One per loopback port of this node's own AI servers: one connection per request, so that one can be cut."""
+    return [
+        _cluster(_local(port), f"127.0.0.1:{port}", settings) for port in sorted({one.port for one in served})
+    ]
+
+
+def _local(port: int) -> str:
+    return f"local/{port}"
+
+
+def _cluster(name: str, address: str, settings: EnvoySettings) -> cluster.Cluster:
+    host, _, port = address.rpartition(":")
+    socket = address_pb2.SocketAddress(address=host.strip("[]"), port_value=int(port))
+    endpoint = component.LbEndpoint(
+        endpoint=component.Endpoint(address=address_pb2.Address(socket_address=socket))
+    )
+    load = endpoint_pb2.ClusterLoadAssignment(
+        cluster_name=name, endpoints=[component.LocalityLbEndpoints(lb_endpoints=[endpoint])]
+    )
+    numeric = all(c in "0123456789.:[]" for c in host)
+    made = cluster.Cluster(
+        name=name,
+        type=cluster.Cluster.STATIC if numeric else cluster.Cluster.STRICT_DNS,
+        connect_timeout=Duration(
+            nanos=int(settings.connect_timeout_s % 1 * 1e9), seconds=int(settings.connect_timeout_s)
+        ),
+        load_assignment=load,
+    )
+    made.per_connection_buffer_limit_bytes.value = 1 << 20
+    return made
+
+
+def egress_routes(peers: Sequence[Peer], subject: str) -> route_pb2.RouteConfiguration:
+    """A virtual host per peer; unknown hosts get 404 from Envoy, and a code from the local reply."""
+    hosts = [
+        component_route.VirtualHost(
+            name=peer.node,
+            domains=[f"{peer.node}.mesh", f"{peer.node}.mesh:*"],
+            routes=[_peer_route(peer, subject)],
+        )
+        for peer in peers
+    ]
+    return _configuration("egress", hosts, "out")
+
+
+def _peer_route(peer: Peer, subject: str) -> component_route.Route:
+    known = Struct()
+    known.update({"peer": peer.spiffe_id, "subject": subject})
+    made = component_route.Route(match=component_route.RouteMatch(prefix="/"), route=_action(peer.spiffe_id))
+    made.metadata.filter_metadata[LUA].CopyFrom(known)
+    return made
+
+
+def ingress_routes(served: Sequence[ServedResource]) -> route_pb2.RouteConfiguration:
+    """By the resource that the classifier named; what is not served is answered 404 after it was denied."""
+    routes = [
+        component_route.Route(
+            match=component_route.RouteMatch(
+                prefix="/",
+                headers=[
+                    component_route.HeaderMatcher(
+                        name="writ-resource",
+                        string_match=string_pb2.StringMatcher(exact=f"{one.key.kind}/{one.key.name}"),
+                    )
+                ],
+            ),
+            route=_action(_local(one.port)),
+        )
+        for one in served
+    ]
+    absent = component_route.Route(match=component_route.RouteMatch(prefix="/"))
+    absent.direct_response.status = 404
+    return _configuration(
+        "ingress", [component_route.VirtualHost(name="local", domains=["*"], routes=[*routes, absent])], "in"
+    )
+
+
+def _action(name: str) -> component_route.RouteAction:
+    # No route timeout: inference takes as long as it takes. Idle timeouts and the stream's maximum bound it.
+    return component_route.RouteAction(cluster=name, timeout=Duration())
+
+
+def _configuration(
+    name: str, hosts: Sequence[component_route.VirtualHost], direction: str
+) -> route_pb2.RouteConfiguration:
+    made = route_pb2.RouteConfiguration(name=name, virtual_hosts=hosts)
+    header = made.response_headers_to_add.add()
+    header.header.key, header.header.value = "writ-record-id", f"%REQ(writ-request-id)%/{direction}"
+    header.append_action = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    return made
+
+
+def _ads() -> config_source_pb2.ConfigSource:
+    return config_source_pb2.ConfigSource(
+        ads=config_source_pb2.AggregatedConfigSource(), resource_api_version=config_source_pb2.V3
+    )
+
+
+def _seconds(value: int) -> Duration:
+    return Duration(seconds=value)
