@@ -106,6 +106,15 @@ def from_subject(name: x509.Name, spiffe_id: SpiffeId) -> tuple[int, Attributes]
     return epoch, attributes
 
 
+def from_rendered(text: str) -> tuple[int, Attributes]:
+    """(epoch, attributes) of a subject as Envoy gives it; only for subjects that TLS has already verified."""
+    parts = [part.partition("=") for part in text.split(",")]
+    numbers = [value for kind, _, value in parts if kind == "serialNumber"]
+    if len(numbers) != 1 or not EPOCH.fullmatch(numbers[0]):
+        raise ChainError("subject must hold exactly one epoch")
+    return int(numbers[0]), _parse_units([value for kind, _, value in parts if kind == "OU"])
+
+
 def _values(name: x509.Name) -> Iterator[tuple[x509.ObjectIdentifier, str]]:
     for part in name:
         if not isinstance(part.value, str):

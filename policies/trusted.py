@@ -11,7 +11,7 @@ Left to the caller: fetching, keeping bytes on disk, and how long ago a heartbea
 Calling out of order is a RuntimeError: a bug, not an attack.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -146,6 +146,20 @@ class TrustedDocuments:
         peers = codec.load_peers(_blob(blobs, offered.peers))
         self.highest = replace(self.highest, ticket_generation=offered.generation)
         return TrustedBundle(ticket=offered, rules=rules, peers=peers)
+
+    def restore_tickets(
+        self, tickets: Sequence[bytes], blobs: Mapping[str, bytes], now: int
+    ) -> list[TrustedBundle]:
+        """Accept tickets that were accepted before this process began: their order is not known, the highest is."""
+        highest = self.highest
+        accepted = []
+        for data in tickets:
+            self.highest = replace(highest, ticket_generation=0)
+            try:
+                accepted.append(self.update_ticket(data, blobs, now))
+            finally:
+                self.highest = highest
+        return accepted
 
     def _open(self, data: bytes, kind: str, read: Callable[[bytes], T], now: int) -> tuple[bytes, T]:
         """Payload and document, once enough delegated keys have signed it for our trust domain."""

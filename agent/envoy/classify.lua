@@ -252,6 +252,7 @@ function envoy_on_request(handle)
     body = "unread"
     if verdict == "ok" then
       name, stream = read_body(handle, headers, row)
+      headers = handle:headers() -- waiting for the body ends the life of what was taken before
       if name then body = "read" else verdict = "unreadable_body" end
     end
   end

@@ -7,15 +7,18 @@ bypasses are refused.
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import random
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib import metadata
 from pathlib import Path
 
@@ -32,6 +35,7 @@ BACKOFF_S, MAX_BACKOFF_S = 0.05, 10.0
 STEADY_S = 10.0  # a run this long resets the backoff
 READY_S = 15.0
 POLL_S = 0.01
+ADMIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,22 +159,8 @@ class EnvoyProcess:
 
     async def admin(self, method: str, path: str) -> str:
         """One request to the admin socket; EnvoyError when it does not answer with 200."""
-        try:
-            async with asyncio.timeout(5):
-                reader, writer = await asyncio.open_unix_connection(
-                    self._directory / "admin.sock", limit=1 << 24
-                )
-                writer.write(f"{method} {path} HTTP/1.0\r\nHost: envoy\r\nContent-Length: 0\r\n\r\n".encode())
-                data = await reader.read(1 << 24)
-                while chunk := await reader.read(1 << 20):
-                    data += chunk
-                writer.close()
-        except (OSError, TimeoutError) as exc:
-            raise EnvoyError(f"Envoy's admin socket does not answer: {exc}") from exc
-        head, _, body = data.partition(b"\r\n\r\n")
-        if b" 200 " not in head.split(b"\r\n", 1)[0] + b" ":
-            raise EnvoyError(f"Envoy's admin said {head[:60]!r}")
-        return body.decode("utf-8", "replace")
+        socket_path = str(self._directory / "admin.sock")
+        return await asyncio.get_running_loop().run_in_executor(None, _ask, socket_path, method, path)
 
     async def listening(self) -> dict[str, int]:
         """The ports of the listeners by name, once both serve."""
@@ -186,6 +176,34 @@ class EnvoyProcess:
                     return ports
             await asyncio.sleep(POLL_S)  # Envoy has no way to tell us
         raise EnvoyError("Envoy did not come up", hint=f"see {self._directory / 'envoy.log'}")
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("envoy", timeout=ADMIN_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(ADMIN_S)
+        self.sock.connect(self._path)
+
+
+def _ask(path: str, method: str, target: str) -> str:
+    connection = _UnixConnection(path)
+    try:
+        connection.request(method, target)
+        response = connection.getresponse()
+        body = response.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as exc:
+        raise EnvoyError(f"Envoy's admin socket does not answer: {exc}") from exc
+    finally:
+        connection.close()
+    if response.status != HTTPStatus.OK:
+        raise EnvoyError(f"Envoy's admin said {response.status}")
+    return body
 
 
 class Backoff:

@@ -53,14 +53,14 @@ def _peer_cluster(peer: Peer, settings: EnvoySettings) -> cluster.Cluster:
         san_type=common_pb2.SubjectAltNameMatcher.URI, matcher=string_pb2.StringMatcher(exact=peer.spiffe_id)
     )
     ads = _ads()
-    combined = common_pb2.CommonTlsContext.CombinedCertificateValidationContext(
+    combined = tls_pb2.CommonTlsContext.CombinedCertificateValidationContext(
         default_validation_context=common_pb2.CertificateValidationContext(
             match_typed_subject_alt_names=[exact]
         ),
         validation_context_sds_secret_config=secret_pb2.SdsSecretConfig(name="peers", sds_config=ads),
     )
     context = tls_pb2.UpstreamTlsContext(
-        common_tls_context=common_pb2.CommonTlsContext(
+        common_tls_context=tls_pb2.CommonTlsContext(
             tls_params=common_pb2.TlsParameters(
                 tls_minimum_protocol_version=common_pb2.TlsParameters.TLSv1_3,
                 tls_maximum_protocol_version=common_pb2.TlsParameters.TLSv1_3,

@@ -22,8 +22,6 @@ class EnvoySettings:
     max_connection_s: int = 900  # a connection re-authenticates within one lease
     idle_s: int = 300
     connect_timeout_s: float = 5.0
-    flush_ms: int = 20  # how long a record may wait in Envoy's buffer
-    concurrency: int = 1
 
     @property
     def xds_socket(self) -> Path:

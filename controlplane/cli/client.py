@@ -48,6 +48,9 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._channel.close()
 
     def call(self, method: Callable[..., T], request: object) -> T:

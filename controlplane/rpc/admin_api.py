@@ -27,6 +27,7 @@ from policies import lint
 from policies.errors import PolicyError
 
 log = structlog.get_logger()
+READS = {"site_list", "node_list", "node_show", "resource_list", "policy_list", "policy_show", "status", "witnessed"}
 MAX_TTL_S, DEFAULT_TTL_S = 86400, 600
 Context = grpc.aio.ServicerContext
 
@@ -56,7 +57,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
 
     def _operator(self, context: Context, act: str, **facts: object) -> str:
         name = self._c.peers.operator(context).path[-1]
-        log.info("admin", act=act, operator=name, **facts)
+        (log.debug if act in READS else log.info)("admin", act=act, operator=name, **facts)
         return name
 
     # --- sites and nodes ---------------------------------------------------------------------------------------

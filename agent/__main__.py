@@ -1,0 +1,56 @@
+"""`python -I -m agent --config FILE`: arguments, logs and exit codes; the rest is `main`."""
+
+import os
+
+# TLS 1.3 only: no TLS 1.2 suite of this name fits an ECDSA certificate. Must be set before grpc is loaded.
+os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from agent import config as settings
+from agent import main as service
+from agent.errors import AgentError, ConfigError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -I -m agent", description="The Writ agent.")
+    parser.add_argument("--config", type=Path, default=Path("/etc/writ/agent.toml"))
+    arguments = parser.parse_args()
+    try:
+        config = settings.load(arguments.config)
+        _logs(config.log_level)
+        uvloop.run(service.run(config))
+    except AgentError as exc:
+        sys.stderr.write(f"error: {exc}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
+        return 2 if isinstance(exc, ConfigError) else 1
+    except asyncio.CancelledError:
+        return 0
+    return 0
+
+
+def _logs(level: str) -> None:
+    """JSON lines on stderr; never a key or a token."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping().get(level.upper(), 20)
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""Settings of the agent: TOML, then WRIT_<SECTION>__<KEY>, checked once, frozen. Standard library only: the agent is small."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.errors import ConfigError
+
+MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What the agent runs with."""
+
+    state_dir: Path
+    control_plane: str  # host:port of the API
+    token_file: Path | None
+    ingress_listen: str
+    ingress_advertise: str  # how peers reach it; empty: what was bound
+    egress_listen: str
+    envoy_path: Path | None
+    envoy_concurrency: int
+    max_body_bytes: int
+    max_stream_s: int
+    log_level: str
+
+
+FIELDS: dict[str, dict[str, tuple[type, Any]]] = {
+    "": {"state_dir": (str, "/var/lib/writ/agent")},
+    "control_plane": {"address": (str, "")},
+    "join": {"token_file": (str, "")},
+    "ingress": {"listen": (str, "0.0.0.0:7443"), "advertise": (str, "")},
+    "egress": {"listen": (str, "127.0.0.1:7080")},
+    "envoy": {
+        "path": (str, ""),
+        "concurrency": (int, 1),
+        "max_body_bytes": (int, 4 << 20),
+        "max_stream_s": (int, 3600),
+    },
+    "log": {"level": (str, "info")},
+}
+"""Section -> key -> (type, default)."""
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """ConfigError names file and key."""
+    try:
+        raw = path.read_bytes()
+        document = tomllib.loads(raw[:MAX_BYTES].decode())
+    except FileNotFoundError as exc:
+        raise ConfigError(f"there are no settings at `{path}`", hint="give --config") from exc
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"`{path}` cannot be read: {exc}") from exc
+    found = _values(document, path)
+    _override(found, environment)
+    if not found["control_plane"]["address"]:
+        raise ConfigError(f"`{path}`: `control_plane.address` is missing", hint='address = "host:8443"')
+    return _frozen(found, environment)
+
+
+def _values(document: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    found = {
+        section: {key: default for key, (_, default) in keys.items()} for section, keys in FIELDS.items()
+    }
+    for name, value in document.items():
+        section, entries = (name, value) if isinstance(value, dict) else ("", {name: value})
+        for key, given in entries.items():
+            where = f"{section}.{key}".lstrip(".")
+            if key not in FIELDS.get(section, {}):
+                raise ConfigError(f"`{path}`: unknown key `{where}`")
+            if type(given) is not FIELDS[section][key][0]:
+                raise ConfigError(f"`{path}`: `{where}` must be a {FIELDS[section][key][0].__name__}")
+            found[section][key] = given
+    return found
+
+
+def _override(found: dict[str, dict[str, Any]], environment: Mapping[str, str]) -> None:
+    for section, keys in FIELDS.items():
+        for key, (kind, _) in keys.items():
+            name = "WRIT_" + f"{section}__{key}".lstrip("_").upper()
+            if name in environment:
+                try:
+                    found[section][key] = kind(environment[name])
+                except ValueError as exc:
+                    raise ConfigError(f"`{name}` must be a {kind.__name__}") from exc
+
+
+def _frozen(found: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str]) -> Config:
+    token = environment.get("WRIT_JOIN_TOKEN_FILE") or found["join"]["token_file"]
+    envoy = found["envoy"]
+    return Config(
+        state_dir=Path(found[""]["state_dir"]),
+        control_plane=found["control_plane"]["address"],
+        token_file=Path(token) if token else None,
+        ingress_listen=found["ingress"]["listen"],
+        ingress_advertise=found["ingress"]["advertise"],
+        egress_listen=found["egress"]["listen"],
+        envoy_path=Path(envoy["path"]) if envoy["path"] else None,
+        envoy_concurrency=envoy["concurrency"],
+        max_body_bytes=envoy["max_body_bytes"],
+        max_stream_s=envoy["max_stream_s"],
+        log_level=found["log"]["level"],
+    )

@@ -1,0 +1,77 @@
+"""One state after another: into Envoy, then onto open streams, then back to the control plane as a signed receipt.
+
+In this order: nothing is reported that is not enforced, and no stream outlives the state that allowed it.
+"""
+
+import time
+
+import structlog
+
+from agent.cutter import Cutter
+from agent.envoy.dataplane import DataPlane
+from agent.errors import NotAcknowledgedError, RejectedError
+from agent.evidence.keeper import Keeper
+from agent.identity import Identity
+from agent.judge import Judge
+from agent.state import Enforceable
+from agent.statements import Statements
+from agent.sync import Sync
+from controlplane.api.gen import sync_pb2
+
+log = structlog.get_logger()
+
+
+class Enforcing:
+    """Applies states. Called by one task."""
+
+    def __init__(
+        self, plane: DataPlane, keeper: Keeper, cutter: Cutter, sync: Sync, statements: Statements
+    ) -> None:
+        self._plane, self._keeper, self._cutter = plane, keeper, cutter
+        self._sync, self._statements = sync, statements
+        self._reported = (-1, -1)
+        self._revoked: set[str] = set()
+
+    def forget(self, identity: Identity) -> None:
+        """Envoy has ended: whatever runs next has nothing, and denies."""
+        self._plane.close(identity)
+
+    async def enforce(self, state: Enforceable) -> bool:
+        """False when Envoy did not take all of it: then it must be tried again."""
+        error = ""
+        try:
+            stamp = await self._plane.enforce(state, recording=self._keeper.healthy)
+        except (RejectedError, NotAcknowledgedError) as exc:
+            log.error("not_enforced", generation=state.trust.generation, reason=str(exc))
+            error = str(exc)
+        self._judge(state)
+        if error:
+            self._report(state, 0, error)
+            return False
+        self._report(state, stamp.policy_version, self._sync.received.error)
+        if stamp.generation != self._reported[0]:
+            self._sync.report(sync_pb2.SyncRequest(receipt=self._statements.receipt(stamp.generation)))
+        self._reported = (stamp.generation, stamp.policy_version)
+        return True
+
+    def _judge(self, state: Enforceable) -> None:
+        now, boottime = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+        leased = state.lease.open(now, boottime) and now < state.identity.not_after
+        streams = list(self._keeper.open.values())
+        revoked = {name for name, floor in state.trust.floors.items() if floor is None}
+        if fresh := revoked - self._revoked:
+            self._cutter.disconnect(fresh, streams)
+        self._revoked = revoked
+        ended = self._cutter.rejudge(Judge(state, leased=leased), streams)
+        if ended:
+            log.info("streams_cut", count=ended, generation=state.trust.generation)
+
+    def _report(self, state: Enforceable, version: int, error: str) -> None:
+        enforcing = sync_pb2.Enforcing(
+            generation=0 if error and not version else state.trust.generation,
+            policy_version=version,
+            ticket_generation=state.bundle.ticket.generation if state.bundle else 0,
+            error=error,
+            staged_versions=sorted(self._sync.received.bundles),
+        )
+        self._sync.report(sync_pb2.SyncRequest(enforcing=enforcing))

@@ -1,0 +1,155 @@
+"""Getting a certificate: the first with a join token, later ones by renewal, a late one by grace.
+
+The idempotency key and the new private key are on disk before the call, so that a lost reply is asked for again with the
+same key, and gives the same certificate.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from agent import channel, files, identity
+from agent.config import Config
+from agent.errors import EnrolError
+from agent.identity import Identity
+from certs import canonical, keys
+from certs.csr import make_csr
+from certs.errors import CertError
+from controlplane.api.gen import enrolment_pb2, enrolment_pb2_grpc, identity_pb2, identity_pb2_grpc
+
+PENDING, ROOT, CA, DELEGATION, ENROLMENT = (
+    "pending.json",
+    "root.der",
+    "control-plane-ca.der",
+    "delegation.json",
+    "enrolment",
+)
+CALL_S = 20
+RENEW_CONTEXT = b"writ-renew\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A key that was made and may already have a certificate somewhere."""
+
+    key: ec.EllipticCurvePrivateKey
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a join token says."""
+
+    text: str
+    root_sha256: str
+    address: str
+
+    @property
+    def name(self) -> bytes:
+        """What tells it from another; nothing that helps to use it."""
+        return hashlib.sha256(self.text.encode()).hexdigest().encode()
+
+
+def read_token(path: Path) -> Token:
+    try:
+        text = path.read_text().strip()
+        body = text.removeprefix("writ1.")
+        fields = canonical.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), 2048)
+        return Token(text, str(fields["root"]), str(fields["addr"]))
+    except OSError as exc:
+        raise EnrolError(f"cannot read the join token `{path}`: {exc.strerror}") from exc
+    except (CertError, binascii.Error, ValueError, KeyError, TypeError) as exc:
+        raise EnrolError(f"`{path}` holds no join token", hint="writ token create NODE --out FILE") from exc
+
+
+def pending(directory: Path) -> Pending:
+    """The key of an unfinished request, or a new one, kept before it is used."""
+    raw = files.read(directory / PENDING)
+    if raw is not None:
+        document = json.loads(raw)
+        key = keys.load_private(document["key"].encode(), None)
+        if isinstance(key, ec.EllipticCurvePrivateKey):
+            return Pending(key, document["idempotency_key"])
+    made = Pending(keys.generate_p256(), secrets.token_urlsafe(24))
+    document = {"key": keys.dump_private(made.key, None).decode(), "idempotency_key": made.idempotency_key}
+    files.write(directory / PENDING, json.dumps(document).encode())
+    return made
+
+
+def done(directory: Path, made: Identity) -> None:
+    """Keep the new identity, then forget the request: in this order nothing can be lost."""
+    identity.save(directory, made)
+    (directory / PENDING).unlink(missing_ok=True)
+
+
+async def enrol(config: Config, now: int) -> Identity:
+    """The first certificate. Pins the root that the token names."""
+    if config.token_file is None:
+        hint = "writ token create NODE --out FILE, then join.token_file"
+        raise EnrolError("this node has no identity and no join token", hint=hint)
+    token = read_token(config.token_file)
+    root, ca = await channel.first_contact(token.address, token.root_sha256, now)
+    mine = pending(config.state_dir)
+    async with channel.anonymous(token.address, identity.trust_domain(root), ca) as open_:
+        request = enrolment_pb2.EnrolRequest(
+            token=token.text, csr=make_csr(mine.key), idempotency_key=mine.idempotency_key
+        )
+        reply = await _call(enrolment_pb2_grpc.EnrolmentStub(open_).Enrol(request, timeout=CALL_S))
+    if reply.root != root:
+        raise EnrolError("the control plane answered with another root than it showed")
+    made = identity.make(mine.key, tuple(reply.chain), root, now)
+    files.write(config.state_dir / ROOT, root)
+    files.write(config.state_dir / CA, ca)
+    files.write(config.state_dir / DELEGATION, reply.delegation)
+    files.write(config.state_dir / ENROLMENT, token.address.encode())
+    done(config.state_dir, made)
+    return made
+
+
+async def renew(directory: Path, open_: grpc.aio.Channel, root: bytes, now: int) -> Identity:
+    """The next certificate, with a new key."""
+    mine = pending(directory)
+    request = identity_pb2.RenewRequest(csr=make_csr(mine.key), idempotency_key=mine.idempotency_key)
+    reply = await _call(identity_pb2_grpc.IdentityStub(open_).Renew(request, timeout=CALL_S))
+    made = identity.make(mine.key, tuple(reply.chain), root, now)
+    done(directory, made)
+    return made
+
+
+async def renew_expired(directory: Path, old: Identity, root: bytes, ca: bytes, now: int) -> Identity:
+    """A certificate for a machine that slept: it signs a challenge with the key of the one that has ended."""
+    address = (files.read(directory / ENROLMENT) or b"").decode()
+    mine = pending(directory)
+    csr = make_csr(mine.key)
+    async with channel.anonymous(address, identity.trust_domain(root), ca) as open_:
+        stub = enrolment_pb2_grpc.EnrolmentStub(open_)
+        challenge = await _call(
+            stub.Challenge(enrolment_pb2.ChallengeRequest(leaf=old.chain[0]), timeout=CALL_S)
+        )
+        signature = keys.sign(old.key, RENEW_CONTEXT + challenge.nonce + csr)
+        request = enrolment_pb2.RenewExpiredRequest(
+            leaf=old.chain[0],
+            csr=csr,
+            nonce=challenge.nonce,
+            signature=signature,
+            idempotency_key=mine.idempotency_key,
+        )
+        reply = await _call(stub.RenewExpired(request, timeout=CALL_S))
+    made = identity.make(mine.key, tuple(reply.chain), root, now)
+    done(directory, made)
+    return made
+
+
+async def _call(call: Any) -> Any:
+    try:
+        return await call
+    except grpc.aio.AioRpcError as exc:
+        raise EnrolError(exc.details() or exc.code().name) from exc

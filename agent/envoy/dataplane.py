@@ -1,0 +1,163 @@
+"""What is verified becomes what Envoy enforces, in an order that never opens anything in between.
+
+1. The gate first and alone: a revocation waits for nothing, and takes effect on open connections in milliseconds.
+2. Secrets, clusters, routes.
+3. Rules, when they change: forbids of before and after together, then permits, then the forbids of after. Narrowing first,
+   widening last; each step is acknowledged before the next.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from envoy.config.core.v3.extension_pb2 import TypedExtensionConfig
+from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC
+
+from agent import identity as identities
+from agent.envoy import ads, authorize, gate, pb, resources
+from agent.envoy.actions import Stamp
+from agent.envoy.ads import AdsServer, Entry
+from agent.envoy.settings import EnvoySettings
+from agent.identity import Identity
+from agent.state import Enforceable
+from policies.documents import Peer, RulesBlob
+from policies.model import Code, Rules
+
+NOTHING = Rules(rules=(), resources=frozenset())
+MIN_TTL_S = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What was last acknowledged of the two rule filters, per listener."""
+
+    rules: RulesBlob
+    peers: tuple[Peer, ...]
+    stamp: Stamp
+
+
+class DataPlane:
+    """Drives one Envoy through its xDS server. Not thread safe; one task calls `enforce`."""
+
+    def __init__(self, server: AdsServer, settings: EnvoySettings) -> None:
+        self._server, self._settings = server, settings
+        self._filters: dict[str, Entry] = {}
+        self._loaded: _Loaded | None = None
+
+    def close(self, identity: Identity) -> None:
+        """Offer a state that denies everything: for an Envoy that has just started, and knows nothing."""
+        self._loaded = None
+        stamp = Stamp(generation=0, policy_version=0)
+        for direction in ("in", "out"):
+            for part in ("gate", "forbids", "permits"):
+                self._filters[f"{part}-{direction}"] = _entry(f"{part}-{direction}", gate.closed(Code.UNEVALUABLE, stamp))
+        secrets = (
+            resources.identity_secret(identity.key_pem, identity.chain_pem),
+            resources.peers_secret(identities.pem(identity.chain[1])),
+        )
+        routes = (resources.ingress_routes(()), resources.egress_routes((), identity.subject))
+        self._server.offer(
+            {
+                ads.SECRET: {one.name: Entry.of(one.name, one) for one in secrets},
+                ads.CLUSTER: {},
+                ads.ROUTE: {one.name: Entry.of(one.name, one) for one in routes},
+                ads.EXTENSION: self._filters,
+            }
+        )
+
+    async def enforce(self, state: Enforceable, *, recording: bool) -> Stamp:
+        """Return when Envoy has acknowledged all of `state`. `recording` False: evidence cannot be written, so deny."""
+        now, boottime = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+        version = state.bundle.ticket.policy_version if state.bundle else 0
+        stamp = Stamp(generation=state.trust.generation, policy_version=version)
+        self._gate(state, stamp, state.lease.wall_until(now, boottime), now, recording=recording)
+        if self._loaded is not None:
+            await self._publish_filters()
+        blob = state.bundle.rules if state.bundle else RulesBlob(ingress=NOTHING, egress=NOTHING, served=())
+        peers = state.bundle.peers.peers if state.bundle else ()
+        wanted = _Loaded(blob, peers, stamp)
+        first = self._loaded is None
+        if first:
+            self._rules(wanted, forbidden=blob)
+        self._server.offer({ads.EXTENSION: self._filters})
+        await self._server.publish(self._surroundings(state, blob, peers))
+        if first:
+            await self._publish_filters()
+        elif wanted != self._loaded:
+            await self._change_rules(wanted)
+        self._loaded = wanted
+        return stamp
+
+    def _gate(self, state: Enforceable, stamp: Stamp, until: float, now: float, *, recording: bool) -> None:
+        td = self._settings.trust_domain
+        closed = self._closed(state, until, now, recording=recording)
+        ttl = max(MIN_TTL_S, int(until - now) + 1)
+        for direction, made in (("in", gate.ingress), ("out", gate.egress)):
+            rbac = gate.closed(closed, stamp) if closed else made(state.trust.floors, until, td, stamp)
+            # A closed gate has no lease: it stays until something better comes.
+            self._filters[f"gate-{direction}"] = _entry(f"gate-{direction}", rbac, 0 if closed else ttl)
+
+    def _closed(self, state: Enforceable, until: float, now: float, *, recording: bool) -> Code | None:
+        if now >= until:
+            return Code.LEASE_EXPIRED
+        if state.trust.floors.get(str(state.identity.spiffe_id), 1) is None:
+            return Code.REVOKED
+        if state.bundle is None or not recording:
+            return Code.UNEVALUABLE
+        return None
+
+    async def _change_rules(self, wanted: _Loaded) -> None:
+        before = self._loaded
+        if before is not None and (before.rules, before.peers) != (wanted.rules, wanted.peers):
+            both = RulesBlob(
+                ingress=authorize.union(before.rules.ingress, wanted.rules.ingress),
+                egress=authorize.union(before.rules.egress, wanted.rules.egress),
+                served=(),
+            )
+            self._forbids(both, (*before.peers, *wanted.peers), wanted.stamp)
+            await self._publish_filters()
+        self._rules(wanted, forbidden=None)
+        await self._publish_filters()
+        self._forbids(wanted.rules, wanted.peers, wanted.stamp)
+        await self._publish_filters()
+
+    def _rules(self, wanted: _Loaded, forbidden: RulesBlob | None) -> None:
+        peers = {peer.node: peer.spiffe_id for peer in wanted.peers}
+        for direction, rules, known in (
+            ("in", wanted.rules.ingress, None),
+            ("out", wanted.rules.egress, peers),
+        ):
+            name = f"permits-{direction}"
+            self._filters[name] = _entry(name, authorize.permits(rules, known, wanted.stamp))
+        if forbidden is not None:
+            self._forbids(forbidden, wanted.peers, wanted.stamp)
+
+    def _forbids(self, blob: RulesBlob, peers: Sequence[Peer], stamp: Stamp) -> None:
+        known = {peer.node: peer.spiffe_id for peer in peers}
+        for direction, rules, those in (("in", blob.ingress, None), ("out", blob.egress, known)):
+            name = f"forbids-{direction}"
+            self._filters[name] = _entry(name, authorize.forbids(rules, those, stamp))
+
+    async def _publish_filters(self) -> None:
+        await self._server.publish({ads.EXTENSION: self._filters})
+
+    def _surroundings(self, state: Enforceable, blob: RulesBlob, peers: Sequence[Peer]) -> ads.Snapshot:
+        mine = resources.identity_secret(state.identity.key_pem, state.identity.chain_pem)
+        theirs = resources.peers_secret(identities.pem(*state.trust.node_cas))
+        clusters = [
+            *resources.peer_clusters(peers, self._settings),
+            *resources.local_clusters(blob.served, self._settings),
+        ]
+        routes = (
+            resources.ingress_routes(blob.served),
+            resources.egress_routes(peers, state.identity.subject),
+        )
+        return {
+            ads.SECRET: {one.name: Entry.of(one.name, one) for one in (mine, theirs)},
+            ads.CLUSTER: {one.name: Entry.of(one.name, one) for one in clusters},
+            ads.ROUTE: {one.name: Entry.of(one.name, one) for one in routes},
+        }
+
+
+def _entry(name: str, rbac: RBAC, ttl_s: int = 0) -> Entry:
+    return Entry.of(name, TypedExtensionConfig(name=name, typed_config=pb.packed(rbac)), ttl_s)

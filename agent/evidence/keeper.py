@@ -1,0 +1,221 @@
+"""Keeps the evidence of this node: access log -> records -> log -> checkpoint -> cosignature, and which streams are open.
+
+One task. Records are appended in groups, a checkpoint is made at most once a second, and cosigned when the control plane
+can be reached. While records cannot be written `healthy` is false, and the gate denies.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from agent.evidence import lines
+from agent.evidence.errors import WriteError
+from agent.evidence.lines import OpenStream
+from agent.evidence.log import NodeLog
+from agent.evidence.tail import Line, Tail
+from audit import note, record
+from audit.errors import AuditError
+from audit.record import BootRecord, DecisionRecord, GapRecord
+from audit.tally import Tallies
+
+log = structlog.get_logger()
+CHECKPOINT_S = 0.5
+RETRY_S = 1.0
+MAX_OPEN = 100_000
+Cosign = Callable[[int, list[bytes], str, Tallies], Awaitable[str]]
+"""(old size, proof, checkpoint, tallies) -> one cosignature line; SizeError when the witness is elsewhere."""
+
+
+class SizeError(Exception):
+    """The witness has cosigned another size than we believed."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the witness is at {size}")
+        self.size = size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Whose log it is, and who wants to know."""
+
+    node: str  # SPIFFE ID
+    directory: Path
+    key: note.VerifierKey
+    sign: note.Sign
+    cosign: Cosign
+    opened: Callable[[OpenStream], None]
+    health_changed: Callable[[], None]
+
+
+class Keeper:
+    """Owns the log and the set of open streams."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._log = NodeLog(owner.directory, owner.key, owner.sign)
+        self._tallies = Tallies()
+        self._seq: dict[str, int] = {}
+        self._cosigned = 0
+        self._dirty = asyncio.Event()
+        self.open: dict[tuple[str, str], OpenStream] = {}
+        self.records, self.gaps = 0, 0
+        self.healthy = True
+        for entry in self._log.entries():
+            self._remember(entry)
+
+    def _remember(self, entry: bytes) -> None:
+        item = record.load(entry)
+        if isinstance(item, DecisionRecord):
+            self._seq[item.boot] = item.seq
+        elif isinstance(item, BootRecord):
+            self._seq.setdefault(item.boot, 0)
+
+    # --- runs of Envoy -----------------------------------------------------------------------------------------
+
+    def begin(self, boot: str, envoy: str) -> None:
+        """A run of Envoy begins; a run that is already in the log goes on."""
+        if boot not in self._seq:
+            self._seq[boot] = 0
+            self._write([BootRecord(node=self._owner.node, boot=boot, time_ms=_now_ms(), envoy=envoy)])
+
+    def end(self, boot: str, tail: Tail, reason: str) -> None:
+        """A run has ended without being asked to: what it had not written is lost, and said so."""
+        self._take(tail.read())
+        left = len(self.open)
+        self.open.clear()
+        self.gaps += 1
+        gap = GapRecord(
+            node=self._owner.node,
+            boot=boot,
+            time_ms=_now_ms(),
+            after_seq=self._seq.get(boot, 0),
+            lost=-1,
+            open_requests=left,
+            reason=reason,
+        )
+        self._write([gap])
+
+    async def follow(self, tail: Tail) -> None:
+        """Take lines for ever. A restarted agent skips what is in the log: lines of a run are counted."""
+        async for batch in tail.batches():
+            self._take(batch)
+
+    def skip(self, tail: Tail, boot: str) -> None:
+        """Pass over the ended streams of a run that are already recorded; its open ones are open again."""
+        due = self._seq.get(boot, 0)
+        while due and (batch := tail.read()):
+            ended = 0
+            for index, line in enumerate(batch):
+                if line.get("k") == "end":
+                    ended += 1
+                self._track(line, judge=False)
+                if ended == due:
+                    self._take(batch[index + 1 :])
+                    return
+            due -= ended
+
+    def _take(self, batch: Iterable[Line]) -> None:
+        records: list[record.Record] = []
+        for line in batch:
+            self._track(line, judge=True)
+            if line.get("k") == "end":
+                boot = str(line.get("boot", ""))
+                self._seq[boot] = self._seq.get(boot, 0) + 1
+                records.append(lines.record(line, self._owner.node, self._seq[boot]))
+        if records:
+            self._write(records)
+
+    def _track(self, line: Line, *, judge: bool) -> None:
+        if line.get("k") == "up" and len(self.open) < MAX_OPEN:
+            stream = lines.open_stream(line)
+            self.open[stream.id, stream.direction] = stream
+            if judge:
+                self._owner.opened(stream)
+        elif line.get("k") == "end":
+            self.open.pop((str(line.get("id", "")), str(line.get("dir", ""))), None)
+
+    # --- the log -----------------------------------------------------------------------------------------------
+
+    def _write(self, records: list[record.Record]) -> None:
+        try:
+            self._log.append([record.dump(item) for item in records])
+        except WriteError as exc:
+            self._fail(str(exc))
+            return
+        self.records += len(records)
+        for item in records:
+            if isinstance(item, DecisionRecord):
+                self._tallies.add(item)
+        self._dirty.set()
+
+    def _fail(self, reason: str) -> None:
+        """Records are lost from here on until the device takes them again. Deny meanwhile."""
+        if self.healthy:
+            log.error("evidence_unwritable", reason=reason)
+            self.healthy = False
+            self._owner.health_changed()
+
+    async def mend(self) -> None:
+        """While unhealthy, try a new log object on the same files; a gap record opens it."""
+        while True:
+            await asyncio.sleep(RETRY_S)
+            if self.healthy:
+                continue
+            try:
+                self._log.close()
+                self._log = NodeLog(self._owner.directory, self._owner.key, self._owner.sign)
+                boot = next(reversed(self._seq), "")
+                gap = GapRecord(
+                    node=self._owner.node,
+                    boot=boot,
+                    time_ms=_now_ms(),
+                    after_seq=self._seq.get(boot, 0),
+                    lost=-1,
+                    open_requests=len(self.open),
+                    reason="records could not be written",
+                )
+                self._log.append([record.dump(gap)])
+            except (WriteError, OSError, AuditError):
+                continue
+            self.gaps += 1
+            self.healthy = True
+            self._dirty.set()
+            self._owner.health_changed()
+
+    async def checkpoints(self) -> None:
+        """Sign a checkpoint when there is something new, and have it witnessed."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            try:
+                head, text = self._log.checkpoint()
+            except WriteError as exc:
+                self._fail(str(exc))
+                continue
+            await self._witness(head, text)
+            await asyncio.sleep(CHECKPOINT_S)
+
+    async def _witness(self, head: note.Checkpoint, text: str) -> None:
+        try:
+            proof = self._log.consistency(self._cosigned, head.size)
+            line = await self._owner.cosign(self._cosigned, proof, text, self._tallies)
+        except SizeError as exc:
+            if exc.size > head.size:
+                log.error("witness_is_ahead", ours=head.size, witness=exc.size)
+                return
+            self._cosigned = exc.size
+            self._dirty.set()
+        except Exception as exc:  # noqa: BLE001 - the control plane may be away in many ways; we try again
+            log.debug("not_cosigned", reason=str(exc))
+            asyncio.get_running_loop().call_later(RETRY_S * 5, self._dirty.set)
+        else:
+            self._cosigned = head.size
+            self._log.keep_cosigned(text + line)
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

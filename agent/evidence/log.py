@@ -1,0 +1,162 @@
+"""This node's log on disk: c2sp.org/tlog-tiles files, a journal for what fills no bundle yet, a signed checkpoint.
+
+An append is durable when it returns: the journal is synced once per group. Tiles and bundles are written when full, partial
+ones at a checkpoint; each by write, sync, rename. After a crash the journal's torn tail is cut; a log that is shorter than
+its own checkpoint refuses to open. A sync that failed is never retried: what it covered counts as lost.
+"""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.evidence.errors import RollbackError, WriteError
+from audit import merkle, note, tiles
+from audit.errors import AuditError
+
+JOURNAL = "journal"
+CHECKPOINT = "checkpoint"
+
+
+class NodeLog:
+    """One writer. `size` counts durable entries."""
+
+    def __init__(self, directory: Path, key: note.VerifierKey, sign: note.Sign) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory, self._key, self._sign = directory, key, sign
+        self._levels: list[list[bytes]] = [[]]  # per tile level: the hashes of its last, partial tile
+        self._pending: list[bytes] = []  # entries that fill no bundle yet
+        self.size = 0
+        self._recover()
+        self._journal = os.open(directory / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    # --- writing -----------------------------------------------------------------------------------------------
+
+    def append(self, entries: Sequence[bytes]) -> None:
+        """Make entries durable. WriteError: none of them counts, and this log must be opened anew."""
+        data = tiles.bundle(entries)
+        try:
+            written = os.write(self._journal, data)
+            if written != len(data):
+                raise OSError(28, "short write")
+            os.fdatasync(self._journal)
+        except OSError as exc:
+            raise WriteError(f"evidence cannot be written: {exc.strerror}") from exc
+        for entry in entries:
+            self._add(entry, write=True)
+
+    def checkpoint(self) -> tuple[note.Checkpoint, str]:
+        """Write partial tiles, then sign and keep the tree head. Files first: a signature never covers what is not there."""
+        try:
+            for level, index, width in tiles.widths(self.size):
+                if width < tiles.WIDTH:
+                    self._write(tiles.tile_path(level, index, width), b"".join(self._levels[level]))
+            if self._pending:
+                number = self.size // tiles.WIDTH
+                self._write(tiles.entries_path(number, len(self._pending)), tiles.bundle(self._pending))
+            head = note.Checkpoint(self._key.name, self.size, self.root())
+            text = note.sign_checkpoint(head, self._key, self._sign)
+            self._write(CHECKPOINT, text.encode())
+        except OSError as exc:
+            raise WriteError(f"checkpoint cannot be written: {exc.strerror}") from exc
+        return head, text
+
+    def keep_cosigned(self, text: str) -> None:
+        """Replace the checkpoint by the same one with its cosignature."""
+        try:
+            self._write(CHECKPOINT, text.encode())
+        except OSError as exc:
+            raise WriteError(f"checkpoint cannot be written: {exc.strerror}") from exc
+
+    def close(self) -> None:
+        os.close(self._journal)
+
+    # --- reading -----------------------------------------------------------------------------------------------
+
+    def root(self) -> bytes:
+        return merkle.tree_root(self.size, self._nodes)
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        return merkle.consistency_proof(old, new, self._nodes)
+
+    def entries(self) -> "list[bytes]":
+        """Entries of the last bundle and of the pending ones: enough to know where a run stood."""
+        number = self.size // tiles.WIDTH - 1
+        before = list(tiles.entries(self._read(tiles.entries_path(number)) or b"")) if number >= 0 else []
+        return before + self._pending
+
+    def _nodes(self, level: int, index: int) -> bytes:
+        tile_level, inside = divmod(level, tiles.HEIGHT)
+        first = index << inside
+        number, offset = divmod(first, tiles.WIDTH)
+        count = self.size >> (tiles.HEIGHT * tile_level)
+        if number == count // tiles.WIDTH:
+            hashes = self._levels[tile_level]
+        else:
+            data = self._read(tiles.tile_path(tile_level, number)) or b""
+            hashes = [data[i : i + 32] for i in range(0, len(data), 32)]
+        return merkle.root_of(hashes[offset : offset + (1 << inside)])
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _add(self, entry: bytes, *, write: bool) -> None:
+        self._pending.append(entry)
+        self.size += 1
+        self._push(0, merkle.leaf_hash(entry), write=write)
+        if len(self._pending) == tiles.WIDTH:
+            if write:
+                self._write(tiles.entries_path(self.size // tiles.WIDTH - 1), tiles.bundle(self._pending))
+                os.ftruncate(self._journal, 0)
+            self._pending = []
+
+    def _push(self, level: int, digest: bytes, *, write: bool) -> None:
+        if level == len(self._levels):
+            self._levels.append([])
+        tile = self._levels[level]
+        tile.append(digest)
+        if len(tile) == tiles.WIDTH:
+            if write:
+                index = (self.size >> (tiles.HEIGHT * (level + 1))) - 1
+                self._write(tiles.tile_path(level, index), b"".join(tile))
+            root = merkle.root_of(tile)
+            self._levels[level] = []
+            self._push(level + 1, root, write=write)
+
+    def _recover(self) -> None:
+        number = 0
+        while (data := self._read(tiles.entries_path(number))) is not None:
+            for entry in tiles.entries(data):
+                self._add(entry, write=False)
+            number += 1
+        journal = self._read(JOURNAL) or b""
+        whole = 0
+        with contextlib.suppress(AuditError):  # the tail that was being written when we died
+            for entry in tiles.entries(journal):
+                self._add(entry, write=False)
+                whole += len(entry) + 2
+        if whole < len(journal):
+            os.truncate(self._directory / JOURNAL, whole)
+        signed = self._read(CHECKPOINT)
+        if signed is not None:
+            head, _ = note.open_checkpoint(signed.decode("utf-8", "replace"), [self._key])
+            if head.size > self.size or merkle.tree_root(head.size, self._nodes) != head.root:
+                raise RollbackError(
+                    f"the log holds {self.size} entries, its own checkpoint says {head.size}",
+                    hint="restore the evidence directory; a shorter log must not go on under the same name",
+                )
+
+    def _read(self, path: str) -> bytes | None:
+        try:
+            return (self._directory / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _write(self, path: str, data: bytes) -> None:
+        target = self._directory / path
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.new")
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fdatasync(file.fileno())
+        temporary.replace(target)

@@ -1,0 +1,173 @@
+"""The stream to the control plane: documents down, what is enforced up. Nothing is believed because of the stream.
+
+Documents are verified (`policies.trusted`), kept on disk, and only then acted on. What is refused changes nothing and is
+reported. The stream is opened again with jittered backoff, well within a lease, and says what is already held.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import grpc
+import structlog
+
+from agent import state as states
+from agent.documents import DocumentStore
+from agent.state import Lease
+from controlplane.api.gen import sync_pb2, sync_pb2_grpc
+from policies import codec
+from policies.errors import DocumentError, MixError
+from policies.trusted import FEATURES, TrustedBundle, TrustedDocuments
+
+log = structlog.get_logger()
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 20.0
+HEALTH_S = 5.0
+
+
+@dataclass(slots=True)
+class Received:
+    """What has been verified so far. Owned by `Sync`; others read it after `changed` is set."""
+
+    trusted: TrustedDocuments
+    bundles: dict[int, TrustedBundle]
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    lease: Lease = field(default_factory=Lease)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """What the rest of the agent wants to be told."""
+
+    changed: Callable[[], None]
+    renew: Callable[[], None]
+    hello: Callable[[], sync_pb2.Hello]
+    health: Callable[[], sync_pb2.Health]
+
+
+class Sync:
+    """One stream at a time, for ever."""
+
+    def __init__(self, received: Received, store: DocumentStore, hooks: Hooks) -> None:
+        self.received, self._store, self._hooks = received, store, hooks
+        self._up: asyncio.Queue[sync_pb2.SyncRequest] = asyncio.Queue(256)
+        self._mended = asyncio.Event()
+        self.connected = False
+
+    def report(self, request: sync_pb2.SyncRequest) -> None:
+        """Queue something for the control plane; what does not fit is told again at the next change."""
+        if not self._up.full():
+            self._up.put_nowait(request)
+
+    async def run(self, channel: Callable[[], grpc.aio.Channel]) -> None:
+        """Connect, and connect again. `channel` gives the current one: a new identity has a new channel."""
+        backoff = FIRST_BACKOFF_S
+        while True:
+            started = time.monotonic()
+            try:
+                await self._session(channel())
+            except grpc.aio.AioRpcError as exc:
+                log.info("sync_lost", code=exc.code().name, reason=exc.details())
+            except asyncio.CancelledError:
+                if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # runs in a task
+                    raise
+            finally:
+                self.connected = False
+            if time.monotonic() - started > MAX_BACKOFF_S:
+                backoff = FIRST_BACKOFF_S
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            longest = max(FIRST_BACKOFF_S, min(MAX_BACKOFF_S, self._lease_length() / 4))
+            backoff = min(backoff * 2, longest)
+
+    def _lease_length(self) -> float:
+        beat = self.received.trusted.heartbeat
+        return float(beat.until - beat.at) if beat else MAX_BACKOFF_S
+
+    async def _session(self, channel: grpc.aio.Channel) -> None:
+        while not self._up.empty():
+            self._up.get_nowait()
+        call = sync_pb2_grpc.SyncStub(channel).Connect(self._requests())
+        async for response in call:
+            self.connected = True
+            self._take(response)
+
+    async def _requests(self) -> AsyncIterator[sync_pb2.SyncRequest]:
+        yield sync_pb2.SyncRequest(hello=self._hooks.hello())
+        self._hooks.changed()  # say again what is enforced
+        while True:
+            try:
+                async with asyncio.timeout(HEALTH_S):
+                    yield await self._up.get()
+            except TimeoutError:
+                yield sync_pb2.SyncRequest(health=self._hooks.health())
+
+    # --- documents ---------------------------------------------------------------------------------------------
+
+    def _take(self, response: sync_pb2.SyncResponse) -> None:
+        now = int(time.time())
+        try:
+            self._accept(response, now)
+            self.received.error = ""
+        except DocumentError as exc:
+            log.warning("document_refused", kind=type(exc).__name__, reason=str(exc))
+            self.received.error = f"{type(exc).__name__}: {exc}"
+        if response.renew:
+            self._hooks.renew()
+        self._hooks.changed()
+
+    def _accept(self, response: sync_pb2.SyncResponse, now: int) -> None:
+        trusted, store = self.received.trusted, self._store
+        if response.delegation:
+            trusted.update_delegation(response.delegation, now)
+            store.keep(trusted, delegation=response.delegation)
+        if response.trust_document:
+            trusted.update_trust(response.trust_document, now)
+            store.keep(trusted, trust=response.trust_document)
+        if response.heartbeat:
+            self._heartbeat(response.heartbeat, now)
+        for blob in response.blobs:
+            self.received.blobs[codec.digest(blob)] = blob
+        for ticket in response.tickets:
+            self._ticket(ticket, now)
+        if response.tickets:
+            self._forget()
+
+    def _heartbeat(self, data: bytes, now: int) -> None:
+        try:
+            beat = self.received.trusted.update_heartbeat(data, now)
+        except MixError:
+            log.info("heartbeat_waits_for_trust_document")
+            raise
+        self._store.keep(self.received.trusted, heartbeat=data)
+        left = beat.until - max(beat.at, now)
+        boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self.received.lease = Lease(until=beat.until, boottime_until=boottime + left)
+
+    def _ticket(self, data: bytes, now: int) -> None:
+        trusted = self.received.trusted
+        bundle = trusted.update_ticket(data, self.received.blobs, now)
+        version = bundle.ticket.policy_version
+        named = {digest: self.received.blobs[digest] for digest in (bundle.ticket.rules, bundle.ticket.peers)}
+        self._store.keep(trusted)
+        self._store.keep_ticket(version, data, named)
+        self.received.bundles[version] = bundle
+
+    def _forget(self) -> None:
+        """Keep what counts or may yet count, and nothing else."""
+        trust = self.received.trusted.trust
+        if trust is None:
+            return
+        for version in states.outdated(self.received.bundles, trust):
+            del self.received.bundles[version]
+            self._store.forget({version})
+        named = {d for b in self.received.bundles.values() for d in (b.ticket.rules, b.ticket.peers)}
+        self.received.blobs = {
+            digest: blob for digest, blob in self.received.blobs.items() if digest in named
+        }
+        self._store.drop_blobs(named)
+
+
+def features() -> list[str]:
+    return sorted(FEATURES)

@@ -1,0 +1,282 @@
+"""A whole mesh on loopback: real processes, started, watched and ended by pid. The demo, end-to-end tests and benchmarks
+run on it.
+
+Nothing here reaches into a process: it uses settings files, the API, and the ports that processes say they bound.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from controlplane.api.gen import admin_pb2
+from controlplane.cli import context
+from controlplane.cli.client import Client
+
+START_S = 30.0
+POLL_S = 0.005
+TRUST_DOMAIN = "demo.example"
+
+
+class MeshError(Exception):
+    """A process did not come up, or ended."""
+
+
+@dataclass
+class Process:
+    """One process of ours, its log, and the file in which it says its ports."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    ports_file: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.ports_file.unlink(missing_ok=True)
+        with self.log.open("ab") as output:
+            self.child = subprocess.Popen(
+                list(self.command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self.environment},
+                start_new_session=True,  # Ctrl-C is ours to handle
+            )
+
+    def ports(self) -> dict[str, Any]:
+        """What the process wrote once it was ready; MeshError with the end of its log if it ended instead."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                return dict(json.loads(self.ports_file.read_text()))
+            if self.child is not None and self.child.poll() is not None:
+                break
+            time.sleep(POLL_S)
+        tail = self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
+        raise MeshError(f"{self.name} did not come up:\n{tail}")
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        if self.child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.child.send_signal(number)
+            self.child.wait(10)
+            self.child = None
+
+
+@dataclass
+class Node:
+    """One node: its agent (with Envoy) and the AI server beside it."""
+
+    name: str  # `<node>.<site>`
+    directory: Path
+    agent: Process
+    server: Process | None
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
+    @property
+    def evidence(self) -> Path:
+        return self.state / "evidence"
+
+    @property
+    def known_ports(self) -> dict[str, int]:
+        return dict(json.loads((self.state / "ports.json").read_text()))
+
+    def egress(self) -> str:
+        """Where a local application sends requests: an HTTP address."""
+        return f"http://127.0.0.1:{self.known_ports['egress']}"
+
+    def envoy_pid(self) -> int:
+        return int(json.loads((self.state / "envoy" / "envoy.pid").read_text())["pid"])
+
+    def kill_envoy(self, number: int = signal.SIGKILL) -> None:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(self.envoy_pid(), number)
+
+
+class Mesh:
+    """Everything in one directory. Use as a context manager: nothing stays behind."""
+
+    def __init__(self, directory: Path, *, lease_s: int = 900, heartbeat_s: float = 10.0, svid_s: int = 3600) -> None:
+        self.directory = directory
+        self.nodes: dict[str, Node] = {}
+        self._timing = {"lease_s": lease_s, "heartbeat_s": heartbeat_s, "svid_lifetime_s": svid_s}
+        self._client: Client | None = None
+        self._api = ""
+        self.control_plane = Process(
+            "control plane",
+            [sys.executable, "-m", "controlplane", "--config", str(directory / "controlplane.toml")],
+            directory / "controlplane.log",
+            directory / "controlplane" / "ports.json",
+        )
+
+    def __enter__(self) -> "Mesh":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # --- control plane -----------------------------------------------------------------------------------------
+
+    def init(self) -> None:
+        """`writ init`, with ports to be picked by the system, and the timing of this mesh."""
+        command = [sys.executable, "-m", "controlplane", "init", "--trust-domain", TRUST_DOMAIN]
+        command += ["--dir", str(self.directory / "controlplane"), "--config", str(self.directory / "controlplane.toml")]
+        command += ["--address", "127.0.0.1:0", "--enrolment", "127.0.0.1:0", "--context", "demo"]
+        command += ["--out-context", str(self.context_file)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        with (self.directory / "controlplane.toml").open("a") as file:
+            file.write("\n[identity]\n" + "".join(f"{key} = {value}\n" for key, value in self._timing.items()))
+
+    @property
+    def context_file(self) -> Path:
+        return self.directory / "cli" / "config.toml"
+
+    def start_control_plane(self) -> None:
+        self.control_plane.start()
+        ports = self.control_plane.ports()
+        self._api = f"127.0.0.1:{ports['api']}"
+        self._pin_ports(ports)
+        self._client = Client(self.context(), timeout_s=30)
+
+    def _pin_ports(self, ports: dict[str, int]) -> None:
+        """Come back on the same ports after a restart: agents know them; so does the operator's context."""
+        for path, old, new in (
+            (self.directory / "controlplane.toml", 'listen = "127.0.0.1:0"', f'listen = "{self._api}"'),
+            (self.directory / "controlplane.toml", 'enrolment_listen = "127.0.0.1:0"', f'enrolment_listen = "127.0.0.1:{ports["enrolment"]}"'),
+            (self.context_file, 'address = "127.0.0.1:0"', f'address = "{self._api}"'),
+        ):
+            lines = [new if line == old else line for line in path.read_text().splitlines()]
+            path.write_text("\n".join(lines) + "\n")
+
+    def context(self) -> context.Context:
+        os.environ["WRIT_CONFIG"] = str(self.context_file)
+        return context.load("demo")
+
+    @property
+    def client(self) -> Client:
+        if self._client is None:
+            raise RuntimeError("start the control plane first")
+        return self._client
+
+    def call(self, method: str, request: Any) -> Any:
+        """One call of the Admin API by name."""
+        return self.client.call(getattr(self.client.stub, method), request)
+
+    # --- nodes -------------------------------------------------------------------------------------------------
+
+    def site(self, name: str, jurisdiction: str) -> None:
+        self.call("AddSite", admin_pb2.Site(name=name, jurisdiction=jurisdiction))
+
+    def prepare(self, name: str, *, serve: bool = True, **attributes: Any) -> Node:
+        """A node's directory, token and settings; its server is started, its agent not yet."""
+        node, _, site = name.partition(".")
+        directory = self.directory / name
+        (directory / "state").mkdir(parents=True)
+        self.token(name, **attributes)
+        settings = [f'state_dir = "{directory / "state"}"', "[control_plane]", f'address = "{self._api}"', "[join]"]
+        settings += [f'token_file = "{directory / "token"}"', "[ingress]", 'listen = "127.0.0.1:0"']
+        settings += ["[egress]", 'listen = "127.0.0.1:0"']
+        (directory / "agent.toml").write_text("\n".join(settings) + "\n")
+        agent = Process(
+            f"agent {name}",
+            [sys.executable, "-m", "agent", "--config", str(directory / "agent.toml")],
+            directory / "agent.log",
+            directory / "state" / "ports.json",
+        )
+        server = self._server(directory, name) if serve else None
+        made = self.nodes[name] = Node(name=name, directory=directory, agent=agent, server=server)
+        del node, site
+        return made
+
+    def _server(self, directory: Path, name: str) -> Process:
+        port_file = directory / "server.port"
+        command = [sys.executable, "-m", "controlplane.cli.demo.server", "--port-file", str(port_file)]
+        server = Process(f"server {name}", command, directory / "server.log", port_file)
+        server.environment["OPENBLAS_NUM_THREADS"] = "1"
+        server.start()
+        return server
+
+    def token(self, name: str, **attributes: Any) -> None:
+        """A fresh join token for a node, in its directory."""
+        node, _, site = name.partition(".")
+        request = admin_pb2.CreateTokenRequest(node=node, site=site)
+        if attributes:
+            request.attributes.CopyFrom(admin_pb2.Attributes(**attributes))
+        token = self.call("CreateToken", request).token
+        path = self.directory / name / "token"
+        path.write_text(token)
+        path.chmod(0o600)
+
+    def server_port(self, name: str) -> int:
+        server = self.nodes[name].server
+        if server is None:
+            raise RuntimeError(f"`{name}` has no server")
+        deadline = time.monotonic() + START_S
+        while not server.ports_file.exists() and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        return int(server.ports_file.read_text())
+
+    def resources(self, *resources: admin_pb2.Resource, groups: Sequence[tuple[str, str]] = ()) -> None:
+        request = admin_pb2.ApplyResourcesRequest(resources=resources)
+        for kind, name in groups:
+            request.groups.add(kind=kind, name=name)
+        self.call("ApplyResources", request)
+
+    def policy(self, text: str, *, now: bool = True) -> Any:
+        request = admin_pb2.ApplyPolicyRequest(now=now)
+        request.source.files.add(name="policy.cedar", text=text)
+        done = self.call("ApplyPolicy", request)
+        if done.findings and any(f.severity == "error" for f in done.findings):
+            raise MeshError("; ".join(f.message for f in done.findings))
+        return done
+
+    def find(self, name: str) -> Any:
+        """A node as the control plane sees it."""
+        node, _, site = name.partition(".")
+        return self.call("GetNode", admin_pb2.GetNodeRequest(node=node, site=site))
+
+    def revoke(self, name: str, reason: str = "") -> Any:
+        node, _, site = name.partition(".")
+        return self.call("RevokeNode", admin_pb2.RevokeNodeRequest(node=node, site=site, reason=reason))
+
+    def wait_enforced(self, *names: str, timeout_s: float = START_S) -> None:
+        """Until these nodes (all, if none is named) enforce the newest generation and policy."""
+        wanted = set(names or self.nodes)
+        deadline = time.monotonic() + timeout_s
+        while True:
+            status = self.call("GetStatus", admin_pb2.GetStatusRequest())
+            done = {
+                f"{n.node}.{n.site}"
+                for n in status.nodes
+                if n.generation == status.generation and n.policy_version == status.policy_now and n.connected
+            }
+            if wanted <= done:
+                return
+            if time.monotonic() > deadline:
+                raise MeshError(f"not enforced in time by {', '.join(sorted(wanted - done))}")
+            time.sleep(POLL_S * 4)
+
+    # --- the end -----------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End every process that was started here, Envoys included."""
+        for node in self.nodes.values():
+            node.agent.kill()
+            node.kill_envoy()
+            if node.server is not None:
+                node.server.kill()
+        if self._client is not None:
+            self._client.close()
+        self.control_plane.kill()
