@@ -26,6 +26,7 @@ class Config:
     envoy_concurrency: int
     max_body_bytes: int
     max_stream_s: int
+    lease_max_s: int  # act no longer on a heartbeat than this, whatever the mesh allows; 0: as the mesh says
     log_level: str
 
 
@@ -41,6 +42,7 @@ FIELDS: dict[str, dict[str, tuple[type, Any]]] = {
         "max_body_bytes": (int, 4 << 20),
         "max_stream_s": (int, 3600),
     },
+    "lease": {"max_s": (int, 0)},
     "log": {"level": (str, "info")},
 }
 """Section -> key -> (type, default)."""
@@ -103,5 +105,6 @@ def _frozen(found: Mapping[str, Mapping[str, Any]], environment: Mapping[str, st
         envoy_concurrency=envoy["concurrency"],
         max_body_bytes=envoy["max_body_bytes"],
         max_stream_s=envoy["max_stream_s"],
+        lease_max_s=found["lease"]["max_s"],
         log_level=found["log"]["level"],
     )

@@ -59,7 +59,7 @@ class Agent:
         hooks = Hooks(
             changed=self._changed.set, renew=self._renew_now.set, hello=self._hello, health=self._health
         )
-        self._sync = Sync(self._received, self._store, hooks)
+        self._sync = Sync(self._received, self._store, hooks, config.lease_max_s)
         self._channel: grpc.aio.Channel | None = None
         self._ports: dict[str, int] = {}
         self._keeper: Keeper | None = None
@@ -79,9 +79,10 @@ class Agent:
         )
         received = Received(trusted=trusted, bundles=bundles, blobs=self._store.blobs())
         if trusted.heartbeat is not None:
-            left = trusted.heartbeat.until - now
+            beat, short = trusted.heartbeat, self._config.lease_max_s
+            until = min(beat.until, beat.at + short) if short else beat.until
             boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
-            received.lease = states.Lease(until=trusted.heartbeat.until, boottime_until=boottime + left)
+            received.lease = states.Lease(until=until, boottime_until=boottime + until - now)
         return received
 
     async def run(self) -> None:

@@ -50,8 +50,8 @@ class Hooks:
 class Sync:
     """One stream at a time, for ever."""
 
-    def __init__(self, received: Received, store: DocumentStore, hooks: Hooks) -> None:
-        self.received, self._store, self._hooks = received, store, hooks
+    def __init__(self, received: Received, store: DocumentStore, hooks: Hooks, lease_max_s: int = 0) -> None:
+        self.received, self._store, self._hooks, self._lease_max_s = received, store, hooks, lease_max_s
         self._up: asyncio.Queue[sync_pb2.SyncRequest] = asyncio.Queue(256)
         self._mended = asyncio.Event()
         self.connected = False
@@ -141,9 +141,9 @@ class Sync:
             log.info("heartbeat_waits_for_trust_document")
             raise
         self._store.keep(self.received.trusted, heartbeat=data)
-        left = beat.until - max(beat.at, now)
+        until = min(beat.until, beat.at + self._lease_max_s) if self._lease_max_s else beat.until
         boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self.received.lease = Lease(until=beat.until, boottime_until=boottime + left)
+        self.received.lease = Lease(until=until, boottime_until=boottime + until - max(beat.at, now))
 
     def _ticket(self, data: bytes, now: int) -> None:
         trusted = self.received.trusted

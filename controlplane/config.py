@@ -48,7 +48,7 @@ class _Server(_Strict):
 
 class _Identity(_Strict):
     svid_lifetime_s: int = Field(default=3600, ge=20, le=86400)
-    lease_s: int = Field(default=900, ge=6, le=34560)
+    lease_s: int = Field(default=900, ge=30, le=34560)
     heartbeat_s: float = Field(default=10.0, ge=0.1, le=60)
     grace_s: int = Field(default=86400, ge=0, le=7 * 86400)
 

@@ -50,7 +50,9 @@ class DataPlane:
         stamp = Stamp(generation=0, policy_version=0)
         for direction in ("in", "out"):
             for part in ("gate", "forbids", "permits"):
-                self._filters[f"{part}-{direction}"] = _entry(f"{part}-{direction}", gate.closed(Code.UNEVALUABLE, stamp))
+                self._filters[f"{part}-{direction}"] = _entry(
+                    f"{part}-{direction}", gate.closed(Code.UNEVALUABLE, stamp)
+                )
         secrets = (
             resources.identity_secret(identity.key_pem, identity.chain_pem),
             resources.peers_secret(identities.pem(identity.chain[1])),

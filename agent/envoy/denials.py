@@ -7,8 +7,6 @@ from typing import Any
 
 from policies.model import Code
 
-METADATA = "envoy.filters.http.rbac"
-POLICY_KEY = "enforced_effective_policy_id"
 MESSAGES = {
     Code.NO_PERMIT: "no policy permits this request",
     Code.FORBIDDEN: "a policy forbids this request",
@@ -37,16 +35,16 @@ def _number(value: int) -> dict[str, Any]:
 
 
 def _named(code: Code) -> dict[str, Any]:
-    """Did an RBAC filter deny with this code?"""
-    value = {"string_match": {"prefix": f"{code.value}/"}}
-    matcher = {"filter": METADATA, "path": [{"key": POLICY_KEY}], "value": value}
-    return {"metadata_filter": {"matcher": matcher, "match_if_key_not_found": False}}
+    """Did an RBAC filter deny with this code? Metadata is not yet set when the reply is made; the details are."""
+    expression = f"response.code_details.startsWith('rbac_access_denied_matched_policy[{code.value}/')"
+    kind = "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"
+    return {"extension_filter": {"name": "cel", "typed_config": {"@type": kind, "expression": expression}}}
 
 
 def _mapper(code: Code, direction: str, when: dict[str, Any]) -> dict[str, Any]:
     message = MESSAGES[code]
     if direction == "out":
-        message += f" (%DYNAMIC_METADATA({METADATA}:{POLICY_KEY})%)"
+        message += " (%RESPONSE_CODE_DETAILS%)"
     error = {"message": message, "type": "writ_denied", "code": code.value, "param": None}
     header = {"key": "writ-record-id", "value": f"%REQ(writ-request-id)%/{direction}"}
     return {

@@ -25,6 +25,7 @@ from audit.tally import Tallies
 log = structlog.get_logger()
 CHECKPOINT_S = 0.5
 RETRY_S = 1.0
+RECOSIGN_S = 2.0  # how soon a checkpoint that was not cosigned is offered again
 MAX_OPEN = 100_000
 Cosign = Callable[[int, list[bytes], str, Tallies], Awaitable[str]]
 """(old size, proof, checkpoint, tallies) -> one cosignature line; SizeError when the witness is elsewhere."""
@@ -211,7 +212,7 @@ class Keeper:
             self._dirty.set()
         except Exception as exc:  # noqa: BLE001 - the control plane may be away in many ways; we try again
             log.debug("not_cosigned", reason=str(exc))
-            asyncio.get_running_loop().call_later(RETRY_S * 5, self._dirty.set)
+            asyncio.get_running_loop().call_later(RECOSIGN_S, self._dirty.set)
         else:
             self._cosigned = head.size
             self._log.keep_cosigned(text + line)

@@ -27,7 +27,16 @@ from policies import lint
 from policies.errors import PolicyError
 
 log = structlog.get_logger()
-READS = {"site_list", "node_list", "node_show", "resource_list", "policy_list", "policy_show", "status", "witnessed"}
+READS = {
+    "site_list",
+    "node_list",
+    "node_show",
+    "resource_list",
+    "policy_list",
+    "policy_show",
+    "status",
+    "witnessed",
+}
 MAX_TTL_S, DEFAULT_TTL_S = 86400, 600
 Context = grpc.aio.ServicerContext
 

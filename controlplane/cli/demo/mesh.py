@@ -108,7 +108,9 @@ class Node:
 class Mesh:
     """Everything in one directory. Use as a context manager: nothing stays behind."""
 
-    def __init__(self, directory: Path, *, lease_s: int = 900, heartbeat_s: float = 10.0, svid_s: int = 3600) -> None:
+    def __init__(
+        self, directory: Path, *, lease_s: int = 900, heartbeat_s: float = 10.0, svid_s: int = 3600
+    ) -> None:
         self.directory = directory
         self.nodes: dict[str, Node] = {}
         self._timing = {"lease_s": lease_s, "heartbeat_s": heartbeat_s, "svid_lifetime_s": svid_s}
@@ -132,12 +134,19 @@ class Mesh:
     def init(self) -> None:
         """`writ init`, with ports to be picked by the system, and the timing of this mesh."""
         command = [sys.executable, "-m", "controlplane", "init", "--trust-domain", TRUST_DOMAIN]
-        command += ["--dir", str(self.directory / "controlplane"), "--config", str(self.directory / "controlplane.toml")]
+        command += [
+            "--dir",
+            str(self.directory / "controlplane"),
+            "--config",
+            str(self.directory / "controlplane.toml"),
+        ]
         command += ["--address", "127.0.0.1:0", "--enrolment", "127.0.0.1:0", "--context", "demo"]
         command += ["--out-context", str(self.context_file)]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
         with (self.directory / "controlplane.toml").open("a") as file:
-            file.write("\n[identity]\n" + "".join(f"{key} = {value}\n" for key, value in self._timing.items()))
+            file.write(
+                "\n[identity]\n" + "".join(f"{key} = {value}\n" for key, value in self._timing.items())
+            )
 
     @property
     def context_file(self) -> Path:
@@ -154,7 +163,11 @@ class Mesh:
         """Come back on the same ports after a restart: agents know them; so does the operator's context."""
         for path, old, new in (
             (self.directory / "controlplane.toml", 'listen = "127.0.0.1:0"', f'listen = "{self._api}"'),
-            (self.directory / "controlplane.toml", 'enrolment_listen = "127.0.0.1:0"', f'enrolment_listen = "127.0.0.1:{ports["enrolment"]}"'),
+            (
+                self.directory / "controlplane.toml",
+                'enrolment_listen = "127.0.0.1:0"',
+                f'enrolment_listen = "127.0.0.1:{ports["enrolment"]}"',
+            ),
             (self.context_file, 'address = "127.0.0.1:0"', f'address = "{self._api}"'),
         ):
             lines = [new if line == old else line for line in path.read_text().splitlines()]
@@ -179,15 +192,19 @@ class Mesh:
     def site(self, name: str, jurisdiction: str) -> None:
         self.call("AddSite", admin_pb2.Site(name=name, jurisdiction=jurisdiction))
 
-    def prepare(self, name: str, *, serve: bool = True, **attributes: Any) -> Node:
+    def prepare(self, name: str, *, serve: bool = True, lease_max_s: int = 0, **attributes: Any) -> Node:
         """A node's directory, token and settings; its server is started, its agent not yet."""
-        node, _, site = name.partition(".")
         directory = self.directory / name
         (directory / "state").mkdir(parents=True)
         self.token(name, **attributes)
-        settings = [f'state_dir = "{directory / "state"}"', "[control_plane]", f'address = "{self._api}"', "[join]"]
+        settings = [
+            f'state_dir = "{directory / "state"}"',
+            "[control_plane]",
+            f'address = "{self._api}"',
+            "[join]",
+        ]
         settings += [f'token_file = "{directory / "token"}"', "[ingress]", 'listen = "127.0.0.1:0"']
-        settings += ["[egress]", 'listen = "127.0.0.1:0"']
+        settings += ["[egress]", 'listen = "127.0.0.1:0"', "[lease]", f"max_s = {lease_max_s}"]
         (directory / "agent.toml").write_text("\n".join(settings) + "\n")
         agent = Process(
             f"agent {name}",
@@ -197,7 +214,6 @@ class Mesh:
         )
         server = self._server(directory, name) if serve else None
         made = self.nodes[name] = Node(name=name, directory=directory, agent=agent, server=server)
-        del node, site
         return made
 
     def _server(self, directory: Path, name: str) -> Process:
