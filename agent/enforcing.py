@@ -38,20 +38,23 @@ class Enforcing:
 
     async def enforce(self, state: Enforceable) -> bool:
         """False when Envoy did not take all of it: then it must be tried again."""
-        error = ""
+        error, started = "", time.monotonic()
         try:
-            stamp = await self._plane.enforce(state, recording=self._keeper.healthy)
+            await self._plane.shut(state, recording=self._keeper.healthy)
+            self._judge(state)
+            stamp = await self._plane.load(state)
         except (RejectedError, NotAcknowledgedError) as exc:
             log.error("not_enforced", generation=state.trust.generation, reason=str(exc))
             error = str(exc)
-        self._judge(state)
         if error:
+            self._judge(state)
             self._report(state, 0, error)
             return False
         self._report(state, stamp.policy_version, self._sync.received.error)
         if stamp.generation != self._reported[0]:
             self._sync.report(sync_pb2.SyncRequest(receipt=self._statements.receipt(stamp.generation)))
         self._reported = (stamp.generation, stamp.policy_version)
+        log.debug("enforced", generation=stamp.generation, ms=round((time.monotonic() - started) * 1000, 1))
         return True
 
     def _judge(self, state: Enforceable) -> None:

@@ -83,7 +83,8 @@ class Sync:
 
     def _lease_length(self) -> float:
         beat = self.received.trusted.heartbeat
-        return float(beat.until - beat.at) if beat else MAX_BACKOFF_S
+        length = beat.until - beat.at if beat else MAX_BACKOFF_S
+        return float(min(length, self._lease_max_s or length))
 
     async def _session(self, channel: grpc.aio.Channel) -> None:
         while not self._up.empty():

@@ -67,17 +67,18 @@ class DataPlane:
             }
         )
 
-    async def enforce(self, state: Enforceable, *, recording: bool) -> Stamp:
-        """Return when Envoy has acknowledged all of `state`. `recording` False: evidence cannot be written, so deny."""
+    async def shut(self, state: Enforceable, *, recording: bool) -> None:
+        """The gate of `state`, acknowledged. `recording` False: evidence cannot be written, so deny."""
         now, boottime = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
-        version = state.bundle.ticket.policy_version if state.bundle else 0
-        stamp = Stamp(generation=state.trust.generation, policy_version=version)
-        self._gate(state, stamp, state.lease.wall_until(now, boottime), now, recording=recording)
+        self._gate(state, _stamp(state), state.lease.wall_until(now, boottime), now, recording=recording)
         if self._loaded is not None:
             await self._publish_filters()
+
+    async def load(self, state: Enforceable) -> Stamp:
+        """Everything else of `state`, after its gate; returns when Envoy has acknowledged all three filters."""
         blob = state.bundle.rules if state.bundle else RulesBlob(ingress=NOTHING, egress=NOTHING, served=())
         peers = state.bundle.peers.peers if state.bundle else ()
-        wanted = _Loaded(blob, peers, stamp)
+        wanted = _Loaded(blob, peers, _stamp(state))
         first = self._loaded is None
         if first:
             self._rules(wanted, forbidden=blob)
@@ -88,7 +89,7 @@ class DataPlane:
         elif wanted != self._loaded:
             await self._change_rules(wanted)
         self._loaded = wanted
-        return stamp
+        return wanted.stamp
 
     def _gate(self, state: Enforceable, stamp: Stamp, until: float, now: float, *, recording: bool) -> None:
         td = self._settings.trust_domain
@@ -147,7 +148,7 @@ class DataPlane:
         mine = resources.identity_secret(state.identity.key_pem, state.identity.chain_pem)
         theirs = resources.peers_secret(identities.pem(*state.trust.node_cas))
         clusters = [
-            *resources.peer_clusters(peers, self._settings),
+            *resources.peer_clusters(peers, state.identity.epoch, self._settings),
             *resources.local_clusters(blob.served, self._settings),
         ]
         routes = (
@@ -159,6 +160,11 @@ class DataPlane:
             ads.CLUSTER: {one.name: Entry.of(one.name, one) for one in clusters},
             ads.ROUTE: {one.name: Entry.of(one.name, one) for one in routes},
         }
+
+
+def _stamp(state: Enforceable) -> Stamp:
+    version = state.bundle.ticket.policy_version if state.bundle else 0
+    return Stamp(generation=state.trust.generation, policy_version=version)
 
 
 def _entry(name: str, rbac: RBAC, ttl_s: int = 0) -> Entry:

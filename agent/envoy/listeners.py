@@ -90,6 +90,8 @@ def _manager(
         "server_header_transformation": "PASS_THROUGH",
         "stream_idle_timeout": f"{settings.idle_s}s",
         "request_headers_timeout": "10s",
+        # A cut stream must end for the application too, not a second later (Envoy's default).
+        "delayed_close_timeout": "0.02s",
         "max_request_headers_kb": 60,
         "http_protocol_options": {"allow_absolute_url": True},
         "http2_protocol_options": {

@@ -44,8 +44,14 @@ def peers_secret(node_cas_pem: bytes) -> secret_pb2.Secret:
     return secret_pb2.Secret(name="peers", validation_context=trusted)
 
 
-def peer_clusters(peers: Iterable[Peer], settings: EnvoySettings) -> list[cluster.Cluster]:
-    return [_peer_cluster(peer, settings) for peer in peers]
+def peer_clusters(peers: Iterable[Peer], epoch: int, settings: EnvoySettings) -> list[cluster.Cluster]:
+    """`epoch` is our own. When it rises the clusters change, and Envoy opens new connections with the new certificate:
+    peers refuse the old one, and a connection shows the certificate that it began with.
+    """
+    made = [_peer_cluster(peer, settings) for peer in peers]
+    for one in made:
+        one.metadata.filter_metadata["writ"].update({"epoch": epoch})
+    return made
 
 
 def _peer_cluster(peer: Peer, settings: EnvoySettings) -> cluster.Cluster:

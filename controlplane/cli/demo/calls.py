@@ -18,6 +18,7 @@ import openai
 from controlplane.cli.demo.mesh import Node
 
 REFUSED = "connection refused by the peer"
+CUT = "cut while it was answered"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,9 +166,13 @@ class Idle:
 
     def ask(self) -> Outcome:
         started = time.perf_counter()
-        self._connection.request("GET", "/v1/models", headers=self._headers)
-        response = self._connection.getresponse()
-        text, headers = response.read().decode(), dict(response.getheaders())
+        try:
+            self._connection.request("GET", "/v1/models", headers=self._headers)
+            response = self._connection.getresponse()
+            text, headers = response.read().decode(), dict(response.getheaders())
+        except (OSError, http.client.HTTPException) as exc:
+            self._connection.close()  # the next request opens it again
+            return Outcome(status=0, code=CUT, record="", text=str(exc), ms=_ms(started))
         if response.status == http.HTTPStatus.OK:
             return Outcome(
                 status=200, code="", record=headers.get("writ-record-id", ""), text="", ms=_ms(started)

@@ -67,7 +67,7 @@ def _first_denial(idle: calls.Idle, started: float) -> tuple[str, float]:
     """Ask until denied; (code, milliseconds after `started`)."""
     while time.perf_counter() - started < PROBE_S:
         outcome = idle.ask()
-        if outcome.code:
+        if outcome.code and outcome.code != calls.CUT:
             return outcome.code, (time.perf_counter() - started) * 1000
     return "never", 0.0
 
