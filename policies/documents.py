@@ -30,11 +30,13 @@ class Delegation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustDocument:
-    """Mesh-wide: whom to believe, who is dead, which policy versions count."""
+    """Mesh-wide: whom to believe, who is dead, which policy versions count.
+
+    No time in it: one generation has one content, whoever signs it and however often.
+    """
 
     trust_domain: str
     generation: int
-    issued_at: int
     roots: tuple[bytes, ...]
     node_cas: tuple[bytes, ...]
     control_plane_cas: tuple[bytes, ...]

@@ -42,12 +42,12 @@ def dump_trust(doc: d.TrustDocument) -> bytes:
     certificates = {
         name: [_b64(der) for der in getattr(doc, name)] for name in ("roots", "node_cas", "control_plane_cas")
     }
-    numbers = {name: getattr(doc, name) for name in ("generation", "issued_at", "policy_min", "policy_now")}
+    numbers = {name: getattr(doc, name) for name in ("generation", "policy_min", "policy_now")}
     return _dump(doc.trust_domain, **certificates, **numbers, floors=dict(doc.floors))
 
 
 def load_trust(payload: bytes) -> d.TrustDocument:
-    shape: dict[str, type] = dict.fromkeys(("generation", "issued_at", "policy_min", "policy_now"), int)
+    shape: dict[str, type] = dict.fromkeys(("generation", "policy_min", "policy_now"), int)
     lists = ("roots", "node_cas", "control_plane_cas")
     f = _load(payload, {**shape, **dict.fromkeys(lists, list), "floors": dict})
     for name in lists:

@@ -113,7 +113,6 @@ class Publisher:
         document = d.TrustDocument(
             trust_domain=self._made.trust_domain,
             generation=generation,
-            issued_at=now,
             roots=(self._made.root,),
             node_cas=(self._made.node_ca.certificate,),
             control_plane_cas=(self._made.control_plane_ca.certificate,),
