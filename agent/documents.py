@@ -16,6 +16,7 @@ from policies.errors import DocumentError
 from policies.trusted import Highest, TrustedBundle, TrustedDocuments
 
 log = structlog.get_logger()
+DIGEST_CHARS = 64
 HIGHEST, TRUST, HEARTBEAT, TICKETS, BLOBS = "highest.json", "trust.json", "heartbeat.json", "tickets", "blobs"
 
 
@@ -53,8 +54,8 @@ class DocumentStore:
         return {
             path.name: path.read_bytes()
             for path in (self._directory / BLOBS).iterdir()
-            if len(path.name) == 64
-        }  # noqa: PLR2004 - a digest
+            if len(path.name) == DIGEST_CHARS
+        }
 
     def drop_blobs(self, keep: set[str]) -> None:
         for path in (self._directory / BLOBS).iterdir():

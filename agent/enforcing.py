@@ -44,7 +44,7 @@ class Enforcing:
             self._judge(state)
             stamp = await self._plane.load(state)
         except (RejectedError, NotAcknowledgedError) as exc:
-            log.error("not_enforced", generation=state.trust.generation, reason=str(exc))
+            log.warning("not_enforced", generation=state.trust.generation, reason=str(exc))
             error = str(exc)
         if error:
             self._judge(state)

@@ -12,7 +12,8 @@ from pathlib import Path
 import grpc
 import structlog
 
-from agent import channel, enrol, files, identity, state as states
+from agent import channel, enrol, files, identity
+from agent import state as states
 from agent.config import Config
 from agent.cutter import Cutter
 from agent.documents import DocumentStore
@@ -36,6 +37,7 @@ from policies.trusted import TrustedDocuments
 log = structlog.get_logger()
 RENEW_RETRY_S, MAX_RENEW_RETRY_S = 1.0, 60.0
 GRACE_S = 0.5
+ANY_HOST = "0.0.0.0"  # noqa: S104 - compared with, not bound
 FLUSH_MS = 20  # how long a record may wait in Envoy's buffer: what a killed Envoy had there is lost
 
 
@@ -260,7 +262,7 @@ class Agent:
         self._statements.renewed(made)
         old, self._channel = self._channel, None
         if old is not None:
-            await old.close()
+            await old.close(None)
         log.info("renewed", serial=f"{made.serial:x}", epoch=made.epoch, not_after=made.not_after)
         self._changed.set()
 
@@ -284,10 +286,8 @@ class Agent:
 
     def _hello(self) -> sync_pb2.Hello:
         host = self._config.ingress_listen.rpartition(":")[0]
-        advertised = (
-            self._config.ingress_advertise
-            or f"{'127.0.0.1' if host == '0.0.0.0' else host}:{self._ports['ingress']}"
-        )  # noqa: S104
+        reachable = "127.0.0.1" if host == ANY_HOST else host
+        advertised = self._config.ingress_advertise or f"{reachable}:{self._ports['ingress']}"
         return sync_pb2.Hello(
             agent_version=metadata.version("writ-mesh"),
             envoy_version=self._envoy_version,

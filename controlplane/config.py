@@ -89,7 +89,7 @@ def load(path: Path) -> Config:
     if not path.is_file():
         raise InvalidError(f"there are no settings at `{path}`", hint="`writ init` writes them")
     try:
-        return _frozen(FromFile())
+        return _frozen(FromFile())  # type: ignore[call-arg]  # the file gives what is required
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(map(str, first["loc"]))

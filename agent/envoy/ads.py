@@ -18,8 +18,8 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from agent.errors import NotAcknowledgedError, RejectedError
 from agent.envoy import pb
+from agent.errors import NotAcknowledgedError, RejectedError
 
 BASE = "type.googleapis.com/"
 CLUSTER = BASE + "envoy.config.cluster.v3.Cluster"
@@ -68,24 +68,27 @@ class AdsServer:
     """Serves snapshots; `publish` returns when Envoy enforces one."""
 
     def __init__(self, socket: Path) -> None:
-        self._socket, self._server = socket, None
+        self._socket = socket
+        self._server: grpc.aio.Server | None = None
         self._snapshot: dict[str, dict[str, Entry]] = {kind: {} for kind in ORDER}
         self._stream: _Stream | None = None
         self._moved = asyncio.Condition()
         self._rejected: dict[str, str] = {}
 
     async def start(self) -> None:
-        self._server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
+        server = self._server = grpc.aio.server(
+            options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+        )
         method = grpc.stream_stream_rpc_method_handler(
             self._serve, request_deserializer=DiscoveryRequest.FromString, response_serializer=_serialize
         )
         service = "envoy.service.discovery.v3.AggregatedDiscoveryService"
         handlers = {"StreamAggregatedResources": method}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         with contextlib.suppress(FileNotFoundError):
             self._socket.unlink()
-        self._server.add_insecure_port(f"unix:{self._socket}")
-        await self._server.start()
+        server.add_insecure_port(f"unix:{self._socket}")
+        await server.start()
         self._socket.chmod(0o600)
 
     async def stop(self) -> None:
@@ -195,4 +198,4 @@ class AdsServer:
 
 
 def _serialize(message: DiscoveryResponse) -> bytes:
-    return message.SerializeToString()
+    return bytes(message.SerializeToString())

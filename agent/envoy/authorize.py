@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC
+from xds.type.matcher.v3.matcher_pb2 import Matcher
 
 from agent.envoy import cel, lower, pb
 from agent.envoy.actions import ALLOW, PASS, Stamp
@@ -71,7 +72,7 @@ Index = defaultdict[str, defaultdict[str, dict[str, list[Rule]]]]
 
 
 def _index(rules: Iterable[Rule], peers: Peers | None) -> Index:
-    """peer -> action -> resource -> rules, in order."""
+    """Peer -> action -> resource -> rules, in order."""
     index: Index = defaultdict(lambda: defaultdict(dict))
     for rule in rules:
         for key in rule.resources:
@@ -86,7 +87,7 @@ def _peer(key: ResourceKey, peers: Peers | None) -> str:
 
 def _tree(
     index: Index, leaf: Leaf, no_resource: pb.OnMatch, no_action: pb.OnMatch, *, egress: bool
-) -> pb.Matcher:
+) -> Matcher:
     by_peer = {peer: _by_action(actions, leaf, no_resource, no_action) for peer, actions in index.items()}
     if not egress:
         return by_peer.get("", pb.always(no_action))
@@ -99,7 +100,7 @@ def _by_action(
     leaf: Leaf,
     no_resource: pb.OnMatch,
     no_action: pb.OnMatch,
-) -> pb.Matcher:
+) -> Matcher:
     branches = {
         action: pb.then(
             pb.exact_map(

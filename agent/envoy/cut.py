@@ -99,13 +99,13 @@ def _dump(family: int, port: int) -> bytes:
 
 
 def _socket_id(local: Endpoint, remote: Endpoint, family: int) -> bytes:
-    """struct inet_diag_sockid: ports and addresses in network order."""
+    """Struct inet_diag_sockid: ports and addresses in network order."""
     addresses = b"".join(socket.inet_pton(family, end.host).ljust(16, b"\0") for end in (local, remote))
     return struct.pack("!HH", local.port, remote.port) + addresses + struct.pack("=I", 0) + ANY_COOKIE
 
 
 def _message(kind: int, flags: int, family: int, states: int, identity: bytes) -> bytes:
-    """struct inet_diag_req_v2 behind a netlink header."""
+    """Struct inet_diag_req_v2 behind a netlink header."""
     body = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, states) + identity
     return HEADER.pack(HEADER.size + len(body), kind, flags, 1, 0) + body
 

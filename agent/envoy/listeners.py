@@ -40,7 +40,7 @@ CURVES = ["X25519MLKEM768", "X25519", "P-256"]  # hybrid first: recorded traffic
 
 
 def ingress(settings: EnvoySettings) -> dict[str, Any]:
-    """mTLS from peers to the application beside us."""
+    """MTLS from peers to the application beside us."""
     filters = [_ecds("gate-in"), _classifier(egress=False), _ecds("forbids-in"), _ecds("permits-in")]
     keep = (*CLAIMS, "writ-request-id")
     return {

@@ -7,8 +7,9 @@ only used where failing denies, and never inside a native negation.
 
 from collections.abc import Callable
 
-from agent.envoy import cel, pb
 from cel.expr.syntax_pb2 import Expr as CelExpr
+
+from agent.envoy import cel, pb
 from policies.model import And, Bool, Digit, Expr, Field, Has, Holds, Is, Like, Not, Or, PrincipalIn
 
 HEADERS = {

@@ -1,6 +1,7 @@
 """Small builders over Envoy's and xDS's protobuf messages: matcher trees and typed configs. No policy is known here."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from envoy.config.rbac.v3 import rbac_pb2 as rbac_config
 from envoy.extensions.matching.common_inputs.ssl.v3 import ssl_inputs_pb2
@@ -12,8 +13,8 @@ from xds.type.matcher.v3 import http_inputs_pb2 as xds_inputs
 from xds.type.matcher.v3.matcher_pb2 import Matcher
 from xds.type.matcher.v3.string_pb2 import StringMatcher
 
-OnMatch = Matcher.OnMatch
-Predicate = Matcher.MatcherList.Predicate
+OnMatch: TypeAlias = Matcher.OnMatch
+Predicate: TypeAlias = Matcher.MatcherList.Predicate
 
 
 def packed(message: Message) -> Any:

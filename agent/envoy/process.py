@@ -93,7 +93,7 @@ class EnvoyProcess:
         with contextlib.suppress(OSError, ValueError, KeyError):
             noted = json.loads((self._directory / "envoy.pid").read_text())
             run = Run(pid=noted["pid"], started=noted["started"], boot=noted["boot"])
-            if _started(run.pid) == run.started and "envoy" in os.readlink(f"/proc/{run.pid}/exe"):
+            if _started(run.pid) == run.started and "envoy" in str(Path(f"/proc/{run.pid}/exe").readlink()):
                 self.run = run
                 return run
         return None

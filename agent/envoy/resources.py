@@ -76,7 +76,7 @@ def _peer_cluster(peer: Peer, settings: EnvoySettings) -> cluster.Cluster:
             combined_validation_context=combined,
             alpn_protocols=["h2"],
         ),
-        max_session_keys={"value": 0},  # type: ignore[arg-type]  # no resumption: every connection authenticates
+        max_session_keys={"value": 0},  # no resumption: every connection authenticates
     )
     options = upstream_http.HttpProtocolOptions(
         explicit_http_config=upstream_http.HttpProtocolOptions.ExplicitHttpConfig(

@@ -206,7 +206,7 @@ class Keeper:
             line = await self._owner.cosign(self._cosigned, proof, text, self._tallies)
         except SizeError as exc:
             if exc.size > head.size:
-                log.error("witness_is_ahead", ours=head.size, witness=exc.size)
+                log.warning("witness_is_ahead", ours=head.size, witness=exc.size)
                 return
             self._cosigned = exc.size
             self._dirty.set()

@@ -100,7 +100,7 @@ def translated(context: Context) -> Iterator[None]:
 
 
 def _hint(exc: grpc.RpcError) -> str:
-    status = rpc_status.from_call(exc)
+    status = rpc_status.from_call(exc)  # type: ignore[arg-type]  # raised errors are calls too
     for detail in status.details if status else ():
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):

@@ -35,9 +35,10 @@ def load(name: str | None) -> Context:
     """Read the named, else the current, context."""
     path = config_path()
     document = _read(path)
-    contexts = document.get("contexts", {})
-    chosen = name or os.environ.get("WRIT_CONTEXT") or document.get("current", "")
-    if not isinstance(contexts, dict) or chosen not in contexts:
+    found = document.get("contexts", {})
+    contexts: dict[str, object] = found if isinstance(found, dict) else {}
+    chosen = str(name or os.environ.get("WRIT_CONTEXT") or document.get("current", ""))
+    if chosen not in contexts:
         known = ", ".join(sorted(contexts)) or "none"
         raise CliError(
             f"no context `{chosen}` in `{path}`",

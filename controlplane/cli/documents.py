@@ -14,7 +14,7 @@ import yaml
 from controlplane.cli.errors import CliError, Exit
 
 MAX_BYTES = 1 << 20
-RESOURCE = {
+RESOURCE: dict[str, type] = {
     "kind": str,
     "name": str,
     "node": str,
@@ -24,7 +24,7 @@ RESOURCE = {
     "max_class": int,
 }
 REQUIRED = {"kind", "name", "node", "port"}
-GROUP = {"kind": str, "name": str}
+GROUP: dict[str, type] = {"kind": str, "name": str}
 
 
 class _Strict(yaml.SafeLoader):
@@ -32,8 +32,8 @@ class _Strict(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError(f"line {self.peek_event().start_mark.line + 1}: aliases are not allowed")
-        return super().compose_node(parent, index)  # type: ignore[no-any-return]
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()

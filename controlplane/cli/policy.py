@@ -1,5 +1,6 @@
 """`writ policy`: check, apply, read and question policies."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -151,8 +152,8 @@ def _document(finding: "admin_pb2.Finding") -> dict[str, object]:
     return {name: getattr(finding, name) for name in names}
 
 
-def _print(findings: "list[admin_pb2.Finding] | object") -> None:
-    shown: list[admin_pb2.Finding] = list(findings)  # type: ignore[call-overload]
+def _print(findings: "Iterable[admin_pb2.Finding]") -> None:
+    shown = list(findings)
     if session.wants_json():
         output.emit_json([_document(finding) for finding in shown])
         return

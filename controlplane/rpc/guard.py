@@ -54,6 +54,6 @@ async def ended(context: grpc.aio.ServicerContext, method: str, error: Exception
         error = InvalidError(str(error))
     if isinstance(error, ControlPlaneError):
         log.info("refused", method=method, reason=str(error), kind=type(error).__name__)
-        await context.abort_with_status(to_status(error))
+        await context.abort_with_status(to_status(error))  # type: ignore[attr-defined]  # the stubs lack it
     log.error("failed", method=method, exc_info=error)
     await context.abort(grpc.StatusCode.INTERNAL, "internal error")

@@ -69,4 +69,4 @@ def _leaf(context: Context) -> bytes:
     chain = facts.get("x509_pem_cert")
     if not chain:
         raise DeniedError("a client certificate is required")
-    return x509.load_pem_x509_certificate(chain[0]).public_bytes(serialization.Encoding.DER)
+    return x509.load_pem_x509_certificate(next(iter(chain))).public_bytes(serialization.Encoding.DER)

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import grpc
 import structlog
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 METHOD = "/writ.v1.Sync/Connect"
 HELLO_S = 10
 MAX_NOT_CUT = 64
+PORTS, MAX_ADDRESS = range(1, 65536), 255
 Context = grpc.aio.ServicerContext
 
 
@@ -85,7 +87,7 @@ class SyncServicer:
         name = str(caller.spiffe_id)
         await self._note(caller, hello)
         reader = asyncio.ensure_future(self._read(caller, requests))
-        state, wake = self._hub.attach(name, lambda: reader.cancel() and None)
+        state, wake = self._hub.attach(name, lambda: _cancel(reader))
         state.agent_version, state.envoy_version = hello.agent_version[:64], hello.envoy_version[:64]
         state.last_seen = int(time.time())
         sent = _Sent(trust=hello.trust_digest, blobs=set(hello.blob_digests))
@@ -174,6 +176,10 @@ class SyncServicer:
         keep_receipt(state, statement["generation"], int(time.time() * 1000), data)
 
 
+def _cancel(task: asyncio.Future[None]) -> None:
+    task.cancel()
+
+
 def _note_enforcing(state: AgentState, said: sync_pb2.Enforcing) -> None:
     state.generation, state.policy_version = said.generation, said.policy_version
     state.staged, state.error = frozenset(list(said.staged_versions)[:8]), said.error[:500]
@@ -187,7 +193,7 @@ def _news(issue: Issue, with_trust: bool, delegation: bytes) -> bytes:
     return message.SerializeToString()
 
 
-def _statement(caller: NodeIdentity, data: bytes, kind: str, shape: dict[str, type]) -> dict[str, object]:
+def _statement(caller: NodeIdentity, data: bytes, kind: str, shape: dict[str, type]) -> dict[str, Any]:
     """What a node says of itself, signed by the key of its certificate."""
     try:
         parsed = envelope.parse(data, payloads.MAX_DOCUMENT_BYTES[kind])
@@ -199,8 +205,8 @@ def _statement(caller: NodeIdentity, data: bytes, kind: str, shape: dict[str, ty
 def _address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if (
-        not (host and colon and port.isdigit() and 0 < int(port) < 65536)
-        or len(text) > 255
+        not (host and colon and port.isdigit() and int(port) in PORTS)
+        or len(text) > MAX_ADDRESS
         or not host.isprintable()
     ):
         raise InvalidError(f"`{text[:64]}` is no host:port")

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs.csr import public_key_from_csr
 from certs.errors import CertError
@@ -71,20 +72,22 @@ class Enrolment:
                 REFUSED, hint="tokens are good once and for ten minutes: writ token create NODE"
             ) from exc
 
-    async def _enrol_once(self, token: tokens.JoinToken, public_key: object, idempotency_key: str) -> Issued:
+    async def _enrol_once(
+        self, token: tokens.JoinToken, public_key: ec.EllipticCurvePublicKey, idempotency_key: str
+    ) -> Issued:
         now = self._clock()
         stored = await rows.find(self._store, TokenRow, rows.token_key(tokens.stored_name(token.secret)))
         if stored is None or (stored.row.node, stored.row.site) != (token.node, token.site):
             raise DeniedError(REFUSED)
         node = await rows.read_node(self._store, stored.row.node, stored.row.site)
-        spki = spki_sha256(public_key).hex()  # type: ignore[arg-type]  # made by _public_key
+        spki = spki_sha256(public_key).hex()
         if stored.row.used_by:
             same = hmac.compare_digest(stored.row.used_by + stored.row.spki, idempotency_key + spki)
             repeated = (
                 await self._issuance.repeat(str(node.row.spiffe_id), idempotency_key, public_key)
                 if same
                 else None
-            )  # type: ignore[arg-type]
+            )
             if repeated is None:
                 raise DeniedError(REFUSED)
             return repeated
@@ -96,7 +99,7 @@ class Enrolment:
             Wanted(
                 node=node,
                 becomes=becomes,
-                public_key=public_key,  # type: ignore[arg-type]
+                public_key=public_key,
                 idempotency_key=idempotency_key,
                 expect=((stored.key, stored.revision),),
                 put=((stored.key, model.dump(used)), *self._nodes.floor_writes(becomes)),
@@ -120,7 +123,9 @@ class Enrolment:
                 raise
         raise BusyError("the node is being changed; try again")
 
-    async def _renew_once(self, caller: NodeIdentity, public_key: object, idempotency_key: str) -> Issued:
+    async def _renew_once(
+        self, caller: NodeIdentity, public_key: ec.EllipticCurvePublicKey, idempotency_key: str
+    ) -> Issued:
         node = await rows.read_node(self._store, caller.spiffe_id.node, caller.spiffe_id.site)
         if (
             node.row.state != model.ENROLLED
@@ -128,15 +133,15 @@ class Enrolment:
             or node.row.spiffe_id != caller.spiffe_id
         ):
             raise DeniedError(f"node `{node.row.short}` may not renew: it is {node.row.state}")
-        repeated = await self._issuance.repeat(str(caller.spiffe_id), idempotency_key, public_key)  # type: ignore[arg-type]
+        repeated = await self._issuance.repeat(str(caller.spiffe_id), idempotency_key, public_key)
         if repeated is not None:
             return repeated
         serial = f"{caller.serial:x}"
-        await self._issuance.check_only_follower(serial, public_key)  # type: ignore[arg-type]
+        await self._issuance.check_only_follower(serial, public_key)
         wanted = Wanted(
             node=node,
             becomes=node.row,
-            public_key=public_key,  # type: ignore[arg-type]
+            public_key=public_key,
             idempotency_key=idempotency_key,
             predecessor=serial,
         )
@@ -196,7 +201,7 @@ def _check_idempotency(key: str) -> None:
         raise InvalidError("idempotency key must be 16 to 64 of A-Z a-z 0-9 _ -")
 
 
-def _public_key(csr: bytes) -> object:
+def _public_key(csr: bytes) -> ec.EllipticCurvePublicKey:
     try:
         return public_key_from_csr(csr)
     except CertError as exc:

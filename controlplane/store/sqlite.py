@@ -118,7 +118,7 @@ class SqliteStore:
         while self._pending:
             group, self._pending = self._pending[:GROUP], self._pending[GROUP:]
             try:
-                results = await self._run(lambda: self._apply(group))  # noqa: B023 - runs in this turn
+                results: Sequence[int | Exception] = await self._run(lambda: self._apply(group))  # noqa: B023 - runs in this turn
             except sqlite3.Error as exc:
                 results = [UnavailableError(f"the store cannot write: {exc}")] * len(group)
             async with self._changed:
@@ -129,10 +129,10 @@ class SqliteStore:
                 else:
                     pending.done.set_exception(result)
 
-    def _apply(self, group: Sequence[_Pending]) -> "list[int | Exception]":
+    def _apply(self, group: Sequence[_Pending]) -> Sequence[int | Exception]:
         """One transaction for the group; a failed expectation fails its own commit only."""
         revision = self._revision
-        results: list[int | Exception] = []
+        results: list[int | ConflictError] = []
         with self._sql:
             self._sql.execute("BEGIN IMMEDIATE")
             for pending in group:
@@ -160,9 +160,12 @@ class SqliteStore:
         rows = [(key, value, revision) for key, value in pending.put.items()]
         self._sql.executemany("INSERT OR REPLACE INTO item VALUES (?, ?, ?)", rows)
         events: list[tuple[int, str, bytes | None]] = [(revision, key, value) for key, value, _ in rows]
-        for key in pending.delete:
-            if self._sql.execute("DELETE FROM item WHERE key = ?", (key,)).rowcount:
-                events.append((revision, key, None))
+        gone = [
+            key
+            for key in pending.delete
+            if self._sql.execute("DELETE FROM item WHERE key = ?", (key,)).rowcount
+        ]
+        events += [(revision, key, None) for key in gone]
         self._sql.executemany("INSERT INTO event (revision, key, value) VALUES (?, ?, ?)", events)
 
     def _compact(self) -> None:
@@ -172,7 +175,7 @@ class SqliteStore:
             self._sql.execute("DELETE FROM event WHERE revision <= ?", row)
             self._sql.execute("UPDATE meta SET value = ? WHERE name = 'compacted'", row)
 
-    def _events(self, after: int, upto: int) -> "list[Event]":
+    def _events(self, after: int, upto: int) -> Sequence[Event]:
         compacted = self._sql.execute("SELECT value FROM meta WHERE name = 'compacted'").fetchone()[0]
         if after < compacted:
             raise CompactedError(f"history starts at revision {compacted}")

@@ -9,6 +9,7 @@ import ssl
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import openai
 from controlplane.cli.demo.mesh import Node
 
 REFUSED = "connection refused by the peer"
+Claims = Mapping[str, str]
+"""`purpose`, `data-class`, `subject-region`: what the application claims of its request."""
 CUT = "cut while it was answered"
 
 
@@ -32,18 +35,22 @@ class Outcome:
     ms: float
 
 
-def client(node: Node, peer: str, **claims: str) -> openai.OpenAI:
+def headers_of(claims: Claims) -> dict[str, str]:
+    return {f"writ-{name}": value for name, value in claims.items()}
+
+
+def client(node: Node, peer: str, claims: Claims) -> openai.OpenAI:
     """The official client, pointed at this node's sidecar; the peer is chosen by Host."""
     headers = {
         "Host": f"{peer}.mesh",
-        **{f"writ-{name.replace('_', '-')}": value for name, value in claims.items()},
+        **headers_of(claims),
     }
     return openai.OpenAI(
         base_url=f"{node.egress()}/v1", api_key="none", default_headers=headers, max_retries=0, timeout=30
     )
 
 
-def chat(node: Node, peer: str, *, model: str = "ngram", stream: bool = False, **claims: str) -> Outcome:
+def chat(node: Node, peer: str, claims: Claims, *, model: str = "ngram", stream: bool = False) -> Outcome:
     """One chat request through the sidecar."""
     started = time.perf_counter()
     ask: dict[str, Any] = {
@@ -51,7 +58,7 @@ def chat(node: Node, peer: str, *, model: str = "ngram", stream: bool = False, *
         "messages": [{"role": "user", "content": "what is a class"}],
         "stream": stream,
     }
-    with client(node, peer, **claims) as api:
+    with client(node, peer, claims) as api:
         try:
             raw = api.chat.completions.with_raw_response.create(**ask)
             text = _text(raw, stream=stream)
@@ -69,12 +76,12 @@ def _text(raw: Any, *, stream: bool) -> str:
     return "".join(chunk.choices[0].delta.content or "" for chunk in parsed)
 
 
-def embed(node: Node, peer: str, texts: list[str], **claims: str) -> list[list[float]]:
-    with client(node, peer, **claims) as api:
+def embed(node: Node, peer: str, claims: Claims, texts: list[str]) -> list[list[float]]:
+    with client(node, peer, claims) as api:
         return [one.embedding for one in api.embeddings.create(model="ngram", input=texts).data]
 
 
-def bypass(identity: Path, peer: Node, *, model: str = "ngram", **claims: str) -> Outcome:
+def bypass(identity: Path, peer: Node, claims: Claims, *, model: str = "ngram") -> Outcome:
     """The same chat request, sent straight to the peer's sidecar with the certificate and key of `identity.json`."""
     started = time.perf_counter()
     connection = http.client.HTTPSConnection(
@@ -83,7 +90,7 @@ def bypass(identity: Path, peer: Node, *, model: str = "ngram", **claims: str) -
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "what is a class"}]})
     headers = {
         "content-type": "application/json",
-        **{f"writ-{n.replace('_', '-')}": v for n, v in claims.items()},
+        **headers_of(claims),
     }
     try:
         connection.request("POST", "/v1/chat/completions", body, headers)
@@ -126,9 +133,9 @@ class Stream:
     ended_at: float = 0.0
     error: str = ""
 
-    def run(self, node: Node, peer: str, pause_s: float, claims: dict[str, str]) -> None:
+    def run(self, node: Node, peer: str, pause_s: float, claims: Claims) -> None:
         try:
-            with client(node, peer, **claims) as api:
+            with client(node, peer, claims) as api:
                 chunks = api.chat.completions.create(
                     model="ngram",
                     messages=[{"role": "user", "content": "what is a class"}],
@@ -145,7 +152,7 @@ class Stream:
         self.ended.set()
 
 
-def start_stream(node: Node, peer: str, *, pause_s: float = 0.01, **claims: str) -> Stream:
+def start_stream(node: Node, peer: str, claims: Claims, *, pause_s: float = 0.01) -> Stream:
     """Start a stream, and return once words come."""
     stream = Stream()
     threading.Thread(target=stream.run, args=(node, peer, pause_s, claims), daemon=True).start()
@@ -156,12 +163,12 @@ def start_stream(node: Node, peer: str, *, pause_s: float = 0.01, **claims: str)
 class Idle:
     """A connection of an application that is kept open between requests."""
 
-    def __init__(self, node: Node, peer: str, **claims: str) -> None:
+    def __init__(self, node: Node, peer: str, claims: Claims) -> None:
         port = node.known_ports["egress"]
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         self._headers = {
             "Host": f"{peer}.mesh",
-            **{f"writ-{n.replace('_', '-')}": v for n, v in claims.items()},
+            **headers_of(claims),
         }
 
     def ask(self) -> Outcome:

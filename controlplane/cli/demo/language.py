@@ -33,7 +33,7 @@ class Trigrams:
 
     def sample(self, prompt: str, *, limit: int, seed: int) -> Iterator[str]:
         """Words that continue `prompt`, until a full stop past half of `limit`, or `limit`."""
-        chance = random.Random(seed)  # noqa: S311 - text, not secrets
+        chance = random.Random(seed)
         before, last = (["", "", *words(prompt)])[-2:]
         for count in range(limit):
             options = self.follow.get((before, last)) or self.fallback.get(last) or self.fallback["the"]

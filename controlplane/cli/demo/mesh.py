@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from controlplane.api.gen import admin_pb2
 from controlplane.cli import context
@@ -123,7 +123,7 @@ class Mesh:
             directory / "controlplane" / "ports.json",
         )
 
-    def __enter__(self) -> "Mesh":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -192,11 +192,13 @@ class Mesh:
     def site(self, name: str, jurisdiction: str) -> None:
         self.call("AddSite", admin_pb2.Site(name=name, jurisdiction=jurisdiction))
 
-    def prepare(self, name: str, *, serve: bool = True, lease_max_s: int = 0, **attributes: Any) -> Node:
+    def prepare(
+        self, name: str, attributes: admin_pb2.Attributes, *, serve: bool = True, lease_max_s: int = 0
+    ) -> Node:
         """A node's directory, token and settings; its server is started, its agent not yet."""
         directory = self.directory / name
         (directory / "state").mkdir(parents=True)
-        self.token(name, **attributes)
+        self.token(name, attributes)
         settings = [
             f'state_dir = "{directory / "state"}"',
             "[control_plane]",
@@ -224,12 +226,12 @@ class Mesh:
         server.start()
         return server
 
-    def token(self, name: str, **attributes: Any) -> None:
+    def token(self, name: str, attributes: admin_pb2.Attributes | None = None) -> None:
         """A fresh join token for a node, in its directory."""
         node, _, site = name.partition(".")
         request = admin_pb2.CreateTokenRequest(node=node, site=site)
-        if attributes:
-            request.attributes.CopyFrom(admin_pb2.Attributes(**attributes))
+        if attributes is not None:
+            request.attributes.CopyFrom(attributes)
         token = self.call("CreateToken", request).token
         path = self.directory / name / "token"
         path.write_text(token)

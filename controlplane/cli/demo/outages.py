@@ -6,7 +6,7 @@ from controlplane.cli.demo import calls
 from controlplane.cli.demo.mesh import Mesh, Node
 from controlplane.cli.demo.show import Show
 
-TREATMENT = {"purpose": "treatment", "data_class": "3"}
+TREATMENT = {"purpose": "treatment", "data-class": "3"}
 PATIENCE_S = 15.0
 
 
@@ -15,12 +15,12 @@ def control_plane(mesh: Mesh, show: Show, fr: Node, de: Node, us: Node) -> None:
     show.step("5. The control plane dies")
     show.command("kill -9 $(pidof writ-controlplane)")
     mesh.control_plane.kill()
-    outcome = calls.chat(fr, de.name, **TREATMENT)
+    outcome = calls.chat(fr, de.name, TREATMENT)
     show.check("Paris → Berlin meanwhile", "allowed", outcome.code or "allowed", outcome.ms)
     started = time.perf_counter()
     code = _until(us, de, denied=True)
     show.check("Boston, whose lease is 5 s", "lease_expired", code, (time.perf_counter() - started) * 1000)
-    outcome = calls.chat(fr, de.name, **TREATMENT)
+    outcome = calls.chat(fr, de.name, TREATMENT)
     show.check("Paris, whose lease is 60 s", "allowed", outcome.code or "allowed", outcome.ms)
     show.command("writ controlplane run")
     started = time.perf_counter()
@@ -35,7 +35,7 @@ def _until(node: Node, peer: Node, *, denied: bool) -> str:
     """Ask until the answer is denied, or allowed; what the last one was."""
     deadline = time.perf_counter() + PATIENCE_S
     while True:
-        outcome = calls.chat(node, peer.name, **TREATMENT)
+        outcome = calls.chat(node, peer.name, TREATMENT)
         if bool(outcome.code) is denied or time.perf_counter() > deadline:
             return outcome.code or "allowed"
         time.sleep(0.02)

@@ -61,7 +61,7 @@ def _tampered(mesh: Mesh, show: Show, keys: files.Keys) -> None:
 
 def _killed(mesh: Mesh, show: Show, keys: files.Keys) -> None:
     us, de = mesh.nodes["lab-1.boston"], mesh.nodes["gpu-1.berlin"]
-    calls.start_stream(us, de.name, purpose="treatment", data_class="3")
+    calls.start_stream(us, de.name, {"purpose": "treatment", "data-class": "3"})
     show.command("kill -9 $(pidof envoy)   # in Boston, with a stream open")
     before = us.envoy_pid()
     started = time.perf_counter()
@@ -115,9 +115,8 @@ def clause(mesh: Mesh, caller: str, callee: str, action: str, model: str) -> str
         path="/v1/chat/completions",
     )
     said = mesh.call("ExplainPolicy", asked)
-    return next(
-        (c.text for c in said.clauses if c.policy in said.because and c.text != "scope"), said.decision
-    )
+    texts = [str(c.text) for c in said.clauses if c.policy in said.because and c.text != "scope"]
+    return texts[0] if texts else "none"
 
 
 def reached(node: Node) -> int:

@@ -2,13 +2,14 @@
 
 import shutil
 import time
+from pathlib import Path
 
 from controlplane.api.gen import admin_pb2
 from controlplane.cli.demo import calls
 from controlplane.cli.demo.mesh import Mesh, Node
 from controlplane.cli.demo.show import Show
 
-TREATMENT = {"purpose": "treatment", "data_class": "3"}
+TREATMENT = {"purpose": "treatment", "data-class": "3"}
 PROBE_S = 5.0
 
 
@@ -17,9 +18,9 @@ def cut(mesh: Mesh, show: Show, fr: Node, de: Node, us: Node) -> None:
     show.step("4. Paris is revoked while it streams")
     stolen = mesh.directory / "stolen-identity.json"
     shutil.copy(fr.state / "identity.json", stolen)
-    stream = calls.start_stream(fr, de.name, **TREATMENT)
-    other = calls.start_stream(us, de.name, **TREATMENT)
-    idle = calls.Idle(fr, de.name, **TREATMENT)
+    stream = calls.start_stream(fr, de.name, TREATMENT)
+    other = calls.start_stream(us, de.name, TREATMENT)
+    idle = calls.Idle(fr, de.name, TREATMENT)
     show.check(
         "Paris has a stream and an idle connection",
         "flowing, allowed",
@@ -45,7 +46,7 @@ def cut(mesh: Mesh, show: Show, fr: Node, de: Node, us: Node) -> None:
     _return(mesh, show, fr, de, stolen)
 
 
-def _return(mesh: Mesh, show: Show, fr: Node, de: Node, stolen: object) -> None:
+def _return(mesh: Mesh, show: Show, fr: Node, de: Node, stolen: Path) -> None:
     show.command("writ node unrevoke app-1.paris && writ token create app-1.paris && writ agent run")
     mesh.call("UnrevokeNode", admin_pb2.GetNodeRequest(node="app-1", site="paris"))
     mesh.token(fr.name)
@@ -53,9 +54,9 @@ def _return(mesh: Mesh, show: Show, fr: Node, de: Node, stolen: object) -> None:
     fr.agent.start()
     fr.agent.ports()
     mesh.wait_enforced()
-    outcome = calls.chat(fr, de.name, **TREATMENT)
+    outcome = calls.chat(fr, de.name, TREATMENT)
     show.check("Paris, enrolled again (epoch 2)", "allowed", outcome.code or "allowed", outcome.ms)
-    ghost = calls.bypass(stolen, de, **TREATMENT)  # type: ignore[arg-type]  # a path
+    ghost = calls.bypass(stolen, de, TREATMENT)
     show.check("the old certificate", "revoked", ghost.code, ghost.ms)
 
 

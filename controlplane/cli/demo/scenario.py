@@ -18,7 +18,9 @@ from controlplane.cli.demo.show import Show
 
 FR, DE, US = "app-1.paris", "gpu-1.berlin", "lab-1.boston"
 SITES = {"paris": "FR", "berlin": "DE", "boston": "US"}
-CLINICAL = {"groups": ["clinical"], "purposes": ["treatment", "research"], "tier": 2, "class_ceiling": 4}
+CLINICAL = admin_pb2.Attributes(
+    groups=["clinical"], purposes=["treatment", "research"], regions=["eu"], tier=2, class_ceiling=4
+)
 SHORT_LEASE_S = 5
 
 
@@ -66,7 +68,7 @@ def enrol(mesh: Mesh, show: Show) -> None:
         mesh.site(site, jurisdiction)
     show.command("writ token create gpu-1.berlin --group clinical --purpose treatment … && writ agent run")
     for name in (FR, DE, US):
-        mesh.prepare(name, lease_max_s=SHORT_LEASE_S if name == US else 0, regions=["eu"], **CLINICAL)
+        mesh.prepare(name, CLINICAL, lease_max_s=SHORT_LEASE_S if name == US else 0)
     show.command("writ resource apply -f resources.yaml && writ policy apply policy.cedar")
     _serve(mesh)
     mesh.policy(resources.files("controlplane.cli.demo").joinpath("policy.cedar").read_text("utf-8"))
@@ -92,10 +94,16 @@ def _serve(mesh: Mesh) -> None:
     for name in (DE, US):
         node, _, site = name.partition(".")
         port = mesh.server_port(name)
-        common = {"node": node, "site": site, "port": port, "owner": site, "max_class": 4}
-        declared.append(admin_pb2.Resource(kind="Model", name="ngram", groups=["clinical"], **common))
-        declared.append(admin_pb2.Resource(kind="Model", name="ngram-private", **common))
-        declared.append(admin_pb2.Resource(kind="Service", name="openai", **common))
+        for kind, model, groups in (
+            ("Model", "ngram", ["clinical"]),
+            ("Model", "ngram-private", []),
+            ("Service", "openai", []),
+        ):
+            one = admin_pb2.Resource(
+                kind=kind, name=model, node=node, site=site, port=port, owner=site, max_class=4
+            )
+            one.groups.extend(groups)
+            declared.append(one)
     mesh.resources(*declared, groups=[("ModelGroup", "clinical")])
 
 
@@ -105,7 +113,7 @@ def allowed(mesh: Mesh, show: Show, fr: Node, de: Node) -> None:
     show.command(
         "OpenAI(base_url='http://127.0.0.1:7080/v1').chat.completions.create(model='ngram', stream=True)"
     )
-    outcome = calls.chat(fr, DE, stream=True, purpose="treatment", data_class="3")
+    outcome = calls.chat(fr, DE, {"purpose": "treatment", "data-class": "3"}, stream=True)
     show.check("Paris → Berlin, chat, treatment", "allowed", outcome.code or "allowed", outcome.ms)
     show.fact(f"“{outcome.text[:76]}…”")
     decided = proof.decisions(mesh, outcome.record.partition("/")[0], (fr, de))
@@ -116,7 +124,7 @@ def allowed(mesh: Mesh, show: Show, fr: Node, de: Node) -> None:
     group = proof.key_exchange(de)
     show.check("TLS 1.3, key exchange", "TLSv1.3, X25519MLKEM768", f"{decided[1]['tls']}, {group}")
     pair, far = "list", ("tuple", "import")
-    near_far = calls.embed(fr, DE, [pair, *far], purpose="treatment", data_class="1")
+    near_far = calls.embed(fr, DE, {"purpose": "treatment", "data-class": "1"}, [pair, *far])
     likeness = [sum(a * b for a, b in zip(near_far[0], one, strict=True)) for one in near_far[1:]]
     show.check(
         "embeddings: list is nearer to tuple than to import",
@@ -130,25 +138,25 @@ def denied(mesh: Mesh, show: Show) -> None:
     fr, de, us = (mesh.nodes[name] for name in (FR, DE, US))
     show.step("3. What policy does not permit")
     cases = (
-        ("for another purpose", {"purpose": "research", "data_class": "1"}, "ngram", "no_permit"),
+        ("for another purpose", {"purpose": "research", "data-class": "1"}, "ngram", "no_permit"),
         (
             "a model outside the group",
-            {"purpose": "treatment", "data_class": "1"},
+            {"purpose": "treatment", "data-class": "1"},
             "ngram-private",
             "no_permit",
         ),
         ("a purpose outside its certificate", {"purpose": "marketing"}, "ngram", "claim_not_allowed"),
     )
     for what, claims, model, code in cases:
-        outcome = calls.chat(fr, DE, model=model, **claims)
+        outcome = calls.chat(fr, DE, claims, model=model)
         show.check(f"Paris → Berlin, {what}: its own sidecar", code, outcome.code, outcome.ms)
-        hostile = calls.bypass(fr.state / "identity.json", de, model=model, **claims)
+        hostile = calls.bypass(fr.state / "identity.json", de, claims, model=model)
         show.check("  the same past its sidecar: Berlin", code, hostile.code, hostile.ms)
     before = proof.reached(us)
-    outcome = calls.chat(fr, US, purpose="treatment", data_class="4")
+    outcome = calls.chat(fr, US, {"purpose": "treatment", "data-class": "4"})
     show.check("Paris → Boston, special data: its own sidecar", "forbidden", outcome.code, outcome.ms)
     show.check("  requests that left for Boston", "0", str(proof.reached(us) - before))
-    hostile = calls.bypass(us.state / "identity.json", de, purpose="research", data_class="1")
+    hostile = calls.bypass(us.state / "identity.json", de, {"purpose": "research", "data-class": "1"})
     show.check("hostile Boston, real certificate, no sidecar: Berlin", "no_permit", hostile.code, hostile.ms)
     show.fact("nobody asked the control plane: both ends decide alone, from signed policy")
 

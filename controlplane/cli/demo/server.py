@@ -7,7 +7,6 @@ policy) tells how many requests reached it, so that a test can see that a denied
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -153,7 +152,7 @@ def serve(port_file: Path, port: int) -> None:
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     temporary = port_file.with_suffix(".new")
     temporary.write_text(str(server.server_port))
-    os.replace(temporary, port_file)
+    temporary.replace(port_file)
     server.serve_forever()
 
 
