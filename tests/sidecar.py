@@ -1,0 +1,243 @@
+"""One real Envoy as callee, configured by our own code, with a real backend behind it, and callers with any certificate.
+
+For attacks on the data plane: what a caller sends is what arrives, and the backend tells what it received. A mutant is this
+sidecar with one control switched off.
+"""
+
+import asyncio
+import http.client
+import json
+import ssl
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from agent import identity
+from agent.envoy import bootstrap, process
+from agent.envoy.ads import AdsServer
+from agent.envoy.dataplane import DataPlane
+from agent.envoy.settings import EnvoySettings
+from agent.state import Enforceable, Lease
+from certs import keys
+from certs.attributes import Attributes
+from pki import CLINICAL, TD, Leaf, Pki
+from policies import compile as compiler
+from policies import parse
+from policies.documents import PeersBlob, RulesBlob, ServedResource, Ticket, TrustDocument
+from policies.model import ResourceKey, Rules
+from policies.trusted import TrustedBundle
+
+POLICY = """
+@id("clinical-chat")
+permit (principal in Group::"clinical", action in [Action::"infer", Action::"embed"], resource in ModelGroup::"clinical")
+when { context.purpose == "treatment" && context.data_class <= 2 };
+@id("list")
+permit (principal in Group::"clinical", action == Action::"discover", resource);
+@id("no-research-region")
+forbid (principal, action, resource) when { context has subject_region && context.subject_region == "us" };
+"""
+CALLEE = "gpu-1.berlin"
+CALLER = replace(CLINICAL, purposes=frozenset({"treatment", "research"}), regions=frozenset({"fr", "us"}))
+
+
+class Backend(ThreadingHTTPServer):
+    """Remembers what reached it."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Echo)
+        self.seen: list[dict[str, Any]] = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class _Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Backend
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        self.server.seen.append({"path": self.path, "headers": dict(self.headers.items()), "body": body.decode("latin-1")})
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    do_GET = do_POST
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@dataclass
+class Answer:
+    """What the caller got: status and denial code; 0 when the connection was refused."""
+
+    status: int
+    code: str
+
+    @property
+    def allowed(self) -> bool:
+        return self.status == 200
+
+
+@dataclass
+class Sidecar:
+    """A running callee. Start with `running`."""
+
+    pki: Pki
+    backend: Backend
+    port: int = 0
+    directory: Path = Path()
+    caller: Leaf = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.caller = self.pki.node("app-1", "paris", "FR", CALLER)
+
+    def ask(
+        self,
+        leaf: Leaf | None = None,
+        *,
+        body: bytes | None = b'{"model":"ngram"}',
+        headers: list[tuple[str, str]] | None = None,
+        path: str = "/v1/chat/completions",
+        method: str = "POST",
+        context: ssl.SSLContext | None = None,
+        claims: bool = True,
+    ) -> Answer:
+        """One request over mTLS, exactly as given; `claims` adds good ones."""
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=context or tls(leaf or self.caller))
+        try:
+            connection.putrequest(method, path, skip_accept_encoding=True)
+            good = [("writ-purpose", "treatment"), ("writ-data-class", "1"), ("writ-subject-region", "fr")] if claims else []
+            for name, value in [*good, *(headers or [])]:
+                connection.putheader(name, value)
+            if body is not None:
+                connection.putheader("content-length", str(len(body)))
+            connection.endheaders(body)
+            response = connection.getresponse()
+            text = response.read()
+        except (OSError, http.client.HTTPException) as exc:
+            return Answer(0, type(exc).__name__)
+        finally:
+            connection.close()
+        try:
+            return Answer(response.status, str(json.loads(text)["error"]["code"]))
+        except (ValueError, KeyError, TypeError):
+            return Answer(response.status, "")
+
+
+def tls(leaf: Leaf | None, *, maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
+    """A caller's context; no leaf: no certificate. Who answers is not checked: the caller is the attacker."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.maximum_version = maximum
+    if leaf is not None:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(keys.dump_private(leaf.key, None) + identity.pem(leaf.der))
+            file.flush()
+            context.load_cert_chain(file.name)
+    return context
+
+
+def rules(policy: str = POLICY) -> Rules:
+    key = ResourceKey("Model", "ngram", CALLEE)
+    facts = compiler.ResourceFacts(
+        key=key, groups=frozenset({"clinical"}), owner="berlin", max_class=4, site="berlin", jurisdiction="DE"
+    )
+    service = replace(facts, key=ResourceKey("Service", "openai", CALLEE), groups=frozenset())
+    return compiler.compile_ingress(parse.load({"test.cedar": policy}), [facts, service])
+
+
+def state(pki: Pki, port: int, mine: identity.Identity, *, policy: str = POLICY, **changes: Any) -> Enforceable:
+    """What the callee enforces; `floors` and `lease_s` may be changed."""
+    ingress = rules(policy)
+    served = tuple(ServedResource(key=key, port=port) for key in sorted(ingress.resources))
+    ticket = Ticket(
+        trust_domain=TD, node=str(mine.spiffe_id), generation=7, policy_version=1, issued_at=0, rules="", peers="", features=()
+    )
+    trust = TrustDocument(
+        trust_domain=TD,
+        generation=7,
+        roots=(pki.root,),
+        node_cas=(pki.node_ca,),
+        control_plane_cas=(pki.cp_ca,),
+        floors=changes.get("floors", {}),
+        policy_min=1,
+        policy_now=1,
+    )
+    lease_s = changes.get("lease_s", 600)
+    lease = Lease(until=int(time.time()) + lease_s, boottime_until=time.clock_gettime(time.CLOCK_BOOTTIME) + lease_s)
+    nothing = Rules(rules=(), resources=frozenset())
+    blob = RulesBlob(ingress=ingress, egress=nothing, served=served)
+    bundle = TrustedBundle(ticket=ticket, rules=blob, peers=PeersBlob(peers=()))
+    return Enforceable(identity=mine, trust=trust, bundle=None if changes.get("no_bundle") else bundle, lease=lease)
+
+
+class Running:
+    """Starts the sidecar on an event loop of its own thread; a context manager."""
+
+    def __init__(self, **changes: Any) -> None:
+        self._changes = changes
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._directory = tempfile.TemporaryDirectory(prefix="writ-sidecar-")
+
+    def __enter__(self) -> Sidecar:
+        self._thread.start()
+        pki = Pki(now=int(time.time()))
+        self.sidecar = Sidecar(pki=pki, backend=Backend(), directory=Path(self._directory.name))
+        self.run(self._start())
+        return self.sidecar
+
+    def run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+
+    async def _start(self) -> None:
+        pki, directory = self.sidecar.pki, self.sidecar.directory
+        leaf = pki.node("gpu-1", "berlin", "DE", Attributes(class_ceiling=4))
+        mine = identity.make(leaf.key, (leaf.der, pki.node_ca), pki.root, pki.now)
+        settings = EnvoySettings(
+            directory=directory,
+            access_log=directory / "access.log",
+            trust_domain=TD,
+            spiffe_id=str(mine.spiffe_id),
+            boot="test",
+            ingress_host="127.0.0.1",
+            ingress_port=0,
+            egress_port=0,
+            max_body_bytes=1 << 20,
+        )
+        self._ads = AdsServer(settings.xds_socket)
+        await self._ads.start()
+        self._envoy = process.EnvoyProcess(process.find_binary(None), directory, 1, 20)
+        self.plane = DataPlane(self._ads, settings)
+        self.plane.close(mine)
+        self._envoy.start(bootstrap.render(settings), "test")
+        self.sidecar.port = (await self._envoy.listening())["ingress"]
+        self.mine = mine
+        await self.enforce(**self._changes)
+
+    async def enforce(self, **changes: Any) -> None:
+        wanted = state(self.sidecar.pki, self.sidecar.backend.server_port, self.mine, **changes)
+        await self.plane.shut(wanted, recording=changes.get("recording", True))
+        await self.plane.load(wanted)
+
+    def __exit__(self, *_: object) -> None:
+        self._envoy.stop()
+        self.run(self._envoy.died())
+        self.run(self._ads.stop())
+        self.sidecar.backend.shutdown()
+        self.sidecar.backend.server_close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._directory.cleanup()
+
+
+Send = Callable[[Sidecar], Answer]
