@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from pki import CLINICAL, TD, Leaf, Pki
+
 from agent import identity
 from agent.envoy import bootstrap, process
 from agent.envoy.ads import AdsServer
@@ -25,7 +27,6 @@ from agent.envoy.settings import EnvoySettings
 from agent.state import Enforceable, Lease
 from certs import keys
 from certs.attributes import Attributes
-from pki import CLINICAL, TD, Leaf, Pki
 from policies import compile as compiler
 from policies import parse
 from policies.documents import PeersBlob, RulesBlob, ServedResource, Ticket, TrustDocument
@@ -62,7 +63,9 @@ class _Echo(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
-        self.server.seen.append({"path": self.path, "headers": dict(self.headers.items()), "body": body.decode("latin-1")})
+        self.server.seen.append(
+            {"path": self.path, "headers": dict(self.headers.items()), "body": body.decode("latin-1")}
+        )
         self.send_response(200)
         self.send_header("content-length", "2")
         self.end_headers()
@@ -111,10 +114,16 @@ class Sidecar:
         claims: bool = True,
     ) -> Answer:
         """One request over mTLS, exactly as given; `claims` adds good ones."""
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=context or tls(leaf or self.caller))
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", self.port, timeout=10, context=context or tls(leaf or self.caller)
+        )
         try:
             connection.putrequest(method, path, skip_accept_encoding=True)
-            good = [("writ-purpose", "treatment"), ("writ-data-class", "1"), ("writ-subject-region", "fr")] if claims else []
+            good = (
+                [("writ-purpose", "treatment"), ("writ-data-class", "1"), ("writ-subject-region", "fr")]
+                if claims
+                else []
+            )
             for name, value in [*good, *(headers or [])]:
                 connection.putheader(name, value)
             if body is not None:
@@ -154,12 +163,21 @@ def rules(policy: str = POLICY) -> Rules:
     return compiler.compile_ingress(parse.load({"test.cedar": policy}), [facts, service])
 
 
-def state(pki: Pki, port: int, mine: identity.Identity, *, policy: str = POLICY, **changes: Any) -> Enforceable:
+def state(
+    pki: Pki, port: int, mine: identity.Identity, *, policy: str = POLICY, **changes: Any
+) -> Enforceable:
     """What the callee enforces; `floors` and `lease_s` may be changed."""
     ingress = rules(policy)
     served = tuple(ServedResource(key=key, port=port) for key in sorted(ingress.resources))
     ticket = Ticket(
-        trust_domain=TD, node=str(mine.spiffe_id), generation=7, policy_version=1, issued_at=0, rules="", peers="", features=()
+        trust_domain=TD,
+        node=str(mine.spiffe_id),
+        generation=7,
+        policy_version=1,
+        issued_at=0,
+        rules="",
+        peers="",
+        features=(),
     )
     trust = TrustDocument(
         trust_domain=TD,
@@ -172,11 +190,15 @@ def state(pki: Pki, port: int, mine: identity.Identity, *, policy: str = POLICY,
         policy_now=1,
     )
     lease_s = changes.get("lease_s", 600)
-    lease = Lease(until=int(time.time()) + lease_s, boottime_until=time.clock_gettime(time.CLOCK_BOOTTIME) + lease_s)
+    lease = Lease(
+        until=int(time.time()) + lease_s, boottime_until=time.clock_gettime(time.CLOCK_BOOTTIME) + lease_s
+    )
     nothing = Rules(rules=(), resources=frozenset())
     blob = RulesBlob(ingress=ingress, egress=nothing, served=served)
     bundle = TrustedBundle(ticket=ticket, rules=blob, peers=PeersBlob(peers=()))
-    return Enforceable(identity=mine, trust=trust, bundle=None if changes.get("no_bundle") else bundle, lease=lease)
+    return Enforceable(
+        identity=mine, trust=trust, bundle=None if changes.get("no_bundle") else bundle, lease=lease
+    )
 
 
 class Running:

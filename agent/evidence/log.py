@@ -1,11 +1,12 @@
 """This node's log on disk: c2sp.org/tlog-tiles files, a journal for what fills no bundle yet, a signed checkpoint.
 
-An append is durable when it returns: the journal is synced once per group. Tiles and bundles are written when full, partial
+An append is durable when it returns: the journal of the bundle that is being filled is synced once per group. Tiles and bundles are written when full, partial
 ones at a checkpoint; each by write, sync, rename. After a crash the journal's torn tail is cut; a log that is shorter than
 its own checkpoint refuses to open. A sync that failed is never retried: what it covered counts as lost.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,22 +29,42 @@ class NodeLog:
         self._pending: list[bytes] = []  # entries that fill no bundle yet
         self.size = 0
         self._recover()
-        self._journal = os.open(directory / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._journal = self._open_journal()
 
     # --- writing -----------------------------------------------------------------------------------------------
 
     def append(self, entries: Sequence[bytes]) -> None:
         """Make entries durable. WriteError: none of them counts, and this log must be opened anew."""
+        while entries:
+            room = tiles.WIDTH - len(self._pending)
+            self._append_here(entries[:room])
+            entries = entries[room:]
+
+    def _append_here(self, entries: Sequence[bytes]) -> None:
+        """Append what fits into the bundle that is being filled; its journal holds nothing else."""
         data = tiles.bundle(entries)
         try:
-            written = os.write(self._journal, data)
-            if written != len(data):
-                raise OSError(28, "short write")
+            if os.write(self._journal, data) != len(data):
+                raise OSError(errno.ENOSPC, "short write")
             os.fdatasync(self._journal)
+            for entry in entries:
+                self._add(entry, write=True)
+            if not self._pending:
+                self._next_journal()
         except OSError as exc:
             raise WriteError(f"evidence cannot be written: {exc.strerror}") from exc
-        for entry in entries:
-            self._add(entry, write=True)
+
+    def _open_journal(self) -> int:
+        return os.open(self._directory / self._journal_name(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def _journal_name(self) -> str:
+        return f"{JOURNAL}.{self.size // tiles.WIDTH}"
+
+    def _next_journal(self) -> None:
+        """The bundle is full and on disk: its journal has done its work."""
+        os.close(self._journal)
+        (self._directory / f"{JOURNAL}.{self.size // tiles.WIDTH - 1}").unlink(missing_ok=True)
+        self._journal = self._open_journal()
 
     def checkpoint(self) -> tuple[note.Checkpoint, str]:
         """Write partial tiles, then sign and keep the tree head. Files first: a signature never covers what is not there."""
@@ -106,7 +127,6 @@ class NodeLog:
         if len(self._pending) == tiles.WIDTH:
             if write:
                 self._write(tiles.entries_path(self.size // tiles.WIDTH - 1), tiles.bundle(self._pending))
-                os.ftruncate(self._journal, 0)
             self._pending = []
 
     def _push(self, level: int, digest: bytes, *, write: bool) -> None:
@@ -128,14 +148,14 @@ class NodeLog:
             for entry in tiles.entries(data):
                 self._add(entry, write=False)
             number += 1
-        journal = self._read(JOURNAL) or b""
-        whole = 0
+        journal = self._read(self._journal_name()) or b""
+        name, whole = self._journal_name(), 0
         with contextlib.suppress(AuditError):  # the tail that was being written when we died
             for entry in tiles.entries(journal):
                 self._add(entry, write=False)
                 whole += len(entry) + 2
         if whole < len(journal):
-            os.truncate(self._directory / JOURNAL, whole)
+            os.truncate(self._directory / name, whole)
         signed = self._read(CHECKPOINT)
         if signed is not None:
             head, _ = note.open_checkpoint(signed.decode("utf-8", "replace"), [self._key])

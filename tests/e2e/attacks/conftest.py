@@ -30,8 +30,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not found.stopped:
         return
     terminalreporter.section("attack table")
-    for control, count in sorted(found.stopped.items(), key=lambda one: (found.invariant.get(one[0], 0), one[0])):
+    for control, count in sorted(
+        found.stopped.items(), key=lambda one: (found.invariant.get(one[0], 0), one[0])
+    ):
         mutant = "mutant caught" if control in found.killed else "mutant not run"
-        terminalreporter.write_line(f"  invariant {found.invariant.get(control, 0):>2}  {control:<44} {count:>2} stopped   {mutant}")
+        terminalreporter.write_line(
+            f"  invariant {found.invariant.get(control, 0):>2}  {control:<44} {count:>2} stopped   {mutant}"
+        )
     total = sum(found.stopped.values())
-    terminalreporter.write_line(f"  {total} attacks stopped by {len(found.stopped)} controls, {len(found.killed)} mutants caught")
+    terminalreporter.write_line(
+        f"  {total} attacks stopped by {len(found.stopped)} controls, {len(found.killed)} mutants caught"
+    )

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from pki import Leaf, Pki
+from sidecar import CALLER, Answer, Sidecar, tls
 
 from agent.envoy import authorize, classifier, gate, listeners, pb, resources
 from agent.envoy.actions import Stamp
@@ -17,8 +19,6 @@ from certs import keys, template
 from certs.attributes import Attributes, subject
 from certs.profile import Profile
 from certs.spiffe import node_id
-from pki import Leaf, Pki
-from sidecar import CALLER, Answer, Sidecar, tls
 
 Send = Callable[[Sidecar], Answer]
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -111,7 +111,9 @@ def odd_leaf(pki: Pki, uris: list[str], epoch: int = 1, attributes: Attributes =
     key = keys.generate_p256()
     ca = x509.load_der_x509_certificate(pki.node_ca)
     builder = x509.CertificateBuilder().issuer_name(ca.subject).public_key(key.public_key()).serial_number(77)
-    builder = builder.subject_name(subject(node_id(pki.trust_domain, "FR", "paris", "app-1"), epoch, attributes))
+    builder = builder.subject_name(
+        subject(node_id(pki.trust_domain, "FR", "paris", "app-1"), epoch, attributes)
+    )
     builder = builder.not_valid_before(datetime.fromtimestamp(pki.now - 60, UTC))
     builder = builder.not_valid_after(datetime.fromtimestamp(pki.now + 600, UTC))
     for extension, critical in template.leaf_extensions(ca):
@@ -160,7 +162,9 @@ def resumed(s: Sidecar) -> Answer:
     for _ in range(2):
         with socket.create_connection(("127.0.0.1", s.port)) as raw:
             connection = context.wrap_socket(raw, session=session)
-            connection.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nwrit-purpose: treatment\r\nConnection: close\r\n\r\n")
+            connection.sendall(
+                b"GET /v1/models HTTP/1.1\r\nHost: x\r\nwrit-purpose: treatment\r\nConnection: close\r\n\r\n"
+            )
             while connection.recv(65536):
                 pass
             session, reused = connection.session, connection.session_reused
@@ -198,8 +202,19 @@ def several_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def believe_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither strip what comes, nor classify: then whoever writes the headers decides."""
-    monkeypatch.setattr(listeners, "_strip", lambda keep: {**real_strip(keep), "typed_config": {"@type": KIND, "mutations": [{"remove": "x-none"}]}})
-    monkeypatch.setattr(classifier, "source", lambda *, egress: "function envoy_on_request(handle) handle:clearRouteCache() end")
+    monkeypatch.setattr(
+        listeners,
+        "_strip",
+        lambda keep: {
+            **real_strip(keep),
+            "typed_config": {"@type": KIND, "mutations": [{"remove": "x-none"}]},
+        },
+    )
+    monkeypatch.setattr(
+        classifier,
+        "source",
+        lambda *, egress: "function envoy_on_request(handle) handle:clearRouteCache() end",
+    )
 
 
 real_strip = listeners._strip
@@ -280,7 +295,12 @@ CONTROLS = (
     Control(
         2,
         "TLS: our trust domain",
-        [("another trust domain", lambda s: s.ask(odd_leaf(s.pki, ["spiffe://evil.example/fr/paris/app-1"])))],
+        [
+            (
+                "another trust domain",
+                lambda s: s.ask(odd_leaf(s.pki, ["spiffe://evil.example/fr/paris/app-1"])),
+            )
+        ],
         config(*VALIDATION, value={}),
         connects=False,
     ),
@@ -314,7 +334,10 @@ CONTROLS = (
         4,
         "claims: purpose in the certificate",
         [
-            ("a purpose it does not have", claim(("writ-purpose", "treatment"), *GOOD[1:], purposes=frozenset({"research"}))),
+            (
+                "a purpose it does not have",
+                claim(("writ-purpose", "treatment"), *GOOD[1:], purposes=frozenset({"research"})),
+            ),
             ("a purpose that is a part of one", claim(("writ-purpose", "treat"), *GOOD[1:])),
             ("an empty purpose", claim(("writ-purpose", ""), *GOOD[1:])),
         ],
@@ -326,20 +349,33 @@ CONTROLS = (
     Control(
         4,
         "claims: class raised to the floor",
-        [("an understated class", claim(GOOD[0], ("writ-data-class", "0"), GOOD[2], class_floor=3, class_ceiling=3))],
+        [
+            (
+                "an understated class",
+                claim(GOOD[0], ("writ-data-class", "0"), GOOD[2], class_floor=3, class_ceiling=3),
+            )
+        ],
         script("if class < floor then class = floor end", ""),
     ),
     Control(
         4,
         "claims: class at most the ceiling",
-        [("a class above the ceiling", claim(GOOD[0], ("writ-data-class", "2"), GOOD[2], class_floor=0, class_ceiling=1))],
+        [
+            (
+                "a class above the ceiling",
+                claim(GOOD[0], ("writ-data-class", "2"), GOOD[2], class_floor=0, class_ceiling=1),
+            )
+        ],
         script("if class > ceiling then return nil end", ""),
     ),
     Control(
         4,
         "claims: region in the certificate",
         [("a region it does not have", claim(*GOOD[:2], ("writ-subject-region", "de")))],
-        script('elseif not find(subject, "OU=region:" .. region .. ",", 1, true) then\n    return nil', "elseif false then"),
+        script(
+            'elseif not find(subject, "OU=region:" .. region .. ",", 1, true) then\n    return nil',
+            "elseif false then",
+        ),
     ),
     Control(
         4,
@@ -355,8 +391,10 @@ CONTROLS = (
             ("a second class", lambda s: s.ask(headers=[("writ-data-class", "0")])),
             ("a second region", lambda s: s.ask(headers=[("writ-subject-region", "us")])),
         ],
-        script('  if headers:getNumValues(name) > 1 then return nil, false end\n  local claim = headers:get(name)',
-               '  local claim = headers:getAtIndex(name, 0)'),
+        script(
+            "  if headers:getNumValues(name) > 1 then return nil, false end\n  local claim = headers:get(name)",
+            "  local claim = headers:getAtIndex(name, 0)",
+        ),
     ),
     Control(
         4,
@@ -366,8 +404,10 @@ CONTROLS = (
             ("a class of two digits", claim(GOOD[0], ("writ-data-class", "01"), GOOD[2])),
             ("a class with a sign", claim(GOOD[0], ("writ-data-class", "+1"), GOOD[2])),
         ],
-        script('return claim, #claim >= 1 and #claim <= 48 and not find(claim, "[^a-z0-9-]")',
-               'return string.gsub(claim, "[^a-z1-9-]", ""), true'),
+        script(
+            'return claim, #claim >= 1 and #claim <= 48 and not find(claim, "[^a-z0-9-]")',
+            'return string.gsub(claim, "[^a-z1-9-]", ""), true',
+        ),
     ),
     Control(
         6,
@@ -413,7 +453,10 @@ CONTROLS = (
         1,
         "body: nothing before the object",
         [("a byte order mark", chat(b'\xef\xbb\xbf{"model":"ngram"}'))],
-        script("local i, c = skip(s, 1)\n  if c ~= 123", 'local i, c = skip(s, find(s, "{", 1, true) or 1)\n  if c ~= 123'),
+        script(
+            "local i, c = skip(s, 1)\n  if c ~= 123",
+            'local i, c = skip(s, find(s, "{", 1, true) or 1)\n  if c ~= 123',
+        ),
     ),
     Control(
         1,
@@ -436,7 +479,9 @@ CONTROLS = (
             ("a number", chat(b'{"model":1}')),
             ("only a nested one", chat(b'{"x":{"model":"ngram"}}')),
         ],
-        script("local found = scan(body:getBytes(0, body:length()), row[4])", 'local found = {model = "ngram"}'),
+        script(
+            "local found = scan(body:getBytes(0, body:length()), row[4])", 'local found = {model = "ngram"}'
+        ),
     ),
     Control(
         12,

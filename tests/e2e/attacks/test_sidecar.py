@@ -3,7 +3,6 @@
 import http.client
 
 import pytest
-
 from sidecar import Running
 from table import CONTROLS, Control
 
@@ -21,7 +20,11 @@ def test_a_good_request_reaches_the_backend_as_it_was_sent(plain) -> None:
     answer = plain.ask(headers=[("x-kept", "1")])
     seen = plain.backend.seen[-1]
     assert answer.allowed
-    assert (seen["path"], seen["body"], seen["headers"]["x-kept"]) == ("/v1/chat/completions", '{"model":"ngram"}', "1")
+    assert (seen["path"], seen["body"], seen["headers"]["x-kept"]) == (
+        "/v1/chat/completions",
+        '{"model":"ngram"}',
+        "1",
+    )
 
 
 def test_plaintext_gets_no_answer(plain) -> None:

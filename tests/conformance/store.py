@@ -1,0 +1,101 @@
+"""What every store must do: run by `tests/controlplane/test_store.py` for each adapter."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from controlplane.errors import ConflictError, InvalidError
+from controlplane.store.base import Event, Store
+
+
+class StoreConformance:
+    """Subclasses give a `store` fixture."""
+
+    async def test_what_is_committed_can_be_read(self, store: Store) -> None:
+        revision = await store.commit(expect={}, put={"a": b"1", "b": b"2"})
+        item = await store.get("a")
+        assert item is not None
+        assert (item.value, item.revision) == (b"1", revision)
+        assert await store.get("c") is None
+
+    async def test_a_list_is_in_key_order_and_says_its_revision(self, store: Store) -> None:
+        await store.commit(expect={}, put={"x/2": b"", "x/1": b"", "y/1": b""})
+        items, revision = await store.list("x/")
+        assert [item.key for item in items] == ["x/1", "x/2"]
+        assert revision == items[0].revision
+
+    async def test_a_failed_compare_changes_nothing(self, store: Store) -> None:
+        await store.commit(expect={"a": 0}, put={"a": b"1"})
+        with pytest.raises(ConflictError):
+            await store.commit(expect={"a": 0}, put={"a": b"2", "b": b"2"})
+        assert (await store.get("a")).value == b"1"
+        assert await store.get("b") is None
+
+    async def test_of_fifty_that_create_one_key_one_wins(self, store: Store) -> None:
+        async def create(number: int) -> bool:
+            try:
+                await store.commit(expect={"a": 0}, put={"a": str(number).encode()})
+            except ConflictError:
+                return False
+            return True
+
+        won = await asyncio.gather(*(create(number) for number in range(50)))
+        assert sum(won) == 1
+        assert (await store.get("a")).value == str(won.index(True)).encode()
+
+    async def test_a_counter_that_many_raise_loses_no_step(self, store: Store) -> None:
+        await store.commit(expect={}, put={"n": b"0"})
+
+        async def raise_it() -> None:
+            while True:
+                item = await store.get("n")
+                with contextlib.suppress(ConflictError):
+                    await store.commit(
+                        expect={"n": item.revision}, put={"n": str(int(item.value) + 1).encode()}
+                    )
+                    return
+
+        await asyncio.gather(*(raise_it() for _ in range(30)))
+        assert (await store.get("n")).value == b"30"
+
+    async def test_a_deleted_key_is_gone_and_can_be_made_again(self, store: Store) -> None:
+        first = await store.commit(expect={}, put={"a": b"1"})
+        await store.commit(expect={"a": first}, put={}, delete=["a"])
+        assert await store.get("a") is None
+        await store.commit(expect={"a": 0}, put={"a": b"2"})
+
+    async def test_a_watch_sees_each_later_change_once_and_in_order(self, store: Store) -> None:
+        start = await store.commit(expect={}, put={"w/0": b"old"})
+        seen: list[Event] = []
+
+        async def watch() -> None:
+            async for event in store.watch("w/", start):
+                seen.append(event)
+                if len(seen) == 20:
+                    return
+
+        watching = asyncio.ensure_future(watch())
+        for number in range(19):
+            await store.commit(expect={}, put={f"w/{number}": str(number).encode(), "other": b""})
+        await store.commit(expect={}, put={}, delete=["w/0"])
+        await asyncio.wait_for(watching, 10)
+        assert [event.key for event in seen] == [*(f"w/{n}" for n in range(19)), "w/0"]
+        assert seen[-1].value is None
+        assert [event.revision for event in seen] == sorted({event.revision for event in seen})
+
+    async def test_a_watch_resumes_where_it_left(self, store: Store) -> None:
+        first = await store.commit(expect={}, put={"w/1": b""})
+        await store.commit(expect={}, put={"w/2": b""})
+        async with contextlib.aclosing(store.watch("w/", first)) as events:
+            assert (await anext(events)).key == "w/2"
+
+    async def test_what_no_store_could_hold_is_refused(self, store: Store) -> None:
+        for put in (
+            {"": b""},
+            {"a" * 600: b""},
+            {"a": b"x" * ((1 << 20) + 1)},
+            {f"k{n}": b"" for n in range(101)},
+        ):
+            with pytest.raises(InvalidError):
+                await store.commit(expect={}, put=put)
