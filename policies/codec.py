@@ -1,194 +1,164 @@
-"""Rules and peers as canonical JSON, so that equal content has one digest. Strict both ways, bounded.
+"""Rules and peers <-> canonical JSON: the content-addressed blobs that a ticket names. Strict, bounded, no trust.
 
-Short keys and positional lists: a blob is read by machines, pushed to many, and kept in memory.
+Resources stand once in a table and rules name sets of them by index: thousands of rules share a few sets. An
+operator, field or kind that this version does not know is a `ContentError`: rules are enforced whole or not at all.
 """
 
 import hashlib
-from typing import Any
+import re
+from collections.abc import Sequence
 
-from certs import canonical
-from certs.errors import EnvelopeError
-from policies import model
+from policies import decode, grammar
 from policies.documents import Peer, PeersBlob, RulesBlob, ServedResource
 from policies.errors import ContentError
-from policies.model import (
-    And,
-    Bool,
-    Digit,
-    Effect,
-    Expr,
-    Field,
-    Has,
-    Holds,
-    Is,
-    Like,
-    Not,
-    Or,
-    PolicyId,
-    PrincipalIn,
-    ResourceKey,
-    Rule,
-    Rules,
-)
+from policies.expressions import dump_expr, load_expr
+from policies.model import ACTIONS, RESOURCE_KINDS, Effect, PolicyId, ResourceKey, Rule, Rules
 
-MAX_BLOB_BYTES = 32 << 20
-VERSION = 1
-MAX_EXPR_DEPTH = 48
+MAX_RULES_BYTES = 64 * 2**20
+MAX_PEERS_BYTES = 8 * 2**20
+MAX_RULES = 200_000  # 10,000 policies, each with a few residues
+MAX_RESOURCES = 100_000
+MAX_PEERS = 20_000
+MAX_REASON = 512
+ADDRESS = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5}")
 
 
-def digest(data: bytes) -> str:
-    """What names a blob or a payload: SHA-256, hex."""
-    return hashlib.sha256(data).hexdigest()
+def digest(blob: bytes) -> str:
+    """How a ticket and a heartbeat name bytes: SHA-256 in lower-case hex."""
+    return hashlib.sha256(blob).hexdigest()
 
 
 def dump_rules(blob: RulesBlob) -> bytes:
-    served = [[*_key(one.key), one.port] for one in sorted(blob.served, key=lambda one: one.key)]
-    return canonical.dumps(
-        {"v": VERSION, "in": _rules(blob.ingress), "out": _rules(blob.egress), "served": served}
+    """Equal blobs give equal bytes, so that equal rules are stored and sent once."""
+    return decode.dumps(
+        {
+            "egress": _dump_direction(blob.egress),
+            "ingress": _dump_direction(blob.ingress),
+            "served": [
+                [*_dump_key(item.key), item.port] for item in sorted(blob.served, key=lambda s: s.key)
+            ],
+        }
     )
 
 
 def load_rules(data: bytes) -> RulesBlob:
-    """ContentError unless `data` is exactly what `dump_rules` makes."""
-    try:
-        document = _document(data, {"v", "in", "out", "served"})
-        served = tuple(
-            ServedResource(key=ResourceKey(*one[:3]), port=_port(one[3])) for one in document["served"]
-        )
-        return RulesBlob(
-            ingress=_load_rules(document["in"]), egress=_load_rules(document["out"]), served=served
-        )
-    except (KeyError, ValueError, TypeError, IndexError) as exc:
-        raise ContentError(f"rules are malformed: {exc}") from exc
+    """The inverse of `dump_rules`; raises ContentError."""
+    value = decode.record(decode.loads(data, MAX_RULES_BYTES), "rules", "egress", "ingress", "served")
+    served = decode.items(value["served"], "served", _load_served, most=MAX_RESOURCES)
+    decode.distinct(tuple(item.key for item in served), "served")
+    return RulesBlob(
+        ingress=_load_direction(value["ingress"]), egress=_load_direction(value["egress"]), served=served
+    )
 
 
 def dump_peers(blob: PeersBlob) -> bytes:
-    peers = [
-        [peer.node, peer.spiffe_id, peer.address] for peer in sorted(blob.peers, key=lambda peer: peer.node)
-    ]
-    return canonical.dumps({"v": VERSION, "peers": peers})
+    """Sorted by node, so that equal sets give equal bytes."""
+    peers = sorted(blob.peers, key=lambda peer: peer.node)
+    return decode.dumps({"peers": [[peer.node, peer.spiffe_id, peer.address] for peer in peers]})
 
 
 def load_peers(data: bytes) -> PeersBlob:
-    """ContentError unless `data` is exactly what `dump_peers` makes."""
-    try:
-        document = _document(data, {"v", "peers"})
-        return PeersBlob(peers=tuple(Peer(node=n, spiffe_id=i, address=a) for n, i, a in document["peers"]))
-    except (KeyError, ValueError, TypeError) as exc:
-        raise ContentError(f"peers are malformed: {exc}") from exc
+    """The inverse of `dump_peers`; raises ContentError."""
+    value = decode.record(decode.loads(data, MAX_PEERS_BYTES), "peers", "peers")
+    peers = decode.items(value["peers"], "peers", _load_peer, most=MAX_PEERS)
+    decode.distinct(tuple(peer.node for peer in peers), "peers")
+    decode.distinct(tuple(peer.spiffe_id for peer in peers), "peers")
+    return PeersBlob(peers=peers)
 
 
-def _document(data: bytes, keys: set[str]) -> dict[str, Any]:
-    try:
-        document = canonical.loads(data, MAX_BLOB_BYTES)
-    except EnvelopeError as exc:
-        raise ContentError(str(exc)) from exc
-    if not isinstance(document, dict) or set(document) != keys or document["v"] != VERSION:
-        raise ContentError("blob is of another version or shape")
-    return document
-
-
-def _port(value: object) -> int:
-    if not isinstance(value, int) or not 0 < value < 65536:  # noqa: PLR2004 - TCP
-        raise ValueError(f"port `{value}`")
-    return value
-
-
-def _key(key: ResourceKey) -> list[canonical.Json]:
+def _dump_key(key: ResourceKey) -> list[object]:
     return [key.kind, key.name, key.node]
 
 
-def _rules(rules: Rules) -> canonical.Json:
-    keys = sorted(rules.resources)
-    number = {key: i for i, key in enumerate(keys)}
-    rows = [
-        [
-            rule.id,
-            rule.effect is Effect.PERMIT,
-            sorted(rule.actions),
-            sorted(number[key] for key in rule.resources),
-            _expr(rule.when),
-            rule.reason,
-        ]
+def _dump_direction(rules: Rules) -> object:
+    table = sorted(rules.resources)
+    index = {key: place for place, key in enumerate(table)}
+    sets: dict[frozenset[ResourceKey], int] = {}
+    dumped: list[object] = [
+        {
+            "actions": sorted(rule.actions),
+            "effect": rule.effect.value,
+            "id": rule.id,
+            "on": sets.setdefault(rule.resources, len(sets)),
+            "reason": rule.reason,
+            "when": dump_expr(rule.when),
+        }
         for rule in rules.rules
     ]
-    return {"keys": [_key(key) for key in keys], "rules": rows}  # type: ignore[dict-item]
+    return {
+        "resources": [_dump_key(key) for key in table],
+        "rules": dumped,
+        "sets": [sorted(index[key] for key in keys) for keys in sets],
+    }
 
 
-def _load_rules(document: dict[str, Any]) -> Rules:
-    keys = [ResourceKey(*_strings(key)) for key in document["keys"]]
-    rules = []
-    for name, permit, actions, resources, when, reason in document["rules"]:
-        if not set(actions) <= model.ACTIONS:
-            raise ValueError("unknown action")
-        rules.append(
-            Rule(
-                id=PolicyId(name),
-                effect=Effect.PERMIT if permit is True else Effect.FORBID,
-                actions=frozenset(actions),
-                resources=frozenset(keys[number] for number in resources),
-                when=_load_expr(when, 0),
-                reason=reason,
-            )
-        )
-    return Rules(rules=tuple(rules), resources=frozenset(keys))
+def _load_direction(value: object) -> Rules:
+    fields = decode.record(value, "direction", "resources", "rules", "sets")
+    table = decode.items(fields["resources"], "resources", _load_key, most=MAX_RESOURCES)
+    resources = decode.distinct(table, "resources")
+    sets = decode.items(fields["sets"], "sets", lambda item: _load_set(item, table), most=MAX_RULES)
+    rules = decode.items(fields["rules"], "rules", lambda item: _load_rule(item, sets), most=MAX_RULES)
+    return Rules(rules=rules, resources=resources)
 
 
-def _strings(values: list[object]) -> list[str]:
-    if not all(isinstance(value, str) for value in values):
-        raise ValueError("text was expected")
-    return [str(value) for value in values]
+def _load_set(value: object, table: Sequence[ResourceKey]) -> frozenset[ResourceKey]:
+    places = decode.items(
+        value,
+        "set",
+        lambda item: decode.integer(item, "resource", most=len(table) - 1),
+        least=1,
+        most=len(table),
+    )
+    return decode.distinct(tuple(table[place] for place in places), "set")
 
 
-def _expr(when: Expr) -> canonical.Json:
-    match when:
-        case Bool(value):
-            return value
-        case Is(field, values):
-            return ["is", field.value, *sorted(values)]  # type: ignore[list-item, type-var]
-        case Digit(field, digits):
-            return ["digit", field.value, *sorted(digits)]
-        case Holds(field, word):
-            return ["holds", field.value, word]
-        case Like(field, parts):
-            return ["like", field.value, *parts]
-        case Has(field):
-            return ["has", field.value]
-        case PrincipalIn(kind, name):
-            return ["in", kind, name]
-        case Not(item):
-            return ["not", _expr(item)]
-        case And(items):
-            return ["and", *map(_expr, items)]
-        case Or(items):
-            return ["or", *map(_expr, items)]
-    raise RuntimeError(f"no form for `{type(when).__name__}`")
+def _load_rule(value: object, sets: Sequence[frozenset[ResourceKey]]) -> Rule:
+    fields = decode.record(value, "rule", "actions", "effect", "id", "on", "reason", "when")
+    actions = decode.items(fields["actions"], "actions", _load_action, least=1, most=len(ACTIONS))
+    effects = {effect.value: effect for effect in Effect}
+    effect = effects.get(decode.text(fields["effect"], "effect"))
+    if effect is None:
+        raise ContentError(f"unknown effect `{fields['effect']}`")
+    return Rule(
+        id=PolicyId(decode.text(fields["id"], "policy id", grammar.POLICY_ID)),
+        effect=effect,
+        actions=decode.distinct(actions, "actions"),
+        resources=sets[decode.integer(fields["on"], "on", most=len(sets) - 1)],
+        when=load_expr(fields["when"]),
+        reason=decode.text(fields["reason"], "reason", most=MAX_REASON),
+    )
 
 
-def _load_expr(form: Any, depth: int) -> Expr:
-    if depth > MAX_EXPR_DEPTH:
-        raise ValueError("a condition is nested too deep")
-    if isinstance(form, bool):
-        return Bool(form)
-    match form:
-        case ["is", str(field), *values] if values and len({type(v) for v in values} & {str, bool}) == 1:
-            return Is(Field(field), frozenset(values))
-        case ["digit", str(field), *digits] if digits and all(
-            digit in range(model.CLASS_MAX + 1) for digit in digits
-        ):
-            return Digit(Field(field), frozenset(digits))
-        case ["holds", str(field), str(word)]:
-            return Holds(Field(field), word)
-        case ["like", str(field), *parts]:
-            return Like(Field(field), tuple(_strings(parts)))
-        case ["has", str(field)]:
-            return Has(Field(field))
-        case ["in", str(kind), str(name)]:
-            return PrincipalIn(kind, name)
-        case ["not", item]:
-            return Not(_load_expr(item, depth + 1))
-        case ["and", *items] if len(items) > 1:
-            return And(tuple(_load_expr(item, depth + 1) for item in items))
-        case ["or", *items] if len(items) > 1:
-            return Or(tuple(_load_expr(item, depth + 1) for item in items))
-    raise ValueError("unknown condition")
+def _load_action(value: object) -> str:
+    action = decode.text(value, "action")
+    if action not in ACTIONS:
+        raise ContentError(f"unknown action `{action[:80]}`")
+    return action
+
+
+def _load_key(value: object) -> ResourceKey:
+    if not isinstance(value, list) or len(value) != 3:  # noqa: PLR2004  # kind, name, node
+        raise ContentError("a resource must be [kind, name, node]")
+    kind = decode.text(value[0], "kind")
+    if kind not in RESOURCE_KINDS:
+        raise ContentError(f"unknown resource kind `{kind[:80]}`")
+    name = decode.text(value[1], "resource name", grammar.RESOURCE_NAME)
+    return ResourceKey(kind=kind, name=name, node=decode.text(value[2], "node", grammar.NODE_NAME))
+
+
+def _load_served(value: object) -> ServedResource:
+    if not isinstance(value, list) or not value:
+        raise ContentError("a served resource must be [kind, name, node, port]")
+    return ServedResource(
+        key=_load_key(value[:-1]), port=decode.integer(value[-1], "port", least=1, most=65535)
+    )
+
+
+def _load_peer(value: object) -> Peer:
+    if not isinstance(value, list) or len(value) != 3:  # noqa: PLR2004  # node, SPIFFE ID, address
+        raise ContentError("a peer must be [node, SPIFFE ID, address]")
+    return Peer(
+        node=decode.text(value[0], "node", grammar.NODE_NAME),
+        spiffe_id=decode.text(value[1], "SPIFFE ID", most=2048),
+        address=decode.text(value[2], "address", ADDRESS),
+    )

@@ -1,20 +1,21 @@
-"""Policies to rules: everything known before a request is folded away, the rest becomes a small exact condition.
+"""Policies -> `Rules` for one sidecar and one direction: exact, or refused with file, line and reason.
 
-Known at the callee: the action and its own resource. Known at the caller: itself too. What remains are tests on the
-peer's certificate and on the claims, in the closed vocabulary of `model`. Exact or refused (NotEnforceableError),
-never approximated. Nothing here can error at decision time, because the validator has ruled out what could.
+At ingress the resources are known and the principal is not; at egress both are. What is left of a policy after
+folding those facts becomes its rules; what folds to false is dropped. Which policies are refused never depends on
+the facts: `check` says it for all nodes at once, when a policy is applied.
 """
 
-from collections import defaultdict
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from policies import fold
+from policies import simplify, specialise, syntax
+from policies.bounds import too_complex
+from policies.errors import Finding, PolicyError
+from policies.grammar import MAX_POLICIES
 from policies.model import (
     ACTION_GROUPS,
-    ACTIONS,
     RESOURCE_KINDS,
-    Bool,
     Effect,
     Expr,
     Principal,
@@ -22,161 +23,176 @@ from policies.model import (
     Rule,
     Rules,
 )
-from policies.syntax import Attr, HasAttr, If, IsType, LikePattern, Negate, Node, Op, Policy, SetOf, Var
+from policies.operands import Known, Refused, ResourceFacts
+from policies.simplify import FALSE, TRUE
+
+__all__ = ["KINDS_OF", "ResourceFacts", "check", "compile_egress", "compile_ingress"]
 
 KINDS_OF: dict[str, frozenset[str]] = {
-    **dict.fromkeys(
-        ("chat", "completion", "respond", "tensor", "media", "embed", "train"), frozenset({"Model"})
-    ),
-    **dict.fromkeys(("join", "fl-push", "fl-pull", "admin"), frozenset({"Service", "Model"})),
-    **dict.fromkeys(("push", "pull"), frozenset({"Dataset", "Model"})),
+    **dict.fromkeys(ACTION_GROUPS["infer"], frozenset({"Model"})),
+    **dict.fromkeys(("embed", "train"), frozenset({"Model"})),
+    **dict.fromkeys((*ACTION_GROUPS["federate"], "admin"), frozenset({"Service", "Model"})),
+    **dict.fromkeys(ACTION_GROUPS["transfer"], frozenset({"Dataset", "Model"})),
+    **dict.fromkeys(("message", "connect"), frozenset({"Service"})),
     "tool": frozenset({"Tool"}),
-    "message": frozenset({"Service"}),
     "discover": frozenset(RESOURCE_KINDS),
-    "connect": frozenset({"Service"}),
 }
 """Which kinds of resource an action applies to, as the schema says."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceFacts:
-    """A declared resource with what the control plane knows of it."""
-
-    key: ResourceKey
-    groups: frozenset[str]
-    owner: str
-    max_class: int
-    site: str
-    jurisdiction: str
+_ANY_ACTION = "chat"
+_SAMPLE = ResourceFacts(
+    key=ResourceKey(kind="Model", name="sample", node="sample.sample"),
+    groups=frozenset(),
+    owner="",
+    max_class=0,
+    site="sample",
+    jurisdiction="AA",
+)
 
 
-def compile_ingress(policies: Sequence[Policy], served: Sequence[ResourceFacts]) -> Rules:
-    """What a callee enforces on its own resources; the principal is whoever comes."""
-    return Rules(rules=_rules(policies, served, None), resources=frozenset(facts.key for facts in served))
+def check(policies: Iterable[syntax.Policy]) -> tuple[Finding, ...]:
+    """Why policies cannot be compiled; empty when all can, for every node and resource."""
+    return tuple(finding for policy in policies for finding in _shape(policy).findings)
+
+
+def compile_ingress(policies: Sequence[syntax.Policy], served: Sequence[ResourceFacts]) -> Rules:
+    """What the callee enforces on the resources that it serves; raises PolicyError."""
+    _refuse_unsupported(policies)
+    rules = tuple(_compile(policies, served, None))
+    return Rules(rules=rules, resources=frozenset(facts.key for facts in served))
 
 
 def compile_egress(
-    policies: Sequence[Policy], principal: Principal, remote: Sequence[ResourceFacts]
+    policies: Sequence[syntax.Policy], principal: Principal, remote: Sequence[ResourceFacts]
 ) -> Rules:
-    """What `principal` enforces on itself as caller. Resources that no permit lets it reach are dropped."""
-    rules = _rules(policies, remote, principal)
-    reach = frozenset(key for rule in rules if rule.effect is Effect.PERMIT for key in rule.resources)
-    kept = (
-        Rule(
-            id=r.id,
-            effect=r.effect,
-            actions=r.actions,
-            resources=r.resources & reach,
-            when=r.when,
-            reason=r.reason,
-        )
-        for r in rules
-        if r.resources & reach
+    """What the caller enforces on resources of its peers; those that no permit reaches are left out."""
+    _refuse_unsupported(policies)
+    permits = [policy for policy in policies if policy.effect is Effect.PERMIT]
+    reached = frozenset(key for rule in _compile(permits, remote, principal) for key in rule.resources)
+    kept = [facts for facts in remote if facts.key in reached]
+    return Rules(rules=tuple(_compile(policies, kept, principal)), resources=reached)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What can be said about a policy without any facts."""
+
+    findings: tuple[Finding, ...]
+    by_resource: bool
+    by_action: bool
+
+
+@functools.lru_cache(maxsize=2 * MAX_POLICIES)
+def _shape(policy: syntax.Policy) -> _Shape:
+    """Remembered: the same policies are compiled for every node."""
+    nodes = (policy.principal, *(clause.node for clause in policy.clauses))
+    return _Shape(
+        findings=tuple(_check_one(policy)),
+        by_resource=any(syntax.mentions(node, "resource") for node in nodes),
+        by_action=any(syntax.mentions(node, "action") for node in nodes),
     )
-    return Rules(rules=tuple(kept), resources=reach)
 
 
-def check(policy: Policy) -> None:
-    """Raise NotEnforceableError if any request could need what cannot be enforced: nothing known but the kinds."""
-    for kind in RESOURCE_KINDS:
-        facts = ResourceFacts(
-            key=ResourceKey(kind, "any", "any.any"),
-            groups=frozenset(),
-            owner="",
-            max_class=0,
-            site="any",
-            jurisdiction="ZZ",
+def _refuse_unsupported(policies: Sequence[syntax.Policy]) -> None:
+    findings = check(policies)
+    if findings:
+        raise PolicyError(*findings)
+
+
+def _check_one(policy: syntax.Policy) -> Iterator[Finding]:
+    sample = Known(resource=_SAMPLE, action=_ANY_ACTION, principal=None)
+    nodes = [policy.principal, policy.resource, *(clause.node for clause in policy.clauses)]
+    for node in nodes:
+        try:
+            if node is not None:
+                specialise.condition(node, sample)
+        except Refused as exc:
+            yield Finding(
+                code="W-UNSUPPORTED",
+                file=policy.file,
+                line=policy.line_of(exc.token),
+                policy=policy.id,
+                message=exc.message,
+                hint=exc.hint,
+            )
+    if too_complex(policy):
+        message = "the condition is too large or too deep for a proxy to evaluate"
+        yield Finding(
+            code="W-COMPLEX",
+            file=policy.file,
+            line=policy.line,
+            policy=policy.id,
+            message=message,
+            hint="split it",
         )
-        for action in sorted(actions_of(policy)):
-            condition(policy, action, facts, None)
 
 
-def _rules(
-    policies: Iterable[Policy], resources: Sequence[ResourceFacts], principal: Principal | None
-) -> tuple[Rule, ...]:
-    return tuple(rule for policy in policies for rule in _specialise(policy, resources, principal))
-
-
-def _specialise(
-    policy: Policy, resources: Sequence[ResourceFacts], principal: Principal | None
+def _compile(
+    policies: Sequence[syntax.Policy], resources: Sequence[ResourceFacts], principal: Principal | None
 ) -> Iterator[Rule]:
-    """One rule per distinct residue: actions with the same resources and condition share one."""
-    by_action: dict[str, dict[Expr, set[ResourceKey]]] = {}
-    shared = None if _mentions_action(policy) else _by_residue(policy, None, resources, principal)
-    for action in sorted(actions_of(policy)):
-        residues = _by_residue(policy, action, resources, principal) if shared is None else shared
-        by_action[action] = residues
-    merged: defaultdict[tuple[Expr, frozenset[ResourceKey]], set[str]] = defaultdict(set)
-    for action, residues in by_action.items():
-        for when, keys in residues.items():
-            fitting = frozenset(key for key in keys if key.kind in KINDS_OF[action])
-            if fitting:
-                merged[when, fitting].add(action)
-    for (when, keys), names in merged.items():
-        yield Rule(
-            id=policy.id,
-            effect=policy.effect,
-            actions=frozenset(names),
-            resources=keys,
-            when=when,
-            reason=policy.reason,
-        )
+    ordered = sorted(resources, key=lambda facts: facts.key)
+    scopes: dict[syntax.Node | None, list[ResourceFacts]] = {None: ordered}
+    for policy in sorted(policies, key=lambda policy: policy.id):
+        # Thousands of policies share a few resource scopes: each is matched against the resources once.
+        in_scope = scopes.get(policy.resource)
+        if in_scope is None:
+            in_scope = [facts for facts in ordered if _in_scope(policy.resource, facts)]
+            scopes[policy.resource] = in_scope
+        if in_scope and policy.actions:
+            yield from _rules(policy, _residues(policy, in_scope, principal))
 
 
-def _by_residue(
-    policy: Policy, action: str | None, resources: Sequence[ResourceFacts], principal: Principal | None
-) -> dict[Expr, set[ResourceKey]]:
-    residues: defaultdict[Expr, set[ResourceKey]] = defaultdict(set)
-    for facts in resources:
-        when = condition(policy, action, facts, principal)
-        if when != Bool(value=False):
-            residues[when].add(facts.key)
+def _in_scope(scope: syntax.Node | None, facts: ResourceFacts) -> bool:
+    known = Known(resource=facts, action=_ANY_ACTION, principal=None)
+    return scope is None or specialise.condition(scope, known) != FALSE
+
+
+_Residues = dict[Expr, dict[str, set[ResourceKey]]]
+
+
+def _residues(
+    policy: syntax.Policy, in_scope: Sequence[ResourceFacts], principal: Principal | None
+) -> _Residues:
+    """What is left of the policy -> action -> the resources for which just this is left."""
+    shape = _shape(policy)
+    actions = sorted(policy.actions)
+    groups = [[action] for action in actions] if shape.by_action else [actions]
+    residues: _Residues = {}
+    for group in groups:
+        when: Expr | None = None
+        for facts in in_scope:
+            if when is None or shape.by_resource:
+                when = _residue(policy, Known(resource=facts, action=group[0], principal=principal))
+            if when == FALSE:
+                continue
+            for action in group:
+                if facts.key.kind not in KINDS_OF[action]:
+                    continue
+                residues.setdefault(when, {}).setdefault(action, set()).add(facts.key)
     return residues
 
 
-def condition(policy: Policy, action: str | None, facts: ResourceFacts, principal: Principal | None) -> Expr:
-    """What is left of a policy's scope and clauses for one action on one resource."""
-    folder = fold.Folder(action=action, facts=facts, principal=principal)
-    result: Expr = Bool(value=True)
-    for scope in (policy.resource, policy.principal):
-        if scope is not None:
-            result = fold.both(result, folder.truth(scope))
-        if result == Bool(value=False):
-            return result
+def _residue(policy: syntax.Policy, known: Known) -> Expr:
+    when = TRUE if policy.principal is None else specialise.condition(policy.principal, known)
     for clause in policy.clauses:
-        holds = folder.truth(clause.body)
-        result = fold.both(result, fold.negated(holds) if clause.negated else holds)
-    return result
+        if when == FALSE:
+            return FALSE  # `check` has visited the rest
+        part = specialise.condition(clause.node, known)
+        when = simplify.both(when, simplify.negate(part) if clause.negated else part)
+    return when
 
 
-def actions_of(policy: Policy) -> frozenset[str]:
-    """The actions a policy's scope names, groups spelled out."""
-    if policy.actions is None:
-        return ACTIONS
-    if policy.action_is_exact:
-        return frozenset(policy.actions) & ACTIONS
-    return (
-        frozenset(member for name in policy.actions for member in ACTION_GROUPS.get(name) or (name,))
-        & ACTIONS
-    )
-
-
-def _mentions_action(policy: Policy) -> bool:
-    return any(_mentions(clause.body) for clause in policy.clauses)
-
-
-def _mentions(node: Node | None) -> bool:
-    match node:
-        case Var(name):
-            return name == "action"
-        case SetOf(items):
-            return any(map(_mentions, items))
-        case Attr(base, _) | HasAttr(base, _) | LikePattern(base, _) | Negate(base):
-            return _mentions(base)
-        case IsType(base, _, within):
-            return _mentions(base) or _mentions(within)
-        case Op(_, left, right):
-            return _mentions(left) or _mentions(right)
-        case If(condition_, yes, no):
-            return any(map(_mentions, (condition_, yes, no)))
-    return False
+def _rules(policy: syntax.Policy, residues: _Residues) -> Iterator[Rule]:
+    for when, by_action in residues.items():
+        merged: dict[frozenset[ResourceKey], set[str]] = {}
+        for action, keys in by_action.items():
+            merged.setdefault(frozenset(keys), set()).add(action)
+        for on, actions in merged.items():
+            yield Rule(
+                id=policy.id,
+                effect=policy.effect,
+                actions=frozenset(actions),
+                resources=on,
+                when=when,
+                reason=policy.reason,
+            )

@@ -8,15 +8,17 @@ class Finding:
     """One thing wrong, where, and what to do about it. `code` is stable: scripts may match on it."""
 
     code: str
-    severity: str  # error, warning
+    severity: str = "error"  # error, warning
     file: str
-    line: int  # from 1; 0: the whole file
+    line: int  # from 1
     policy: str
     message: str
     hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.code}: {self.message}"
+        policy = f" policy `{self.policy}`:" if self.policy else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.file}:{self.line}: {self.code}:{policy} {self.message}{hint}"
 
 
 class PolicyError(Exception):
@@ -25,14 +27,6 @@ class PolicyError(Exception):
     def __init__(self, *findings: Finding) -> None:
         super().__init__("; ".join(map(str, findings[:3])))
         self.findings = findings
-
-
-class NotEnforceableError(Exception):
-    """A construct that no proxy can decide exactly. `parse` and `compile` give it a place and raise PolicyError."""
-
-    def __init__(self, construct: str, reason: str) -> None:
-        super().__init__(f"{construct}: {reason}")
-        self.construct, self.reason = construct, reason
 
 
 class DocumentError(Exception):

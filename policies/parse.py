@@ -1,176 +1,271 @@
-"""Cedar source to policies: parsed and validated by Cedar's own engine, then narrowed to what can be enforced.
+"""Cedar text -> `Policy` values that can be enforced. The one module that touches Cedar's engine.
 
-1. Files are UTF-8, at most 1 MiB; at most 10,000 policies in all.
-2. Every policy has an `@id`, unique over all files, and no annotation that we would silently ignore.
-3. It parses and validates against the schema, strictly.
-4. It uses nothing that a proxy cannot decide exactly (`translate`, `compile.check`).
-Any error refuses everything, with file and line.
+(1) Files are UTF-8, at most 1 MiB; at most 10,000 policies in all.
+(2) Every policy has an `@id`, unique over all files, and no annotation that we would silently ignore.
+(3) It parses, and validates strictly against the schema.
+(4) It compiles (`compile.check`): on every node, or it is refused here.
+What Cedar says without a position gets a file and a line. Anything wrong refuses everything.
 """
 
+import functools
+import importlib.resources
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from importlib import resources
 
 import cedarpy
 from cedarpy import pst
 
 from policies import compile as compiler
-from policies import lexer, translate
-from policies.errors import Finding, NotEnforceableError, PolicyError
-from policies.lexer import Piece
-from policies.model import Effect, PolicyId
-from policies.syntax import Clause, Policy
+from policies import grammar, lexer, syntax
+from policies.errors import Finding, PolicyError
+from policies.grammar import MAX_POLICIES
+from policies.model import ACTION_GROUPS, ACTIONS, Effect, PolicyId
 
-MAX_FILE_BYTES = 1 << 20
-MAX_POLICIES = 10_000
-MAX_FINDINGS = 50
-ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-ANNOTATIONS = {"id", "reason", "severity"}
-MAX_REASON = 200
+MAX_FILE_BYTES = 2**20
+MAX_REASON = 512
+SEVERITIES = ("low", "medium", "high", "critical")
+ANNOTATIONS = frozenset({"id", "reason", "severity"})
+_HINTS = {
+    "unable to find an applicable action given the policy scope constraints": "a group of actions needs `in`, not `==`",
+}
+_NUMBERED = re.compile(r"(for policy )?`?policy([0-9]+)`?,? ?")
 
 
-@lru_cache(maxsize=1)
+def load(files: Mapping[str, str | bytes]) -> tuple[syntax.Policy, ...]:
+    """All policies, in the order of file names and lines; raises PolicyError with everything that is wrong."""
+    findings: list[Finding] = []
+    policies: list[syntax.Policy] = []
+    for name in sorted(files):
+        try:
+            policies += _load_file(name, _decode(name, files[name]))
+        except PolicyError as exc:
+            findings += exc.findings
+    findings += _doubled(policies)
+    if len(policies) > MAX_POLICIES:
+        findings.append(_finding("W-COUNT", policies[MAX_POLICIES], f"more than {MAX_POLICIES} policies"))
+    findings += _validate(policies)
+    if not findings:
+        findings += compiler.check(policies)
+    if findings:
+        raise PolicyError(*sorted(findings, key=lambda item: (item.file, item.line, item.code)))
+    return tuple(policies)
+
+
+@functools.cache
 def schema_text() -> str:
-    return resources.files("policies").joinpath("schema.cedarschema").read_text("utf-8")
+    """The Cedar schema, for tools that show it and for engines that are compared."""
+    return importlib.resources.files("policies").joinpath("schema.cedarschema").read_text("utf-8")
 
 
-@lru_cache(maxsize=1)
+@functools.cache
 def _schema() -> cedarpy.Schema:
     return cedarpy.Schema.from_str(schema_text())
 
 
-def load(files: Mapping[str, str]) -> tuple[Policy, ...]:
-    """All policies of `files` (name -> text), in order; PolicyError with every finding if any is wrong."""
-    found: list[tuple[str, Piece, Policy]] = []
-    findings: list[Finding] = []
-    for name, text in files.items():
-        if len(text.encode("utf-8", "surrogatepass")) > MAX_FILE_BYTES:
-            raise PolicyError(_finding("W101", name, 0, "", f"file is larger than {MAX_FILE_BYTES} bytes"))
-        for piece in lexer.pieces(text):
-            try:
-                found.append((name, piece, _policy(name, piece)))
-            except PolicyError as exc:
-                findings += exc.findings
-    if len(found) > MAX_POLICIES:
-        raise PolicyError(_finding("W102", "", 0, "", f"more than {MAX_POLICIES} policies"))
-    findings += _duplicates(found)
-    if findings:
-        raise PolicyError(*findings[:MAX_FINDINGS])
-    findings += _validate(found)
-    if not findings:
-        findings += _enforceable(found)
-    if findings:
-        raise PolicyError(*findings[:MAX_FINDINGS])
-    return tuple(policy for _, _, policy in found)
-
-
-def _policy(file: str, piece: Piece) -> Policy:
+def _decode(name: str, source: str | bytes) -> str:
+    data = source if isinstance(source, bytes) else source.encode("utf-8", "surrogatepass")
+    if len(data) > MAX_FILE_BYTES:
+        raise _error("W-SIZE", name, 1, f"file is larger than {MAX_FILE_BYTES} bytes")
     try:
-        tree = cedarpy.policies_to_pst(piece.text)
+        return data.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise _error("W-ENCODING", name, line, "file is not UTF-8") from exc
+
+
+def _load_file(name: str, source: str) -> list[syntax.Policy]:
+    chunks = lexer.split(source)
+    for chunk in chunks:
+        if not chunk.complete:
+            raise _error("W-SYNTAX", name, chunk.line, "policy has no `;` at its end")
+    try:
+        parsed = cedarpy.policies_to_pst(source)
     except ValueError as exc:
-        raise PolicyError(_finding("W103", file, piece.line, "", f"not a Cedar policy: {exc}")) from exc
-    if tree.templates or len(tree.static_policies) != 1:
-        hint = "write the entity in place of ?principal or ?resource"
-        raise PolicyError(_finding("W104", file, piece.line, "", "templates are not supported", hint))
-    (policy,) = tree.static_policies.values()
-    named = _annotations(file, piece, policy.annotations)
-    try:
-        return _translated(file, piece, policy, named)
-    except NotEnforceableError as exc:
-        line = lexer.line_within(piece, exc.construct)
-        raise PolicyError(_not_enforceable(file, line, named["id"], exc)) from exc
+        raise _locate(name, chunks, str(exc)) from exc
+    for number, chunk in enumerate(chunks):
+        if f"policy{number}" in parsed.templates:
+            raise _error("W-TEMPLATE", name, chunk.line, "templates are not supported", "name the entity")
+    if len(parsed.static_policies) != len(chunks):
+        raise _error("W-SYNTAX", name, 1, "the policies of this file cannot be told apart")
+    findings: list[Finding] = []
+    policies: list[syntax.Policy] = []
+    for number, chunk in enumerate(chunks):
+        template = parsed.static_policies[f"policy{number}"]
+        wrong = list(_judge_annotations(name, chunk, dict(template.annotations)))
+        findings += wrong
+        if not wrong:
+            policies.append(_policy(name, chunk, template))
+    if findings:
+        raise PolicyError(*findings)
+    return policies
 
 
-def _translated(file: str, piece: Piece, policy: pst.Template, annotations: Mapping[str, str]) -> Policy:
-    names, exact = translate.actions(policy.action)
-    texts = [*lexer.clause_texts(piece.text), *("" for _ in policy.clauses)]
-    clauses = tuple(
-        Clause(negated=isinstance(clause, pst.Unless), body=translate.expression(clause.expr), text=text)
-        for clause, text in zip(policy.clauses, texts, strict=False)
-    )
-    return Policy(
-        id=PolicyId(annotations["id"]),
-        effect=Effect(policy.effect),
-        file=file,
-        line=piece.line,
-        reason=annotations.get("reason", ""),
-        principal=translate.scope("principal", policy.principal),
-        actions=names,
-        action_is_exact=exact,
-        resource=translate.scope("resource", policy.resource),
-        clauses=clauses,
-        text=piece.text,
-    )
+def _locate(name: str, chunks: tuple[lexer.Chunk, ...], message: str) -> PolicyError:
+    """Cedar tells what is wrong, not where: ask it about each policy by itself."""
+    findings: list[Finding] = []
+    for chunk in chunks:
+        try:
+            cedarpy.policies_to_pst(chunk.text)
+        except ValueError as exc:
+            unexpected = re.match(r"unexpected token `([^`]+)`|`([^`]+)` is not a valid", str(exc))
+            token = next((group for group in unexpected.groups() if group), "") if unexpected else ""
+            line = chunk.line + lexer.first_line(chunk.text, token)
+            findings.append(Finding(code="W-SYNTAX", file=name, line=line, policy="", message=str(exc)))
+    return PolicyError(*findings) if findings else _error("W-SYNTAX", name, 1, message)
 
 
-def _annotations(file: str, piece: Piece, annotations: Mapping[str, str]) -> Mapping[str, str]:
-    name = annotations.get("id", "")
-    if not ID.fullmatch(name):
-        hint = '`@id("clinical-eu")` before the policy: 1 to 64 of a-z 0-9 . _ -'
-        raise PolicyError(_finding("W105", file, piece.line, name[:64], "policy has no valid @id", hint))
-    unknown = sorted(set(annotations) - ANNOTATIONS)
-    if unknown:
-        hint = "known annotations: @id, @reason, @severity"
-        raise PolicyError(
-            _finding("W106", file, piece.line, name, f"unknown annotation `@{unknown[0]}`", hint)
+def _judge_annotations(name: str, chunk: lexer.Chunk, annotations: dict[str, str]) -> Iterator[Finding]:
+    at = functools.partial(Finding, file=name, line=chunk.line)
+    policy = annotations.get("id", "")
+    if not policy:
+        yield at(code="W-ID", policy="", message="policy has no id", hint='write `@id("…")` above it')
+    elif not grammar.POLICY_ID.fullmatch(policy):
+        yield at(
+            code="W-ID", policy="", message=f"id `{policy[:80]}` does not match `{grammar.POLICY_ID.pattern}`"
         )
+    for key in sorted(set(annotations) - ANNOTATIONS):
+        yield at(code="W-ANNOTATION", policy=policy, message=f"unknown annotation `@{key}`")
     reason = annotations.get("reason", "")
     if len(reason) > MAX_REASON or not reason.isprintable():
-        raise PolicyError(
-            _finding(
-                "W107", file, piece.line, name, f"@reason is one line of at most {MAX_REASON} characters"
-            )
+        message = f"`@reason` must be one line of at most {MAX_REASON} printable characters"
+        yield at(code="W-ANNOTATION", policy=policy, message=message)
+    if annotations.get("severity", SEVERITIES[0]) not in SEVERITIES:
+        yield at(
+            code="W-ANNOTATION", policy=policy, message=f"`@severity` must be one of {', '.join(SEVERITIES)}"
         )
-    return annotations
 
 
-def _duplicates(found: list[tuple[str, Piece, Policy]]) -> Iterator[Finding]:
-    first: dict[str, tuple[str, Piece]] = {}
-    for file, piece, policy in found:
-        if policy.id in first:
-            other, at = first[policy.id]
-            yield _finding(
-                "W108", file, piece.line, policy.id, f"@id `{policy.id}` is also at {other}:{at.line}"
-            )
-        first.setdefault(policy.id, (file, piece))
+def _doubled(policies: list[syntax.Policy]) -> Iterator[Finding]:
+    first: dict[PolicyId, syntax.Policy] = {}
+    for policy in policies:
+        other = first.setdefault(policy.id, policy)
+        if other is not policy:
+            yield _finding("W-ID", policy, f"id is taken by {other.file}:{other.line}")
 
 
-def _validate(found: list[tuple[str, Piece, Policy]]) -> Iterator[Finding]:
-    """Cedar's validator; it names policies by their order, so we can name the place."""
-    result = cedarpy.validate_policies("\n".join(piece.text for _, piece, _ in found), _schema())
-    if result.validation_passed:
-        return
-    told: set[tuple[int, str]] = set()
+def _validate(policies: list[syntax.Policy]) -> Iterator[Finding]:
+    """Cedar's strict validation; its per-environment repetitions of one error become one finding."""
+    result = cedarpy.validate_policies("\n".join(policy.source for policy in policies), _schema())
+    seen: set[tuple[str, str]] = set()
     for error in result.errors:
-        number = re.fullmatch(r"policy(\d+)", str(error.policy_id))
-        at = int(number[1]) if number and int(number[1]) < len(found) else 0
-        # The validator repeats itself for every action that a policy could be about.
-        message = re.sub(
-            r"for policy `policy\d+`,? ?| (in context )?for Action::\"[^\"]*\"", "", str(error.error)
-        ).strip()
-        if (at, message) not in told:
-            told.add((at, message))
-            file, piece, policy = found[at]
-            yield _finding(
-                "W110", file, piece.line, policy.id, message, "the schema is policies/schema.cedarschema"
-            )
+        number = _NUMBERED.search(error.policy_id)
+        message = re.sub(r' for Action::"[^"]*"', "", _NUMBERED.sub("", error.error))
+        if number is None:
+            raise RuntimeError(f"validation itself failed: {error}")
+        policy = policies[int(number.group(2))]
+        if (policy.id, message) not in seen:
+            seen.add((policy.id, message))
+            quoted = re.search(r"`([^`]+)`", message)
+            token = quoted.group(1) if quoted else ""
+            yield _finding("W-SCHEMA", policy, message, token, _HINTS.get(message, ""))
 
 
-def _enforceable(found: list[tuple[str, Piece, Policy]]) -> Iterator[Finding]:
-    for file, piece, policy in found:
-        try:
-            compiler.check(policy)
-        except NotEnforceableError as exc:
-            yield _not_enforceable(file, lexer.line_within(piece, exc.construct), policy.id, exc)
+def _finding(code: str, policy: syntax.Policy, message: str, token: str = "", hint: str = "") -> Finding:
+    line = policy.line_of(token)
+    return Finding(code=code, file=policy.file, line=line, policy=policy.id, message=message, hint=hint)
 
 
-def _not_enforceable(file: str, line: int, policy: str, exc: NotEnforceableError) -> Finding:
-    hint = "docs/policy-language.md lists what cannot be enforced, and what to write instead"
-    return _finding("W120", file, line, policy, f"`{exc.construct}` cannot be enforced: {exc.reason}", hint)
+def _error(code: str, file: str, line: int, message: str, hint: str = "") -> PolicyError:
+    return PolicyError(Finding(code=code, file=file, line=line, policy="", message=message, hint=hint))
 
 
-def _finding(code: str, file: str, line: int, policy: str, message: str, hint: str = "") -> Finding:
-    return Finding(
-        code=code, severity="error", file=file, line=line, policy=policy, message=message, hint=hint
+def _policy(name: str, chunk: lexer.Chunk, template: pst.Template) -> syntax.Policy:
+    return syntax.Policy(
+        id=PolicyId(template.annotations["id"]),
+        effect=Effect(template.effect),
+        actions=_actions(template.action),
+        any_action=isinstance(template.action, pst.ScopeAny),
+        principal=_scope(syntax.Var("principal"), template.principal),
+        resource=_scope(syntax.Var("resource"), template.resource),
+        clauses=tuple(
+            syntax.Clause(_node(clause.expr), negated=isinstance(clause, pst.Unless))
+            for clause in template.clauses
+        ),
+        reason=template.annotations.get("reason", ""),
+        severity=template.annotations.get("severity", ""),
+        file=name,
+        line=chunk.line,
+        source=chunk.text,
     )
+
+
+def _actions(scope: pst.ActionConstraint) -> frozenset[str]:
+    if isinstance(scope, pst.ScopeAny):
+        return ACTIONS
+    if isinstance(scope, pst.ActionEq):
+        return ACTIONS & {scope.entity.id}
+    names = (entity.id for entity in scope.entities)
+    return frozenset(member for name in names for member in ACTION_GROUPS.get(name) or (name,)) & ACTIONS
+
+
+def _scope(var: syntax.Var, scope: pst.PrincipalOrResourceConstraint) -> syntax.Node | None:
+    match scope:
+        case pst.ScopeAny():
+            return None
+        case pst.ScopeEq(entity):
+            return syntax.Call("eq", (var, _entity(entity)))
+        case pst.ScopeIn(entity):
+            return syntax.Call("in", (var, _entity(entity)))
+        case pst.ScopeIs(kind):
+            return syntax.IsKind(var, str(kind))
+        case pst.ScopeIsIn(kind, entity):
+            return syntax.Call(
+                "and", (syntax.IsKind(var, str(kind)), syntax.Call("in", (var, _entity(entity))))
+            )
+    raise RuntimeError(f"unknown scope {scope!r}")
+
+
+def _entity(entity: pst.EntityUid) -> syntax.Entity:
+    return syntax.Entity(str(entity.type), entity.id)
+
+
+def _node(node: pst.Expr) -> syntax.Node:  # noqa: C901, PLR0911, PLR0912  # one arm per kind of node
+    match node:
+        case pst.Var(name):
+            return syntax.Var(name)
+        case pst.BoolLit(value) | pst.LongLit(value) | pst.StringLit(value):
+            return syntax.Lit(value)
+        case pst.EntityLit(value):
+            return _entity(value)
+        case pst.UnaryOp(op, arg):
+            return syntax.Call(op, (_node(arg),))
+        case pst.BinaryOp(op, left, right):
+            return syntax.Call(op, (_node(left), _node(right)))
+        case pst.GetAttr(base, attr):
+            return syntax.Attr(_node(base), attr)
+        case pst.HasAttr(base, attrs):
+            return (
+                syntax.HasAttr(_node(base), attrs[0]) if len(attrs) == 1 else _foreign("has of a path", "has")
+            )
+        case pst.Like(base, pattern):
+            return syntax.Matches(_node(base), _parts(pattern))
+        case pst.Is(base, kind, None):
+            return syntax.IsKind(_node(base), str(kind))
+        case pst.Is(base, kind, within):
+            inner = _node(base)
+            return syntax.Call(
+                "and", (syntax.IsKind(inner, str(kind)), syntax.Call("in", (inner, _node(within))))
+            )
+        case pst.IfThenElse(cond, then, other):
+            return syntax.If(_node(cond), _node(then), _node(other))
+        case pst.Set(elements):
+            return syntax.SetOf(tuple(_node(element) for element in elements))
+        case pst.Record():
+            return _foreign("record literal", ":")
+        case pst.Slot(name):
+            return _foreign("slot", f"?{name}")
+    raise RuntimeError(f"unknown syntax {node!r}")
+
+
+def _foreign(what: str, token: str) -> syntax.Foreign:
+    return syntax.Foreign(what, token)
+
+
+def _parts(pattern: tuple[pst.PatternElem, ...]) -> tuple[str, ...]:
+    parts = [""]
+    for element in pattern:
+        if isinstance(element, pst.Char):
+            parts[-1] += element.value
+        elif len(parts) == 1 or parts[-1]:  # `**` is `*`
+            parts.append("")
+    return tuple(parts)

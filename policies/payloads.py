@@ -1,7 +1,6 @@
 """Documents to canonical payloads and back. Shape only: whether a payload may be believed is `trusted`'s question."""
 
 import base64
-import binascii
 from typing import Any, TypeVar
 
 from certs import canonical
@@ -9,6 +8,7 @@ from certs.envelope import Envelope, Signer, sign_envelope
 from certs.errors import EnvelopeError
 from policies import documents as d
 from policies.errors import ContentError
+from policies.grammar import DIGEST
 
 VERSION = 1
 MAX_DOCUMENT_BYTES = {
@@ -74,6 +74,7 @@ def load_ticket(payload: bytes) -> d.Ticket:
     f = _load(payload, {**shape, "node": str, "rules": str, "peers": str, "features": list})
     if not all(isinstance(feature, str) for feature in f["features"]):
         raise ContentError("a feature is a name")
+    _check_digests(f["rules"], f["peers"])
     f["features"] = tuple(f["features"])
     return d.Ticket(**f)
 
@@ -83,7 +84,9 @@ def dump_heartbeat(doc: d.Heartbeat) -> bytes:
 
 
 def load_heartbeat(payload: bytes) -> d.Heartbeat:
-    return d.Heartbeat(**_load(payload, {"generation": int, "trust": str, "at": int, "until": int}))
+    f = _load(payload, {"generation": int, "trust": str, "at": int, "until": int})
+    _check_digests(f["trust"])
+    return d.Heartbeat(**f)
 
 
 def dump_statement(trust_domain: str, **fields: canonical.Json) -> bytes:
@@ -109,12 +112,17 @@ def _load(payload: bytes, shape: dict[str, type]) -> dict[str, Any]:
         raise ContentError("document has another shape than its kind")
     for name, kind in wanted.items():
         value = document[name]
-        if type(value) is not kind or (kind is int and value < 0):
+        if type(value) is not kind or (isinstance(value, int) and value < 0):
             raise ContentError(f"`{name}` must be a {kind.__name__}")
     if document.pop("v") != VERSION:
         raise ContentError("document is of a version we do not know")
     document["trust_domain"] = document.pop("td")
     return document
+
+
+def _check_digests(*digests: str) -> None:
+    if not all(DIGEST.fullmatch(digest) for digest in digests):
+        raise ContentError("a digest is SHA-256 in lower-case hex")
 
 
 def _b64(data: bytes) -> str:
@@ -125,6 +133,9 @@ def _unb64(text: object) -> bytes:
     if not isinstance(text, str):
         raise ContentError("base64 text was expected")
     try:
-        return base64.b64decode(text, validate=True)
-    except binascii.Error as exc:
+        data = base64.b64decode(text, validate=True)
+    except ValueError as exc:  # binascii.Error, or text that is not ASCII
         raise ContentError("base64 text was expected") from exc
+    if _b64(data) != text:  # bits after the end: two spellings of one value
+        raise ContentError("base64 is not canonical")
+    return data

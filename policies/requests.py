@@ -1,20 +1,26 @@
-"""From an HTTP request to what policies speak about: one normative table, and the strict scanner of bodies.
+r"""From an HTTP request to what policies speak about: one normative table, its rules, and which claims count.
 
-The same table is rendered into Envoy's classifier; the Python twin here is for explaining and for tests that hold the
-two against each other. Anything not in the table is `connect` on Service `http`: it needs a permit of its own.
+The same table is rendered into Envoy's classifier (`agent/envoy/classify.lua`); the Python twin here is for explaining
+and for tests that hold the two against each other.
+(1) A path without query is *ambiguous* if it does not begin with `/`, holds a character outside `!` to `~`, `\`, `;`,
+    `#`, `//`, a `.` or `..` segment, or a `%` that no two hex digits follow or that encodes an unreserved character,
+    `/`, `\`, `;`, `%` or a control character; or if it meets a row, of any method, only in lower case or without its
+    trailing `/`. Servers differ about what such a path means: body `unread`, denied whatever is permitted.
+(2) Any other path is its row of `TABLE`, byte for byte; what no row matches is `connect` on Service `http` and needs a
+    permit of its own.
+(3) Where the body names the resource it must be readable (`policies.scan`): no Content-Encoding, no `charset` but
+    UTF-8, a name of our grammar. Else `unread`.
 """
 
 import re
 from dataclasses import dataclass
 
+from policies.grammar import RESOURCE_NAME as NAME
 from policies.model import CLASS_MAX, Principal
+from policies.scan import scan
 
 TABLE_VERSION = 1
-NAME = re.compile(
-    r"[A-Za-z0-9._:/-]{1,128}"
-)  # byte-exact resource names: nothing that two parsers could read apart
 CLAIM = re.compile(r"[a-z0-9-]{1,48}")
-MAX_DEPTH = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +92,16 @@ class Claims:
     subject_region: str | None
 
 
+_PATHS = frozenset(row.path for row in TABLE)
+_STEMS = tuple(row.path.removesuffix("{name}") for row in TABLE if row.path.endswith("{name}"))
+_PLAIN = re.compile(r"/[!-~]*")
+_CONFUSING = re.compile(r"[\\;#]|//|/\.\.?(?:/|\Z)")
+_ESCAPE = re.compile(r"%(.{0,2})")
+_HEX = re.compile(r"[0-9A-Fa-f]{2}")
+_NEEDLESS = re.compile(r"[A-Za-z0-9._~/\\;%\x00-\x1f\x7f-]")
+_UTF8 = re.compile(r"""[^;,]*;[ \t]*charset="?utf-8"?[ \t]*""", re.IGNORECASE)
+
+
 def endpoint(method: str, path: str) -> Endpoint:
     """The row for a method and a normalised path without query."""
     for row in TABLE:
@@ -102,19 +118,50 @@ def endpoint(method: str, path: str) -> Endpoint:
     return FALLBACK
 
 
-def classify(method: str, path: str, body: bytes | None, *, encoded: bool = False) -> Classified:
+def ambiguous(path: str) -> bool:
+    """Rule (1)."""
+    if not _PLAIN.fullmatch(path) or _CONFUSING.search(path):
+        return True
+    if any(_needless(escape) for escape in _ESCAPE.findall(path)):
+        return True
+    folded = path.lower()
+    exact = folded.rstrip("/") in _PATHS and path not in _PATHS
+    return exact or any(folded.startswith(stem) and not path.startswith(stem) for stem in _STEMS)
+
+
+def _needless(escape: str) -> bool:
+    if not _HEX.fullmatch(escape):
+        return True
+    return _NEEDLESS.fullmatch(chr(int(escape, 16))) is not None
+
+
+def unreadable(content_type: str | None) -> bool:
+    """A server that honours `charset=utf-7` or `utf-16` reads other keys than we do."""
+    if content_type is None or "charset" not in content_type.lower():
+        return False
+    return _UTF8.fullmatch(content_type) is None
+
+
+def classify(
+    method: str, path: str, body: bytes | None, *, encoded: bool = False, content_type: str | None = None
+) -> Classified:
     """Classify a request. `encoded`: a Content-Encoding is present, so the body says nothing we can rely on."""
+    path = path.partition("?")[0]
+    if ambiguous(path):
+        return _classified(FALLBACK, None, "unread")
     row = endpoint(method, path)
-    name: str | None = row.name or path.rpartition("/")[2]
-    read, stream = "none", False
-    if row.field:
-        found = None if body is None or encoded else scan(body, (row.field, "stream"))
-        name = found.get(row.field) if found else None  # type: ignore[assignment]  # checked next
-        read = "read" if isinstance(name, str) and NAME.fullmatch(name) else "unread"
-        stream = read == "read" and bool(found) and found.get("stream") is True  # type: ignore[union-attr]
-        name = name if read == "read" else None
+    if not row.field:
+        return _classified(row, row.name or path.rpartition("/")[2], "none")
+    found = None if body is None or encoded or unreadable(content_type) else scan(body, (row.field, "stream"))
+    name = found.get(row.field) if found else None
+    if found is None or not isinstance(name, str) or not NAME.fullmatch(name):
+        return _classified(row, None, "unread")
+    return _classified(row, name, "read", stream=found.get("stream") is True)
+
+
+def _classified(row: Endpoint, name: str | None, body: str, *, stream: bool = False) -> Classified:
     return Classified(
-        protocol=row.protocol, action=row.action, kind=row.kind, name=name, body=read, stream=stream
+        protocol=row.protocol, action=row.action, kind=row.kind, name=name, body=body, stream=stream
     )
 
 
@@ -136,129 +183,3 @@ def accept_claims(
     if (region is None and principal.regions) or (region is not None and region not in principal.regions):
         return None
     return Claims(purpose=purpose, data_class=effective, subject_region=region)
-
-
-# --- the scanner --------------------------------------------------------------------------------------------------
-
-_SPACE = b" \t\n\r"
-_NUMBER = re.compile(rb"[-+0-9.eE]+")  # where a number ends is all that matters: its value is never used
-_PLAIN = re.compile(rb'"([^"\\\x00-\x1f]*)"')
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_FOLDS = {"\u017f".encode(): b"s", "\u212a".encode(): b"k"}  # two letters that Go's decoder folds into ASCII
-
-
-def scan(body: bytes, wanted: tuple[str, ...]) -> dict[str, str | bool] | None:
-    """The wanted top-level members of a JSON object; None when any parser could read it otherwise.
-
-    Refused: not exactly one object, invalid structure, more than 64 levels, bytes before or after, and a top-level key
-    that is escaped, equals a wanted one twice, or equals one only when case is folded. Wanted values are plain strings
-    without escapes, or true and false; a wanted member of another type is refused.
-    """
-    try:
-        found, at = _object(body, _skip(body, 0), wanted, 1)
-    except (IndexError, ValueError):
-        return None
-    return found if _skip(body, at) == len(body) else None
-
-
-def _object(body: bytes, at: int, wanted: tuple[str, ...], depth: int) -> tuple[dict[str, str | bool], int]:
-    """One object from its brace; only at depth 1 are keys looked at."""
-    if body[at] != 0x7B or depth > MAX_DEPTH:
-        raise ValueError("an object was expected")
-    found: dict[str, str | bool] = {}
-    seen: set[str] = set()
-    at = _skip(body, at + 1)
-    if body[at] == 0x7D:
-        return found, at + 1
-    while True:
-        key, at = _key(body, at) if depth == 1 else (b"", _match(_STRING, body, at))
-        at = _skip(body, at)
-        if body[at] != 0x3A:
-            raise ValueError("a colon was expected")
-        at = _skip(body, at + 1)
-        name = _wanted(key, wanted, seen) if depth == 1 else None
-        if name is not None:
-            value, at = _scalar(body, at)
-            if value is not None:
-                found[name] = value
-        else:
-            at = _value(body, at, depth)
-        at = _skip(body, at)
-        if body[at] == 0x7D:
-            return found, at + 1
-        if body[at] != 0x2C:
-            raise ValueError("a comma was expected")
-        at = _skip(body, at + 1)
-
-
-def _key(body: bytes, at: int) -> tuple[bytes, int]:
-    plain = _PLAIN.match(body, at)
-    if plain is None:  # an escaped key could spell a wanted one
-        raise ValueError("a plain key was expected")
-    return plain[1], plain.end()
-
-
-def _wanted(key: bytes, wanted: tuple[str, ...], seen: set[str]) -> str | None:
-    folded = key
-    for letter, ascii_ in _FOLDS.items():
-        folded = folded.replace(letter, ascii_)
-    folded = folded.lower()
-    for name in wanted:
-        if folded == name.encode():
-            if key != folded or name in seen:
-                raise ValueError("a wanted key occurs twice, or in another case")
-            seen.add(name)
-            return name
-    return None
-
-
-def _scalar(body: bytes, at: int) -> tuple[str | bool | None, int]:
-    for text, value in ((b"true", True), (b"false", False), (b"null", None)):
-        if body.startswith(text, at):
-            return value, at + len(text)
-    plain = _PLAIN.match(body, at)
-    if plain is None:
-        raise ValueError("a plain string, true or false was expected")
-    return plain[1].decode("utf-8", "replace"), plain.end()
-
-
-def _value(body: bytes, at: int, depth: int) -> int:
-    first = body[at]
-    if first == 0x22:
-        return _match(_STRING, body, at)
-    if first == 0x7B:
-        return _object(body, at, (), depth + 1)[1]
-    if first == 0x5B:
-        return _array(body, at, depth + 1)
-    for word in (b"true", b"false", b"null"):
-        if body.startswith(word, at):
-            return at + len(word)
-    return _match(_NUMBER, body, at)
-
-
-def _array(body: bytes, at: int, depth: int) -> int:
-    if depth > MAX_DEPTH:
-        raise ValueError("too deep")
-    at = _skip(body, at + 1)
-    if body[at] == 0x5D:
-        return at + 1
-    while True:
-        at = _skip(body, _value(body, at, depth))
-        if body[at] == 0x5D:
-            return at + 1
-        if body[at] != 0x2C:
-            raise ValueError("a comma was expected")
-        at = _skip(body, at + 1)
-
-
-def _match(pattern: re.Pattern[bytes], body: bytes, at: int) -> int:
-    found = pattern.match(body, at)
-    if found is None:
-        raise ValueError("a value was expected")
-    return found.end()
-
-
-def _skip(body: bytes, at: int) -> int:
-    while at < len(body) and body[at] in _SPACE:
-        at += 1
-    return at

@@ -1,33 +1,12 @@
-"""Cedar's syntax tree, as far as it can be enforced: what `parse` gives and `compile` takes.
+"""Cedar's syntax as our own frozen values: what `parse` read and `compile` specialises. No positions but a policy's.
 
-Whatever has no node here was refused by `parse` with its place in the file.
+`Call.op` and attribute names are Cedar's; what we cannot compile is represented too, so that it is refused by name.
 """
 
 from dataclasses import dataclass
 
+from policies.lexer import first_line
 from policies.model import Effect, PolicyId
-
-
-@dataclass(frozen=True, slots=True)
-class Entity:
-    """`Group::"clinical"`."""
-
-    type: str
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lit:
-    """A constant."""
-
-    value: bool | int | str | Entity
-
-
-@dataclass(frozen=True, slots=True)
-class SetOf:
-    """`[a, b]`."""
-
-    items: tuple["Node", ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +14,29 @@ class Var:
     """`principal`, `action`, `resource` or `context`."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lit:
+    """A boolean, a long or a string."""
+
+    value: bool | int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """`Group::"clinical"`."""
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operator, method or function with its operands."""
+
+    op: str
+    args: tuple["Node", ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,71 +56,97 @@ class HasAttr:
 
 
 @dataclass(frozen=True, slots=True)
-class Op:
-    """`and or eq not_eq less less_eq greater greater_eq in contains contains_all contains_any`."""
-
-    name: str
-    left: "Node"
-    right: "Node"
-
-
-@dataclass(frozen=True, slots=True)
-class Negate:
-    """`!item`."""
-
-    item: "Node"
-
-
-@dataclass(frozen=True, slots=True)
-class If:
-    """`if condition then yes else no`."""
-
-    condition: "Node"
-    yes: "Node"
-    no: "Node"
-
-
-@dataclass(frozen=True, slots=True)
-class LikePattern:
-    """`base like "a*b"`: literal parts with any run of characters between them."""
+class Matches:
+    """`base like "fr*"`: literal parts, any run of characters between them."""
 
     base: "Node"
     parts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class IsType:
-    """`base is Type`, or `base is Type in within`."""
+class IsKind:
+    """`base is Model`; `is … in` is this and `in`."""
 
     base: "Node"
-    type: str
-    within: "Node | None" = None
+    kind: str
 
 
-Node = Lit | SetOf | Var | Attr | HasAttr | Op | Negate | If | LikePattern | IsType
+@dataclass(frozen=True, slots=True)
+class If:
+    """`if … then … else …`."""
+
+    cond: "Node"
+    then: "Node"
+    other: "Node"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class SetOf:
+    """`[…]`."""
+
+    items: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """What has no counterpart here: a record, a slot. `token` is how it is found in the source."""
+
+    what: str
+    token: str
+
+
+Node = Var | Lit | Entity | Call | Attr | HasAttr | Matches | IsKind | If | SetOf | Foreign
+
+
+@dataclass(frozen=True, slots=True)
 class Clause:
-    """One `when` or `unless`, with its text for people."""
+    """`when { … }`, or `unless { … }` if negated."""
 
+    node: Node
     negated: bool
-    body: Node
-    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One policy as written, with where it stands. Scope parts are nodes too: `principal in Group::"x"`; None is any."""
+    """One policy as written. `actions` are members, groups expanded; scopes are conditions (None: any)."""
 
     id: PolicyId
     effect: Effect
-    file: str
-    line: int
-    reason: str
+    actions: frozenset[str]
+    any_action: bool
     principal: Node | None
-    actions: tuple[str, ...] | None  # names of actions or groups; None is any
-    action_is_exact: bool  # `==`: a group's name then means the group itself, which no request has
     resource: Node | None
     clauses: tuple[Clause, ...]
-    text: str
+    reason: str
+    severity: str
+    file: str
+    line: int
+    """Of the policy's first word, from 1."""
+    source: str
+    """From its first word to its semicolon."""
+
+    def line_of(self, token: str) -> int:
+        """The line where `token` first stands in this policy, as well as can be told; else the policy's."""
+        return self.line + first_line(self.source, token)
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The operands of a node."""
+    match node:
+        case Call(_, args):
+            return args
+        case Attr(base, _) | HasAttr(base, _) | Matches(base, _) | IsKind(base, _):
+            return (base,)
+        case If(cond, then, other):
+            return (cond, then, other)
+        case SetOf(items):
+            return items
+        case _:
+            return ()
+
+
+def mentions(node: Node | None, name: str) -> bool:
+    """Whether the variable `name` stands anywhere below."""
+    if node is None:
+        return False
+    return node == Var(name) or any(mentions(child, name) for child in children(node))

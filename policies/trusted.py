@@ -4,20 +4,22 @@ Follows the detailed workflow of The Update Framework (specification 5), with th
 1. `now` is read once by the caller, so that all checks of one update share one instant.
 2. A document is verified before it is read: enough delegated keys, of its own payload type.
 3. It is for our trust domain, a ticket also for our node.
-4. Never older than the last accepted one (rollback); an equal one is accepted and changes nothing.
+4. Never older than the last accepted one (rollback); one version has one content; the same again changes nothing.
+   A delegation that drops a key drops these marks: the cure against fast-forward by a stolen key.
 5. Nothing expired is accepted (freeze): delegations, and heartbeats past their lease.
 6. A heartbeat counts only with the trust document that it names, a ticket only with the blobs it names (mix-and-match).
 Left to the caller: fetching, keeping bytes on disk, and how long ago a heartbeat came by a clock that does not jump.
 Calling out of order is a RuntimeError: a bug, not an attack.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certs import envelope
+from certs import envelope, spiffe
 from certs.errors import ChainError, EnvelopeError
 from certs.keys import is_p256
 from certs.profile import CaKind
@@ -37,20 +39,29 @@ from policies.errors import (
 
 FEATURES = frozenset({"rules-v1"})
 """What this code can enforce. A ticket that needs more is refused, never guessed."""
-MAX_LEASE_S = 86400
+MAX_LEASE_S = 34_560  # 0.4 of the longest SVID life, 24 h
+ED25519_BYTES = 32
 MAX_AHEAD_S = 300  # how far another clock may be ahead before its word is refused
 T = TypeVar("T", d.TrustDocument, d.Ticket, d.Heartbeat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Highest:
-    """What was accepted, to be kept on disk: a restart must not open the door to a rollback."""
+    """What was accepted, to be kept on disk: a restart must not open the door to a rollback.
+
+    Plain JSON values only, so that it survives `dataclasses.asdict` and back.
+    """
 
     delegation: int = 0
+    delegation_digest: str = ""
+    keys: list[str] = field(default_factory=list)
+    """The delegated keys in hex, sorted: dropping one drops the marks below."""
     generation: int = 0
     trust_digest: str = ""
     heartbeat_at: int = 0
-    ticket_generation: int = 0
+    heartbeat_generation: int = 0
+    tickets: dict[str, int] = field(default_factory=dict)
+    """Policy version -> generation of its newest ticket. A ticket carries a time: the same generation may be signed anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,52 +96,67 @@ class TrustedDocuments:
             raise SignatureError(f"delegation: {exc}") from exc
         offered = payloads.load_delegation(payload)
         self._check_domain(offered.trust_domain)
-        if offered.version < self.highest.delegation:
-            raise RollbackError("delegation", offered=offered.version, trusted=self.highest.delegation)
+        self._check_newer(
+            "delegation",
+            (offered.version, codec.digest(payload)),
+            (self.highest.delegation, self.highest.delegation_digest),
+        )
         if now >= offered.expires:
             raise ExpiredError(f"delegation expired at `{offered.expires}`")
-        if not 1 <= offered.threshold <= len(set(offered.keys)) or any(
-            len(key) != 32 for key in offered.keys
+        if not 1 <= offered.threshold <= len(set(offered.keys)) == len(offered.keys) or any(
+            len(key) != ED25519_BYTES for key in offered.keys
         ):
-            raise ContentError("delegation needs as many distinct Ed25519 keys as its threshold")
-        self.delegation = offered
-        self.highest = replace(self.highest, delegation=offered.version)
+            raise ContentError("delegation needs distinct Ed25519 keys, as many as its threshold")
+        self._delegate(offered, codec.digest(payload))
         return offered
+
+    def _delegate(self, offered: d.Delegation, digest: str) -> None:
+        keys = sorted(key.hex() for key in offered.keys)
+        if set(self.highest.keys) - set(keys):
+            # 5.3.11 of TUF: a dropped key may be a stolen one that signed generation 2^53, and everything accepted so
+            # far may be its work. What can be replayed then is bounded by the lease of the heartbeat that must follow.
+            self.highest, self.trust, self.heartbeat = Highest(), None, None
+        self.delegation = offered
+        self.highest = replace(self.highest, delegation=offered.version, delegation_digest=digest, keys=keys)
 
     def update_trust(self, data: bytes, now: int) -> d.TrustDocument:
         """Accept a trust document: not older, and for one generation only one content."""
         payload, offered = self._open(data, d.TYPE_TRUST, payloads.load_trust, now)
         digest = codec.digest(payload)
-        if offered.generation < self.highest.generation:
-            raise RollbackError("trust document", offered=offered.generation, trusted=self.highest.generation)
-        if offered.generation == self.highest.generation and digest != self.highest.trust_digest:
-            raise MixError("trust document", wanted=self.highest.trust_digest)
+        self._check_newer(
+            "trust document",
+            (offered.generation, digest),
+            (self.highest.generation, self.highest.trust_digest),
+        )
         if offered.policy_min > offered.policy_now:
             raise ContentError("policy_min is above policy_now")
         if self.root not in offered.roots:
             raise ContentError("the trust document does not hold the pinned root")
         self._check_cas(offered, now)
         self.trust = offered
-        self.highest = replace(self.highest, generation=offered.generation, trust_digest=digest)
+        counting = {v: mark for v, mark in self.highest.tickets.items() if int(v) >= offered.policy_min}
+        self.highest = replace(
+            self.highest, generation=offered.generation, trust_digest=digest, tickets=counting
+        )
         return offered
 
     def update_heartbeat(self, data: bytes, now: int) -> d.Heartbeat:
         """Accept a heartbeat, if its trust document is the one in hand; MixError names the one that is missing."""
         _, offered = self._open(data, d.TYPE_HEARTBEAT, payloads.load_heartbeat, now)
-        if self.trust is None:
-            raise RuntimeError("a trust document must be accepted before a heartbeat")
-        if offered.generation < self.highest.generation or offered.at < self.highest.heartbeat_at:
-            raise RollbackError("heartbeat", offered=offered.at, trusted=self.highest.heartbeat_at)
-        if offered.at > now + MAX_AHEAD_S:
-            raise ContentError(f"heartbeat is `{offered.at - now}` s ahead of our clock")
+        trusted = max(self.highest.generation, self.highest.heartbeat_generation)
+        if offered.generation < trusted:
+            raise RollbackError("heartbeat", offered=offered.generation, trusted=trusted)
+        if offered.at < self.highest.heartbeat_at:
+            raise RollbackError("heartbeat time", offered=offered.at, trusted=self.highest.heartbeat_at)
+        _check_made("heartbeat", offered.at, now)
         if not 0 < offered.until - offered.at <= MAX_LEASE_S:
             raise ContentError("heartbeat's lease is out of bounds")
         if now >= offered.until:
             raise ExpiredError(f"heartbeat's lease ended at `{offered.until}`")
-        if offered.trust != self.highest.trust_digest:
+        if self.trust is None or offered.trust != self.highest.trust_digest:
             raise MixError("trust document", wanted=offered.trust)
         self.heartbeat = offered
-        self.highest = replace(self.highest, heartbeat_at=offered.at)
+        self.highest = replace(self.highest, heartbeat_at=offered.at, heartbeat_generation=offered.generation)
         return offered
 
     def update_ticket(self, data: bytes, blobs: Mapping[str, bytes], now: int) -> TrustedBundle:
@@ -138,27 +164,42 @@ class TrustedDocuments:
         _, offered = self._open(data, d.TYPE_TICKET, payloads.load_ticket, now)
         if offered.node != self.node:
             raise AudienceError(f"ticket is for `{offered.node}`")
-        if offered.generation < self.highest.ticket_generation:
-            raise RollbackError("ticket", offered=offered.generation, trusted=self.highest.ticket_generation)
+        self._check_ticket_is_newest(offered)
+        _check_made("ticket", offered.issued_at, now)
         if unknown := set(offered.features) - FEATURES:
             raise FeatureError(f"ticket needs `{min(unknown)}`, which this agent does not know")
         rules = codec.load_rules(_blob(blobs, offered.rules))
         peers = codec.load_peers(_blob(blobs, offered.peers))
-        self.highest = replace(self.highest, ticket_generation=offered.generation)
+        self._check_own(rules)
+        tickets = {**self.highest.tickets, str(offered.policy_version): offered.generation}
+        self.highest = replace(self.highest, tickets=tickets)
         return TrustedBundle(ticket=offered, rules=rules, peers=peers)
+
+    def _check_ticket_is_newest(self, offered: d.Ticket) -> None:
+        """Per policy version: the staged one and the one in force have tickets of their own."""
+        if self.trust is not None and offered.policy_version < self.trust.policy_min:
+            raise RollbackError(
+                "policy version", offered=offered.policy_version, trusted=self.trust.policy_min
+            )
+        trusted = self.highest.tickets.get(str(offered.policy_version), 0)
+        if offered.generation < trusted:
+            raise RollbackError("ticket", offered=offered.generation, trusted=trusted)
+
+    def _check_own(self, rules: d.RulesBlob) -> None:
+        """A callee's rules are about its own resources."""
+        ours = spiffe.parse(self.node).short
+        for key in (*rules.ingress.resources, *(served.key for served in rules.served)):
+            if key.node != ours:
+                raise AudienceError(f"rules are for the resources of `{key.node}`")
 
     def restore_tickets(
         self, tickets: Sequence[bytes], blobs: Mapping[str, bytes], now: int
     ) -> list[TrustedBundle]:
-        """Accept tickets that were accepted before this process began: their order is not known, the highest is."""
-        highest = self.highest
+        """Accept again, in any order, tickets from before this process began; those that no longer count stay out."""
         accepted = []
         for data in tickets:
-            self.highest = replace(highest, ticket_generation=0)
-            try:
+            with contextlib.suppress(DocumentError):
                 accepted.append(self.update_ticket(data, blobs, now))
-            finally:
-                self.highest = highest
         return accepted
 
     def _open(self, data: bytes, kind: str, read: Callable[[bytes], T], now: int) -> tuple[bytes, T]:
@@ -175,6 +216,14 @@ class TrustedDocuments:
         document = read(payload)
         self._check_domain(document.trust_domain)
         return payload, document
+
+    @staticmethod
+    def _check_newer(what: str, offered: tuple[int, str], trusted: tuple[int, str]) -> None:
+        """Versions never fall, and one version has one content."""
+        if offered[0] < trusted[0]:
+            raise RollbackError(what, offered=offered[0], trusted=trusted[0])
+        if offered[0] == trusted[0] and trusted[1] and offered[1] != trusted[1]:
+            raise MixError(what, wanted=trusted[1])
 
     def _check_domain(self, trust_domain: str) -> None:
         if trust_domain != self.trust_domain:
@@ -196,6 +245,11 @@ def _parse(data: bytes, kind: str) -> envelope.Envelope:
         return envelope.parse(data, payloads.MAX_DOCUMENT_BYTES[kind])
     except EnvelopeError as exc:
         raise SignatureError(f"{kind}: {exc}") from exc
+
+
+def _check_made(what: str, made: int, now: int) -> None:
+    if made > now + MAX_AHEAD_S:
+        raise ContentError(f"{what} is `{made - now}` s ahead of our clock")
 
 
 def _blob(blobs: Mapping[str, bytes], wanted: str) -> bytes:

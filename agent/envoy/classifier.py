@@ -3,7 +3,8 @@
 from functools import lru_cache
 from importlib import resources
 
-from policies.requests import FALLBACK, MAX_DEPTH, TABLE, Endpoint
+from policies.requests import FALLBACK, TABLE, Endpoint
+from policies.scan import MAX_DEPTH
 
 
 @lru_cache(maxsize=2)
@@ -18,6 +19,7 @@ def source(*, egress: bool) -> str:
         "@BELOW@": _table(
             f"{{{_text(row.method)}, {_text(row.path.removesuffix('{name}'))}, {_row(row)}}}" for row in below
         ),
+        "@PATHS@": _table(f"[{_text(row.path)}] = true" for row in TABLE),
         "@FALLBACK@": _row(FALLBACK),
         "@MAX_DEPTH@": str(MAX_DEPTH),
     }

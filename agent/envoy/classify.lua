@@ -7,6 +7,7 @@
 local EGRESS = @EGRESS@
 local EXACT = @EXACT@      -- ["METHOD path"] = {protocol, action, kind, field, name}
 local BELOW = @BELOW@      -- {method, stem, protocol, action, kind}
+local PATHS = @PATHS@      -- [path] = true, of any method
 local FALLBACK = @FALLBACK@
 local MAX_DEPTH = @MAX_DEPTH@
 
@@ -101,14 +102,6 @@ local function scalar(s, i)
   return nil
 end
 
--- Go's decoder folds case, and two letters that are not ASCII into ASCII ones.
-local function fold(key)
-  if find(key, "[\128-\255]") then
-    key = gsub(gsub(key, "\197\191", "s"), "\226\132\170", "k")
-  end
-  return lower(key)
-end
-
 -- {model = …, stream = …} of the top-level object, or nil if any parser could see something else.
 local function scan(s, field)
   local found, seen = {}, {}
@@ -123,15 +116,16 @@ local function scan(s, field)
       local quote = find(s, '"', i + 1, true)
       if not quote then return nil end
       local key = sub(s, i + 1, quote - 1)
-      if find(key, "[%z\1-\31\\]") then return nil end
+      if find(key, "[^ -~]") or find(key, "\\", 1, true) then return nil end -- no second spelling of a key
       i, c = skip(s, quote + 1)
       if c ~= 58 then return nil end
       i = skip(s, i + 1)
-      local folded = fold(key)
+      local folded = lower(key)
       if folded == field or folded == "stream" then
         if key ~= folded or seen[key] then return nil end
         seen[key] = true
         i, found[key] = scalar(s, i)
+        if key == "stream" and type(found[key]) == "string" then return nil end -- "true" is true to some
       else
         i = value(s, i, 1)
       end
@@ -187,6 +181,29 @@ end
 
 -- One request. --------------------------------------------------------------------------------------------------------
 
+-- Paths that servers read differently: rule (1) of policies.requests.
+local function needless(escape)
+  if not find(escape, "^%x%x$") then return true end
+  local code = tonumber(escape, 16)
+  return code < 32 or code == 127 or find(string.char(code), "[A-Za-z0-9._~/\\;%%-]") ~= nil
+end
+
+local function ambiguous(path)
+  if not find(path, "^/[!-~]*$") or find(path, "[\\;#]") or find(path, "//", 1, true) or find(path .. "/", "/%.%.?/") then
+    return true
+  end
+  for escape in string.gmatch(path, "%%(.?.?)") do
+    if needless(escape) then return true end
+  end
+  local folded = lower(path)
+  if PATHS[(gsub(folded, "/+$", ""))] and not PATHS[path] then return true end
+  for _, below in ipairs(BELOW) do
+    local stem = below[2]
+    if sub(folded, 1, #stem) == stem and sub(path, 1, #stem) ~= stem then return true end
+  end
+  return false
+end
+
 local function endpoint(method, path)
   local row = EXACT[method .. " " .. path]
   if row then return row, row[5] end
@@ -201,6 +218,8 @@ end
 
 local function read_body(handle, headers, row)
   if headers:get("content-encoding") ~= nil then return nil end
+  local kind = lower(headers:get("content-type") or "")
+  if find(kind, "charset", 1, true) and not find(kind, '^[^;,]*;[ \t]*charset="?utf%-8"?[ \t]*$') then return nil end
   local body = handle:body()
   if body == nil or body:length() == 0 then return nil end
   local found = scan(body:getBytes(0, body:length()), row[4])
@@ -235,11 +254,14 @@ function envoy_on_request(handle)
   if peer then headers:replace("writ-peer", peer) end
   local method = headers:get(":method")
   local path = gsub(headers:get(":path"), "?.*", "")
+  local odd = ambiguous(path)
   local row, name = endpoint(method, path)
+  if odd then row, name = FALLBACK, nil end
   headers:replace("writ-path", path)
   headers:replace("writ-protocol", row[1])
   headers:replace("writ-action", row[2])
   local verdict, body, stream = "ok", "none", false
+  if odd then verdict, body = "unreadable_body", "unread" end
   local purpose, class, region = claims(headers, subject)
   if purpose then
     headers:replace("writ-purpose", purpose)

@@ -58,9 +58,10 @@ class Explaining:
             because=said.decision.because,
             clauses=[
                 admin_pb2.Clause(
-                    policy=c.policy, effect=c.effect, text=c.text, value="true" if c.holds else "false"
+                    policy=trace.id, effect=trace.effect.value, text=clause.text, value=clause.word
                 )
-                for c in said.clauses
+                for trace in said.traces
+                for clause in trace.clauses
             ],
         )
 

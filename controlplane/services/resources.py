@@ -8,8 +8,8 @@ from controlplane.errors import InvalidError, NotFoundError
 from controlplane.model import NodeRow, ResourceRow
 from controlplane.services import rows
 from controlplane.store.base import MAX_OPERATIONS, Store
+from policies.grammar import RESOURCE_NAME as NAME
 from policies.model import CLASS_MAX, RESOURCE_KINDS
-from policies.requests import NAME
 
 GROUP_NAME = re.compile(r"[a-z0-9-]{1,48}")
 GROUP_KINDS = {"Group", *(f"{kind}Group" for kind in RESOURCE_KINDS)}

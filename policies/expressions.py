@@ -1,0 +1,154 @@
+"""Expressions <-> JSON arrays (`["is", field, values]`), with every bound that a reader needs: depth, size, types."""
+
+from policies import decode, grammar
+from policies.errors import ContentError
+from policies.grammar import MAX_DEPTH, MAX_ITEMS
+from policies.model import (
+    CLASS_MAX,
+    DIGIT_FIELDS,
+    SET_FIELDS,
+    And,
+    Bool,
+    Digit,
+    Expr,
+    Field,
+    Has,
+    Holds,
+    Is,
+    Like,
+    Not,
+    Or,
+    PrincipalIn,
+)
+
+STRING_FIELDS = frozenset(Field) - DIGIT_FIELDS - SET_FIELDS - {Field.STREAM}
+FIELDS = {field.value: field for field in Field}
+
+
+def size(expr: Expr) -> int:
+    """How many nodes an expression has."""
+    match expr:
+        case Not(item):
+            return 1 + size(item)
+        case And(items) | Or(items):
+            return 1 + sum(size(item) for item in items)
+        case _:
+            return 1
+
+
+def depth(expr: Expr) -> int:
+    """How deep an expression nests; a leaf is 1."""
+    match expr:
+        case Not(item):
+            return 1 + depth(item)
+        case And(items) | Or(items):
+            return 1 + max(depth(item) for item in items)
+        case _:
+            return 1
+
+
+def dump_expr(expr: Expr) -> object:  # one return per operator
+    """Sets are sorted: equal expressions give equal bytes."""
+    match expr:
+        case Bool(value):
+            return value
+        case Is(field, values) | Digit(field, values):
+            tag = "digit" if isinstance(expr, Digit) else "is"
+            return [tag, field.value, sorted(values)]
+        case Holds(field, value):
+            return ["holds", field.value, value]
+        case Like(field, parts):
+            return ["like", field.value, list(parts)]
+        case Has(field):
+            return ["has", field.value]
+        case PrincipalIn(kind, id_):
+            return ["in", kind, id_]
+        case Not(item):
+            return ["not", dump_expr(item)]
+        case And(items):
+            return ["and", *(dump_expr(item) for item in items)]
+        case Or(items):
+            return ["or", *(dump_expr(item) for item in items)]
+
+
+def load_expr(value: object) -> Expr:
+    """The inverse of `dump_expr`; raises ContentError."""
+    expr = _load(value, MAX_DEPTH)
+    if size(expr) > MAX_ITEMS:
+        raise ContentError(f"an expression must have at most {MAX_ITEMS} operators")
+    return expr
+
+
+def _load(value: object, room: int) -> Expr:
+    """`room` is how many levels there may be, this one included."""
+    if room > 0 and isinstance(value, bool):
+        return Bool(value)
+    if room < 1 or not isinstance(value, list) or not value:
+        raise ContentError("an expression must be `true`, `false` or an operator with operands, not too deep")
+    tag, *operands = value
+    if tag in ("and", "or"):
+        items = decode.items(
+            operands, "operands", lambda item: _load(item, room - 1), least=2, most=MAX_ITEMS
+        )
+        return And(items) if tag == "and" else Or(items)
+    if tag == "not" and len(operands) == 1:
+        return Not(_load(operands[0], room - 1))
+    return _load_leaf(tag, operands)
+
+
+def _load_leaf(tag: object, operands: list[object]) -> Expr:
+    match tag, operands:
+        case "is", [field, values]:
+            return _load_is(_field(field, STRING_FIELDS | {Field.STREAM}), values)
+        case "digit", [field, values]:
+            digits = decode.items(
+                values, "digits", lambda item: decode.integer(item, "digit", most=CLASS_MAX), least=1, most=5
+            )
+            return Digit(_field(field, DIGIT_FIELDS), decode.distinct(digits, "digits"))
+        case "holds", [field, value]:
+            held = _field(field, SET_FIELDS)
+            return Holds(held, _possible(held, _string(value)))
+        case "like", [field, parts]:
+            return Like(
+                _field(field, STRING_FIELDS), decode.items(parts, "parts", _string, least=1, most=MAX_ITEMS)
+            )
+        case "has", [field]:
+            return Has(_field(field, frozenset({Field.SUBJECT_REGION})))
+        case "in", [str() as kind, id_] if kind in grammar.KINDS:
+            return PrincipalIn(kind, decode.text(id_, "id", grammar.KINDS[kind]))
+        case _:
+            raise ContentError(f"unknown operator `{str(tag)[:80]}` or wrong operands")
+
+
+def _load_is(field: Field, values: object) -> Is:
+    if field is Field.STREAM:
+        flags = decode.items(values, "values", _flag, least=1, most=2)
+        return Is(field, decode.distinct(flags, "values"))
+    words = decode.items(
+        values, "values", lambda item: _possible(field, _string(item)), least=1, most=MAX_ITEMS
+    )
+    return Is(field, decode.distinct(words, "values"))
+
+
+def _possible(field: Field, value: str) -> str:
+    """A value outside its field's grammar could match two parts of a rendered subject (see `grammar`)."""
+    if not grammar.possible(field, value):
+        raise ContentError(f"`{field.value}` can never be `{value[:80]}`")
+    return value
+
+
+def _field(value: object, allowed: frozenset[Field]) -> Field:
+    field = FIELDS.get(value) if isinstance(value, str) else None
+    if field is None or field not in allowed:
+        raise ContentError(f"field `{str(value)[:80]}` is unknown or of another type")
+    return field
+
+
+def _string(value: object) -> str:
+    return decode.text(value, "string", most=4096)
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ContentError("expected `true` or `false`")
+    return value

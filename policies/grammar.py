@@ -1,0 +1,56 @@
+"""The spelling of every word that crosses a boundary: names, ids, digests. One place, so that all ends agree."""
+
+import re
+
+from policies.model import Field
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+RESOURCE_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
+"""One grammar for declared names, path segments and the body's `model`: no escapes, no confusables."""
+NODE_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+"""`<node>.<site>`."""
+POLICY_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+COUNTRY = re.compile(r"[A-Z]{2}")
+WORD = re.compile(r"[a-z0-9-]{1,48}")
+
+KINDS = {"Node": NODE_NAME, "Site": LABEL, "Jurisdiction": COUNTRY, "Group": WORD}
+"""What a principal can be in. The proxy compares pieces of the rendered subject: an id outside its grammar, such as
+`clinical,OU=tier:4`, would there match two attributes at once. No principal has such an id, so it is never true."""
+
+FIELDS = {
+    Field.PRINCIPAL_SITE: LABEL,
+    Field.PRINCIPAL_JURISDICTION: COUNTRY,
+    Field.PRINCIPAL_PURPOSES: WORD,
+    Field.PRINCIPAL_REGIONS: WORD,
+    Field.PURPOSE: WORD,
+    Field.SUBJECT_REGION: WORD,
+}
+"""What these fields can hold; the others are free text."""
+
+
+MAX_POLICIES = 10_000
+MAX_DEPTH = 32
+MAX_ITEMS = 4096
+"""How deep and how large one condition may be: a proxy must be able to evaluate it per request. The compiler
+holds these bounds and every reader checks them. Protobuf readers stop at 100 levels, CEL takes two for each of ours."""
+
+
+_PARTS = {
+    LABEL: re.compile(r"[a-z0-9-]*"),
+    COUNTRY: re.compile(r"[A-Z]{0,2}"),
+    WORD: re.compile(r"[a-z0-9-]*"),
+}
+
+
+def possible_part(field: Field, part: str) -> bool:
+    """Whether a request can bring a value that holds this text."""
+    pattern = FIELDS.get(field)
+    return pattern is None or _PARTS[pattern].fullmatch(part) is not None
+
+
+def possible(field: Field, value: str) -> bool:
+    """Whether a request can bring this value at all."""
+    pattern = FIELDS.get(field)
+    return pattern is None or pattern.fullmatch(value) is not None

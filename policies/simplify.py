@@ -1,0 +1,165 @@
+"""Smart constructors of expressions: constants fold, equal fields merge, order otherwise stays.
+
+Each is exact: digits are always present, an absent string equals nothing, and no leaf can fail.
+"""
+
+from collections.abc import Callable, Iterable
+
+from policies import grammar
+from policies.model import (
+    CLASS_MAX,
+    And,
+    Bool,
+    Digit,
+    Expr,
+    Field,
+    Has,
+    Holds,
+    Is,
+    Like,
+    Not,
+    Or,
+    PrincipalIn,
+)
+
+TRUE, FALSE = Bool(value=True), Bool(value=False)
+DIGITS = frozenset(range(CLASS_MAX + 1))
+
+
+def digit(field: Field, values: Iterable[int]) -> Expr:
+    """A digit field is one of `values`; what is no digit cannot be met."""
+    kept = DIGITS & frozenset(values)
+    if kept == DIGITS:
+        return TRUE
+    return Digit(field, kept) if kept else FALSE
+
+
+def word(field: Field, values: Iterable[str]) -> Expr:
+    """A string field is one of `values`; values that no request can bring are dropped."""
+    kept = frozenset(value for value in values if grammar.possible(field, value))
+    return Is(field, kept) if kept else FALSE
+
+
+def flag(field: Field, *, value: bool = True) -> Expr:
+    return Is(field, frozenset({value}))
+
+
+def holds(field: Field, value: str) -> Expr:
+    return Holds(field, value) if grammar.possible(field, value) else FALSE
+
+
+def principal_in(kind: str, id_: str) -> Expr:
+    """Entities of other kinds, and ids that no principal can have, contain none."""
+    pattern = grammar.KINDS.get(kind)
+    return PrincipalIn(kind, id_) if pattern is not None and pattern.fullmatch(id_) else FALSE
+
+
+def like(field: Field, parts: tuple[str, ...]) -> Expr:
+    if len(parts) == 1:
+        return word(field, parts)
+    if parts == ("", ""):  # everything that is there
+        return Has(field) if field is Field.SUBJECT_REGION else TRUE
+    if not all(grammar.possible_part(field, part) for part in parts):
+        return FALSE
+    return Like(field, parts)
+
+
+def matches(parts: tuple[str, ...], value: str) -> bool:
+    """Cedar's `like`: leftmost matches of the middle parts between a fixed head and tail."""
+    head, *middle = parts
+    if not middle:
+        return value == head
+    tail = middle.pop()
+    if len(value) < len(head) + len(tail) or not (value.startswith(head) and value.endswith(tail)):
+        return False
+    at, end = len(head), len(value) - len(tail)
+    for part in middle:
+        found = value.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
+
+
+def negate(expr: Expr) -> Expr:
+    match expr:
+        case Bool(value):
+            return Bool(not value)
+        case Not(item):
+            return item
+        case Digit(field, values):
+            return digit(field, DIGITS - values)
+        case Is(Field.STREAM, values):
+            return flag(Field.STREAM, value=True not in values)
+        case _:
+            return Not(expr)
+
+
+def both(*items: Expr) -> Expr:
+    """All of them, flattened; a false one decides."""
+    merged: list[Expr] = []
+    for item in _flat(items, And):
+        if item == FALSE:
+            return FALSE
+        if item != TRUE and item not in merged:
+            merged = _absorb(merged, item, _intersect)
+            if FALSE in merged:
+                return FALSE
+    if not merged:
+        return TRUE
+    return merged[0] if len(merged) == 1 else And(tuple(merged))
+
+
+def either(*items: Expr) -> Expr:
+    """Any of them, flattened; a true one decides."""
+    merged: list[Expr] = []
+    for item in _flat(items, Or):
+        if item == TRUE:
+            return TRUE
+        if item != FALSE and item not in merged:
+            merged = _absorb(merged, item, _unite)
+            if TRUE in merged:
+                return TRUE
+    if not merged:
+        return FALSE
+    return merged[0] if len(merged) == 1 else Or(tuple(merged))
+
+
+def _flat(items: Iterable[Expr], kind: type[And | Or]) -> Iterable[Expr]:
+    for item in items:
+        if isinstance(item, And | Or) and isinstance(item, kind):
+            yield from item.items
+        else:
+            yield item
+
+
+def _absorb(merged: list[Expr], item: Expr, merge: Callable[[Expr, Expr], Expr | None]) -> list[Expr]:
+    """`item` put into the first of `merged` that speaks of the same field, else behind them."""
+    for place, other in enumerate(merged):
+        united = merge(other, item)
+        if united is not None:
+            return [*merged[:place], united, *merged[place + 1 :]]
+    return [*merged, item]
+
+
+def _unite(left: Expr, right: Expr) -> Expr | None:
+    match left, right:
+        case Digit(field, values), Digit(other, more) if field is other:
+            return digit(field, values | more)
+        case Is(Field.STREAM, values), Is(Field.STREAM, more):
+            return TRUE if values != more else left
+        case Is(field, values), Is(other, more) if field is other:
+            return Is(field, frozenset(values) | frozenset(more))  # type: ignore[arg-type]  # both hold strings
+        case _:
+            return None
+
+
+def _intersect(left: Expr, right: Expr) -> Expr | None:
+    match left, right:
+        case Digit(field, values), Digit(other, more) if field is other:
+            return digit(field, values & more)
+        case Is(field, values), Is(other, more) if field is other:
+            kept = frozenset(values) & frozenset(more)
+            return Is(field, kept) if kept else FALSE  # type: ignore[arg-type]  # both hold one type
+        case _:
+            return None

@@ -1,0 +1,282 @@
+"""The classifier in a running Envoy says of every request what its Python twin says."""
+
+import asyncio
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bodies import READ, REFUSED
+
+from agent.envoy import classifier
+from agent.envoy.process import EnvoyProcess, find_binary
+from policies.model import Principal
+from policies.requests import Classified, accept_claims, classify
+
+TYPE = "type.googleapis.com/envoy.extensions.filters."
+SUBJECT = (
+    "OU=tier:2,OU=region:fr,OU=region:de,OU=purpose:research,OU=purpose:care,OU=group:clinical,OU=class-floor:1,"
+    "OU=class-ceiling:3,C=FR,L=paris,serialNumber=3,O=acme.example,CN=edge-1"
+)
+NODE = Principal(
+    node="edge-1.paris",
+    site="paris",
+    jurisdiction="FR",
+    tier=2,
+    groups=frozenset({"clinical"}),
+    purposes=frozenset({"care", "research"}),
+    regions=frozenset({"fr", "de"}),
+    class_floor=1,
+    class_ceiling=3,
+)
+CLAIMS = {"writ-purpose": "care", "writ-data-class": "2", "writ-subject-region": "fr"}
+TELL = """
+function envoy_on_request(handle)
+  local told = {}
+  for _, name in ipairs({"verdict", "protocol", "action", "resource", "body", "stream", "path", "purpose", "data-class",
+                         "subject-region"}) do
+    told[#told + 1] = name .. "=" .. (handle:headers():get("writ-" .. name) or "")
+  end
+  handle:respond({[":status"] = "200"}, table.concat(told, "\\n"))
+end
+"""
+
+
+def lua(name: str, source: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "typed_config": {"@type": TYPE + "http.lua.v3.Lua", "default_source_code": {"inline_string": source}},
+    }
+
+
+def listener(name: str) -> dict[str, Any]:
+    route = {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 500},
+        "metadata": {
+            "filter_metadata": {"envoy.filters.http.lua": {"subject": SUBJECT, "peer": "spiffe://x/y"}}
+        },
+    }
+    manager = {
+        "@type": TYPE + "network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [
+            lua("envoy.filters.http.lua", classifier.source(egress=True)),
+            lua("tell", TELL),
+            {"name": "router", "typed_config": {"@type": TYPE + "http.router.v3.Router"}},
+        ],
+    }
+    return {
+        "name": name,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "per_connection_buffer_limit_bytes": 4 << 20,
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    directory: Path = tmp_path_factory.mktemp("envoy")
+    bootstrap = {
+        "admin": {"address": {"pipe": {"path": str(directory / "admin.sock")}}},
+        "static_resources": {"listeners": [listener("ingress"), listener("egress")]},
+    }
+    process = EnvoyProcess(find_binary(None), directory, concurrency=1, flush_ms=50)
+    process.start(json.dumps(bootstrap), "boot")
+    try:
+        yield asyncio.run(process.listening())["egress"]
+    finally:
+        process.stop()
+        asyncio.run(process.died())
+
+
+def ask(
+    port: int, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> dict[str, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path, body, CLAIMS | (headers or {}))
+        text = connection.getresponse().read().decode()
+    finally:
+        connection.close()
+    return dict(line.split("=", 1) for line in text.split("\n"))
+
+
+def said(told: dict[str, str]) -> Classified:
+    kind, _, name = told["resource"].partition("/")
+    return Classified(
+        protocol=told["protocol"],
+        action=told["action"],
+        kind=kind,
+        name=name or None,
+        body=told["body"],
+        stream=told["stream"] == "true",
+    )
+
+
+def agree(told: dict[str, str], expected: Classified) -> None:
+    found = said(told)
+    if expected.name is None:  # then the header is absent, and with it the kind
+        assert told["resource"] == ""
+        found = Classified(
+            protocol=found.protocol,
+            action=found.action,
+            kind=expected.kind,
+            name=None,
+            body=found.body,
+            stream=found.stream,
+        )
+    assert found == expected
+    assert told["verdict"] == ("unreadable_body" if expected.body == "unread" else "ok")
+
+
+@pytest.mark.parametrize("case", [*READ, *REFUSED])
+def test_a_body_is_read_alike(port: int, case: str) -> None:
+    body = READ[case][0] if case in READ else REFUSED[case]
+    path = "/v1/chat/completions"
+    agree(ask(port, "POST", path, body), classify("POST", path, body))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a", "org/llama:7b", "A.b_c-9", "", "a b", "a" * 128, "a" * 129, "a\\n", "\u00e4", "a%20b", "a\x7f"],
+)
+def test_a_name_is_read_alike(port: int, name: str) -> None:
+    body = b'{"stream":true,"model":"' + name.encode() + b'"}'
+    agree(ask(port, "POST", "/v1/embeddings", body), classify("POST", "/v1/embeddings", body))
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(
+            ("POST", f"/v1/{path}")
+            for path in ("completions", "responses", "embeddings", "chat/completions?x=1")
+        ),
+        *(
+            ("GET", f"/v1/models{path}")
+            for path in ("", "?a=b", "/llama", "/a:b", "/a/b", "/", "/a/", "/a%20b", "/%61")
+        ),
+        *(
+            ("POST", path)
+            for path in ("/v1/Chat/completions", "/V1/responses", "/v1/embeddings/", "/v1/embeddings//")
+        ),
+        *(
+            ("GET", path)
+            for path in ("/V1/models/a", "/v1/MODELS", "/x%2", "/x%zz", "/x%2f", "/x%5C", "/x%25", "/x%00")
+        ),
+        *(
+            ("GET", path)
+            for path in ("/", "/x", "/x%20y", "/x%C3%A4", "/x;y", "/x\\y", "/x//y", "/./x", "/x/..", "/x...")
+        ),
+        *(
+            ("GET", path)
+            for path in (
+                "/.x",
+                "/..x/y",
+                "/x%7e",
+                "/x%2D",
+                "/x%3b",
+                "/x%7f",
+                "/x%1F",
+                "/x%21",
+                "/~",
+                "/x?y=;",
+            )
+        ),
+        *(("DELETE", path) for path in ("/v1/models/a", "/v1/models", "/v1/embeddings/")),
+        ("PUT", "/v1/chat/completions"),
+    ],
+)
+def test_a_path_means_the_same(port: int, method: str, path: str) -> None:
+    body = b'{"model":"a"}' if method in {"POST", "PUT"} else None
+    told = ask(port, method, path, body)
+    assert told["path"] == path.partition("?")[0]
+    agree(told, classify(method, path, body))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-encoding": "gzip"},
+        {"content-encoding": "identity"},
+        {"content-type": "application/json"},
+        {"content-type": "application/json; charset=utf-8"},
+        {"content-type": 'application/json;charset="UTF-8"'},
+        {"content-type": "application/json; charset=utf-7"},
+        {"content-type": "application/json; charset=utf-8; charset=utf-16"},
+        {"content-type": "application/json; charset =utf-16"},
+        {"content-type": "text/plain"},
+    ],
+)
+def test_how_a_body_is_encoded_counts_alike(port: int, headers: dict[str, str]) -> None:
+    body = b'{"model":"a"}'
+    expected = classify(
+        "POST",
+        "/v1/completions",
+        body,
+        encoded="content-encoding" in headers,
+        content_type=headers.get("content-type"),
+    )
+    agree(ask(port, "POST", "/v1/completions", body, headers), expected)
+
+
+def test_an_empty_body_says_nothing(port: int) -> None:
+    agree(ask(port, "POST", "/v1/completions"), classify("POST", "/v1/completions", None))
+
+
+@pytest.mark.parametrize(
+    ("purpose", "data_class", "region"),
+    [
+        ("care", "2", "fr"),
+        ("research", "0", "de"),
+        ("care", None, "fr"),
+        (None, "2", "fr"),
+        ("care", "2", None),
+        ("billing", "2", "fr"),
+        ("car", "2", "fr"),
+        ("care,OU=tier:2", "2", "fr"),
+        ("care", "4", "fr"),
+        ("care", "5", "fr"),
+        ("care", "22", "fr"),
+        ("care", "x", "fr"),
+        ("care", "", "fr"),
+        ("", "2", "fr"),
+        ("care", "2", ""),
+        ("care", "2", "us"),
+        ("Care", "2", "fr"),
+        ("care, care", "2", "fr"),
+    ],
+)
+def test_claims_count_alike(
+    port: int, purpose: str | None, data_class: str | None, region: str | None
+) -> None:
+    given = {"writ-purpose": purpose, "writ-data-class": data_class, "writ-subject-region": region}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/v1/models", headers={k: v for k, v in given.items() if v is not None})
+    told = dict(line.split("=", 1) for line in connection.getresponse().read().decode().split("\n"))
+    connection.close()
+    claims = accept_claims(NODE, purpose, data_class, region)
+    if claims is None:
+        assert told["verdict"] == "claim_not_allowed"
+    else:
+        assert told["verdict"] == "ok"
+        assert (told["purpose"], told["data-class"], told["subject-region"]) == (
+            claims.purpose,
+            str(claims.data_class),
+            claims.subject_region,
+        )
+
+
+@pytest.mark.parametrize("name", sorted(CLAIMS))
+def test_a_claim_that_comes_twice_is_refused(port: int, name: str) -> None:
+    lines = [f"{key}: {value}" for key, value in CLAIMS.items()] + [f"{name}: {CLAIMS[name]}"]
+    request = "GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" + "\r\n".join(lines) + "\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert b"verdict=claim_not_allowed" in answer
