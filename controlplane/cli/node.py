@@ -141,7 +141,9 @@ def _get(node: str) -> "admin_pb2.Node":
 
     name, site = session.split_node(node)
     with session.connect() as client:
-        found: admin_pb2.Node = client.call(client.stub.GetNode, admin_pb2.GetNodeRequest(node=name, site=site))
+        found: admin_pb2.Node = client.call(
+            client.stub.GetNode, admin_pb2.GetNodeRequest(node=name, site=site)
+        )
     return found
 
 
