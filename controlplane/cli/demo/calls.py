@@ -130,6 +130,7 @@ class Stream:
     words: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
     flowing: threading.Event = field(default_factory=threading.Event)
+    stop: threading.Event = field(default_factory=threading.Event)
     ended_at: float = 0.0
     error: str = ""
 
@@ -146,10 +147,18 @@ class Stream:
                 for _ in chunks:
                     self.words += 1
                     self.flowing.set()
+                    if self.stop.is_set():
+                        break
         except Exception as exc:  # noqa: BLE001 - however it ends, it has ended
             self.error = type(exc).__name__
         self.ended_at = time.perf_counter()
         self.ended.set()
+
+
+    def close(self) -> None:
+        """Leave: the next word is the last."""
+        self.stop.set()
+        self.ended.wait(10)
 
 
 def start_stream(node: Node, peer: str, claims: Claims, *, pause_s: float = 0.01) -> Stream:

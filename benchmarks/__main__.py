@@ -1,0 +1,38 @@
+"""`python -m benchmarks [NAME …]`: run all, or these, and print every figure beside aim and floor."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import agent_memory, cli_start, datapath, demo, revoke, rotate
+from benchmarks.rows import Row, machine, save, show
+
+ALL = {
+    "cli_start": cli_start.run,
+    "demo": demo.run,
+    "revoke": revoke.run,
+    "rotate": rotate.run,
+    "agent_memory": agent_memory.run,
+    "datapath": datapath.run,
+}
+
+
+def main(names: list[str]) -> int:
+    unknown = set(names) - set(ALL)
+    if unknown:
+        print(f"unknown benchmark `{min(unknown)}`; known: {', '.join(ALL)}", file=sys.stderr)
+        return 2
+    rows: list[Row] = []
+    for name in names or ALL:
+        print(f"--- {name}", flush=True)
+        with tempfile.TemporaryDirectory(prefix=f"writ-bench-{name}-") as directory:
+            found = ALL[name](Path(directory))
+        save(found)
+        rows += found
+    print(machine())
+    show(rows)
+    return 1 if any(row.verdict == "BELOW" for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
