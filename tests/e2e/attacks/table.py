@@ -430,15 +430,30 @@ CONTROLS = (
         [
             ("upper case first", chat(b'{"MODEL":"secret","model":"ngram"}')),
             ("upper case last", chat(b'{"model":"ngram","Model":"secret"}')),
-            ("a letter that folds", chat('{"\u017ftream":true,"model":"ngram"}'.encode())),
         ],
-        script("local folded = fold(key)", "local folded = key"),
+        script("local folded = lower(key)", "local folded = key"),
     ),
     Control(
         1,
-        "body: no escaped keys",
-        [("an escaped key", chat(b'{"mod\\u0065l":"secret","model":"ngram"}'))],
-        script('if find(key, "[%z\\1-\\31\\\\]") then return nil end', ""),
+        "body: no second spelling of a key",
+        [
+            ("an escaped key", chat(b'{"mod\\u0065l":"secret","model":"ngram"}')),
+            ("a letter that folds", chat('{"\u017ftream":true,"model":"ngram"}'.encode())),
+            ("an overlong letter", chat(b'{"\xc1\xadodel":"secret","model":"ngram"}')),
+        ],
+        script('if find(key, "[^ -~]") or find(key, "\\\\", 1, true) then return nil end', ""),
+    ),
+    Control(
+        1,
+        "body: a stream that lenient servers read otherwise",
+        [("true as a string", chat(b'{"model":"ngram","stream":"true"}'))],
+        script('if key == "stream" and type(found[key]) == "string" then return nil end', ""),
+    ),
+    Control(
+        1,
+        "body: no other charset",
+        [("UTF-7", lambda s: s.ask(headers=[("content-type", "application/json; charset=utf-7")]))],
+        script('if find(kind, "charset", 1, true)', "if false"),
     ),
     Control(
         1,
