@@ -15,7 +15,9 @@ TREATMENT = {"purpose": "treatment", "data-class": "1"}
 def run(directory: Path) -> list[Row]:
     with two_nodes(directory, None) as mesh:
         port = mesh.nodes[CALLER].known_ports["egress"]
-        streams = [calls.start_stream(mesh.nodes[CALLER], CALLEE, TREATMENT, pause_s=0.5) for _ in range(STREAMS)]
+        streams = [
+            calls.start_stream(mesh.nodes[CALLER], CALLEE, TREATMENT, pause_s=0.5) for _ in range(STREAMS)
+        ]
         ask = load.request(
             f"{CALLEE}.mesh",
             "/v1/embeddings",
@@ -30,7 +32,17 @@ def run(directory: Path) -> list[Row]:
             stream.close()
     spread = f"{result.requests} requests, {open_} streams open at the end"
     return [
-        Row(name="agent_rss_mib", value=peak, unit="MiB", target=60, floor=75, better="lower", peer="none", n=1, spread=spread)
+        Row(
+            name="agent_rss_mib",
+            value=peak,
+            unit="MiB",
+            target=60,
+            floor=75,
+            better="lower",
+            peer="none",
+            n=1,
+            spread=spread,
+        )
     ]
 
 

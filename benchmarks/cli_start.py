@@ -24,7 +24,9 @@ def run(directory: Path) -> list[Row]:
     peer = directory / "peer.py"
     peer.write_text(PEER)
     writ = str(Path(sys.executable).with_name("writ"))
-    pairs = [(_time([writ, "--help"]), _time([sys.executable, str(peer), "--help"])) for _ in range(ROUNDS + 1)][1:]
+    pairs = [
+        (_time([writ, "--help"]), _time([sys.executable, str(peer), "--help"])) for _ in range(ROUNDS + 1)
+    ][1:]
     ratios = [ours / theirs for ours, theirs in pairs]
     spread = f"{min(ratios):.2f}-{max(ratios):.2f}; {statistics.median(o for o, _ in pairs) * 1000:.0f} ms"
     value = statistics.median(ratios)

@@ -13,7 +13,9 @@ def run(directory: Path) -> list[Row]:
     subprocess.run(["git", "clone", "--quiet", str(source), str(directory / "clone")], check=True)
     started = time.perf_counter()
     first = 0.0
-    process = subprocess.Popen(["make", "demo"], cwd=directory / "clone", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        ["make", "demo"], cwd=directory / "clone", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     output = ""
     for line in process.stdout or ():
         output += line

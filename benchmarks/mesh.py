@@ -40,7 +40,13 @@ def two_nodes(directory: Path, port: int | None, **timing: float) -> Mesh:
     served = port or mesh.server_port(CALLEE)
     mesh.resources(
         admin_pb2.Resource(
-            kind="Model", name="ngram", node="gpu-1", site="berlin", groups=["clinical"], max_class=4, port=served
+            kind="Model",
+            name="ngram",
+            node="gpu-1",
+            site="berlin",
+            groups=["clinical"],
+            max_class=4,
+            port=served,
         ),
         admin_pb2.Resource(kind="Service", name="openai", node="gpu-1", site="berlin", port=served),
         groups=[("ModelGroup", "clinical")],

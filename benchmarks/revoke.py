@@ -23,7 +23,10 @@ def run(directory: Path) -> list[Row]:
         found = [_once(mesh) for _ in range(ROUNDS)]
     denied, cut = ([one[i] for one in found] for i in (0, 1))
     rows = []
-    for name, values, target, floor in (("revoke_denied_p99_ms", denied, 50, 150), ("revoke_cut_p99_ms", cut, 250, 600)):
+    for name, values, target, floor in (
+        ("revoke_denied_p99_ms", denied, 50, 150),
+        ("revoke_cut_p99_ms", cut, 250, 600),
+    ):
         ordered = sorted(values)
         rows.append(
             Row(

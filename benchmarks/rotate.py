@@ -31,11 +31,26 @@ def run(directory: Path) -> list[Row]:
         streams = _rotate(mesh)
         stop.set()
         loader.join()
-    total, bad = outcome[0], sum(n for status, n in outcome[0].statuses.items() if status != 200) + outcome[0].broken
+    total, bad = (
+        outcome[0],
+        sum(n for status, n in outcome[0].statuses.items() if status != 200) + outcome[0].broken,
+    )
     failed = bad + streams
-    print(f"    {total.requests} requests at {total.rate:.0f}/s, {bad} failed; {ROTATIONS} rotations of both ends, {streams} streams broken")
+    print(
+        f"    {total.requests} requests at {total.rate:.0f}/s, {bad} failed; {ROTATIONS} rotations of both ends, {streams} streams broken"
+    )
     spread = f"{total.requests} requests at {total.rate:.0f}/s"
-    row = Row(name="rotate_failed", value=failed, unit="", target=0, floor=0, better="lower", peer="none", n=total.requests, spread=spread)
+    row = Row(
+        name="rotate_failed",
+        value=failed,
+        unit="",
+        target=0,
+        floor=0,
+        better="lower",
+        peer="none",
+        n=total.requests,
+        spread=spread,
+    )
     return [row]
 
 

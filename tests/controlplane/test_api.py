@@ -1,0 +1,248 @@
+"""The API under attack: a real control plane in a process of its own, real gRPC over TLS."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from pki import Pki
+
+from agent import channel, enrol, identity
+from certs import keys
+from certs.csr import make_csr
+from controlplane.api.gen import (
+    admin_pb2,
+    admin_pb2_grpc,
+    enrolment_pb2,
+    enrolment_pb2_grpc,
+    identity_pb2,
+    identity_pb2_grpc,
+)
+from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh
+
+pytestmark = pytest.mark.timeout(90)
+DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory):
+    with Mesh(tmp_path_factory.mktemp("cp"), lease_s=60, heartbeat_s=1.0) as made:
+        made.init()
+        made.start_control_plane()
+        made.site("paris", "FR")
+        yield made
+
+
+def token(mesh: Mesh, node: str) -> str:
+    return mesh.call("CreateToken", admin_pb2.CreateTokenRequest(node=node, site="paris")).token
+
+
+def ports(mesh: Mesh) -> dict[str, int]:
+    return json.loads((mesh.directory / "controlplane" / "ports.json").read_text())
+
+
+def root_and_ca(mesh: Mesh, text: str, path) -> tuple[bytes, bytes]:
+    path.write_text(text)
+    read = enrol.read_token(path)
+    return asyncio.run(channel.first_contact(read.address, read.root_sha256, int(time.time())))
+
+
+def enrolment(mesh: Mesh, ca: bytes) -> enrolment_pb2_grpc.EnrolmentStub:
+    credentials = grpc.ssl_channel_credentials(identity.pem(ca))
+    options = [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
+    return enrolment_pb2_grpc.EnrolmentStub(
+        grpc.secure_channel(f"127.0.0.1:{ports(mesh)['enrolment']}", credentials, options)
+    )
+
+
+@pytest.fixture(scope="module")
+def anchors(mesh, tmp_path_factory):
+    return root_and_ca(mesh, token(mesh, "probe"), tmp_path_factory.mktemp("t") / "token")
+
+
+def ask(stub, text: str, key=None, idempotency: str = "a" * 20):
+    key = key or keys.generate_p256()
+    try:
+        return stub.Enrol(
+            enrolment_pb2.EnrolRequest(token=text, csr=make_csr(key), idempotency_key=idempotency), timeout=20
+        )
+    except grpc.RpcError as exc:
+        return exc.code()
+
+
+def test_a_token_is_good_once(mesh, anchors) -> None:
+    stub, text, key = enrolment(mesh, anchors[1]), token(mesh, "once"), keys.generate_p256()
+    first = ask(stub, text, key)
+    assert identity.make(key, tuple(first.chain), anchors[0], 2_000_000_000).spiffe_id.short == "once.paris"
+    assert ask(stub, text) == DENIED
+    assert ask(stub, text, idempotency="b" * 20) == DENIED
+
+
+def test_a_lost_reply_is_given_again_and_only_to_the_same_key(mesh, anchors) -> None:
+    stub, text, key = enrolment(mesh, anchors[1]), token(mesh, "again"), keys.generate_p256()
+    assert ask(stub, text, key).chain == ask(stub, text, key).chain
+    assert ask(stub, text, keys.generate_p256()) == DENIED
+
+
+def test_of_fifty_at_once_one_enrols(mesh, anchors) -> None:
+    stub, text = enrolment(mesh, anchors[1]), token(mesh, "race")
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda n: ask(stub, text, idempotency=f"{n:020d}"), range(50)))
+    assert sum(not isinstance(answer, grpc.StatusCode) for answer in answers) == 1
+    assert {answer for answer in answers if isinstance(answer, grpc.StatusCode)} <= {
+        DENIED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+    }
+
+
+def test_what_is_no_token_of_ours_is_refused_with_one_text(mesh, anchors) -> None:
+    stub = enrolment(mesh, anchors[1])
+    good = token(mesh, "text")
+    texts = set()
+    for text in (
+        "",
+        "writ1.",
+        "writ1.AAAA",
+        good[:-4],
+        good + "x",
+        "x" * 5000,
+        good.replace("writ1", "writ2"),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Enrol(
+                enrolment_pb2.EnrolRequest(
+                    token=text, csr=make_csr(keys.generate_p256()), idempotency_key="c" * 20
+                )
+            )
+        texts.add((caught.value.code(), caught.value.details()))
+    assert texts == {(DENIED, "the join token was not accepted")}
+
+
+@pytest.mark.parametrize("csr", [b"", b"garbage", b"\x30" * 20_000])
+def test_a_request_that_proves_nothing_leaves_the_token_unused(mesh, anchors, csr) -> None:
+    stub, text = enrolment(mesh, anchors[1]), token(mesh, "csr")
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Enrol(enrolment_pb2.EnrolRequest(token=text, csr=csr, idempotency_key="d" * 20))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert not isinstance(ask(stub, text), grpc.StatusCode)
+
+
+def test_first_contact_believes_only_the_root_in_the_token(mesh, tmp_path) -> None:
+    (tmp_path / "t").write_text(token(mesh, "pin"))
+    read = enrol.read_token(tmp_path / "t")
+    with pytest.raises(Exception, match="does not show the root"):
+        asyncio.run(channel.first_contact(read.address, "0" * 64, 2_000_000_000))
+
+
+def admin(mesh: Mesh, key: bytes, chain: bytes) -> admin_pb2_grpc.AdminStub:
+    ca = mesh.context().ca.read_bytes()
+    credentials = grpc.ssl_channel_credentials(ca, key, chain)
+    options = [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
+    return admin_pb2_grpc.AdminStub(
+        grpc.secure_channel(f"127.0.0.1:{ports(mesh)['api']}", credentials, options)
+    )
+
+
+def test_a_node_is_no_operator_and_an_operator_no_node(mesh, anchors) -> None:
+    key = keys.generate_p256()
+    chain = ask(enrolment(mesh, anchors[1]), token(mesh, "role"), key).chain
+    node = admin(mesh, keys.dump_private(key, None), identity.pem(*chain))
+    with pytest.raises(grpc.RpcError) as caught:
+        node.ListNodes(admin_pb2.ListNodesRequest(), timeout=10)
+    assert caught.value.code() is DENIED
+    context = mesh.context()
+    credentials = grpc.ssl_channel_credentials(
+        context.ca.read_bytes(), context.key.read_bytes(), context.certificate.read_bytes()
+    )
+    options = [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
+    with grpc.secure_channel(f"127.0.0.1:{ports(mesh)['api']}", credentials, options) as open_:
+        request = identity_pb2.RenewRequest(csr=make_csr(keys.generate_p256()), idempotency_key="e" * 20)
+        with pytest.raises(grpc.RpcError) as caught:
+            identity_pb2_grpc.IdentityStub(open_).Renew(request, timeout=10)
+    assert caught.value.code() is DENIED
+
+
+def test_strangers_do_not_get_through_the_handshake(mesh) -> None:
+    foreign = Pki(now=int(time.time())).node()
+    for key, chain in ((None, None), (keys.dump_private(foreign.key, None), identity.pem(foreign.der))):
+        with pytest.raises(grpc.RpcError) as caught:
+            admin(mesh, key, chain).ListNodes(admin_pb2.ListNodesRequest(), timeout=5)
+        assert caught.value.code() is UNAVAILABLE
+
+
+def test_tls_1_2_and_plaintext_are_refused(mesh) -> None:
+    for port in ports(mesh).values():
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.check_hostname, old.verify_mode, old.maximum_version = (
+            False,
+            ssl.CERT_NONE,
+            ssl.TLSVersion.TLSv1_2,
+        )
+        with socket.create_connection(("127.0.0.1", port)) as raw, pytest.raises(OSError):
+            old.wrap_socket(raw)
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as open_, pytest.raises(grpc.RpcError):
+            admin_pb2_grpc.AdminStub(open_).ListNodes(admin_pb2.ListNodesRequest(), timeout=3)
+
+
+def test_an_open_channel_ends_with_the_revocation(mesh, anchors) -> None:
+    key = keys.generate_p256()
+    chain = ask(enrolment(mesh, anchors[1]), token(mesh, "gone"), key).chain
+    ca = mesh.context().ca.read_bytes()
+    credentials = grpc.ssl_channel_credentials(ca, keys.dump_private(key, None), identity.pem(*chain))
+    options = [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
+    with grpc.secure_channel(f"127.0.0.1:{ports(mesh)['api']}", credentials, options) as open_:
+        stub = identity_pb2_grpc.IdentityStub(open_)
+        renew = identity_pb2.RenewRequest(csr=make_csr(keys.generate_p256()), idempotency_key="f" * 20)
+        assert stub.Renew(renew, timeout=10).chain
+        mesh.revoke("gone.paris")
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Renew(renew, timeout=10)
+    assert caught.value.code() is DENIED
+
+
+@pytest.mark.parametrize("place", ["issue.stored", "issue.signed"])
+def test_a_crash_around_signing_gives_the_retry_one_certificate(tmp_path, place) -> None:
+    with Mesh(tmp_path, lease_s=60, heartbeat_s=1.0) as mesh:
+        mesh.init()
+        mesh.start_control_plane()
+        mesh.site("paris", "FR")
+        text = token(mesh, "crash")
+        _, ca = root_and_ca(mesh, text, tmp_path / "token")
+        mesh.control_plane.kill()
+        mesh.control_plane.environment["WRIT_FAILPOINT"] = place
+        mesh.start_control_plane()
+        key = keys.generate_p256()
+        assert ask(enrolment(mesh, ca), text, key) == UNAVAILABLE
+        assert mesh.control_plane.child.wait(10) == -signal.SIGKILL
+        del mesh.control_plane.environment["WRIT_FAILPOINT"]
+        mesh.start_control_plane()
+        first, second = ask(enrolment(mesh, ca), text, key), ask(enrolment(mesh, ca), text, key)
+        assert first.chain == second.chain
+        assert mesh.find("crash.paris").epoch == 1
+
+
+def test_a_second_control_plane_on_one_directory_is_refused(mesh) -> None:
+    command = [sys.executable, "-m", "controlplane", "--config", str(mesh.directory / "controlplane.toml")]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "WRIT_SERVER__LISTEN": "127.0.0.1:0"},
+    )
+    assert done.returncode == 6
+    assert "another control plane uses" in done.stderr
+
+
+def test_a_mesh_is_not_made_twice_in_one_directory(mesh) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        mesh.init()
+    assert caught.value.returncode == 5

@@ -1,0 +1,147 @@
+"""Whole processes, killed and changed: nothing that fails allows, and what comes back heals by itself."""
+
+import shutil
+import signal
+import time
+
+import mesh as small
+import pytest
+from mesh import ATTRIBUTES, CALLEE, CALLER, TREATMENT, ask, callee, caller
+
+from controlplane.api.gen import admin_pb2
+from controlplane.cli.demo import calls
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.faults]
+
+
+def eventually(check, timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not check():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory):
+    made = small.start(tmp_path_factory.mktemp("mesh"))
+    yield made
+    made.stop()
+
+
+def test_a_request_is_allowed_and_another_denied(mesh) -> None:
+    assert ask(mesh) == "allowed"
+    assert ask(mesh, purpose="research") == "no_permit"
+    assert ask(mesh, purpose="marketing") == "claim_not_allowed"
+
+
+def test_an_unknown_peer_is_not_reached(mesh) -> None:
+    assert calls.chat(caller(mesh), "nobody.nowhere", TREATMENT).code == "peer_unreachable"
+
+
+def test_envoy_goes_on_without_its_agent_and_a_new_agent_adopts_it(mesh) -> None:
+    node, pid = callee(mesh), callee(mesh).envoy_pid()
+    node.agent.kill(signal.SIGKILL)
+    assert ask(mesh) == "allowed"
+    assert ask(mesh, purpose="research") == "no_permit"
+    node.agent.start()
+    node.agent.ports()
+    mesh.wait_enforced()
+    assert node.envoy_pid() == pid
+    assert ask(mesh) == "allowed"
+
+
+def test_an_agent_that_is_asked_to_stop_leaves_envoy_enforcing(mesh) -> None:
+    node, pid = callee(mesh), callee(mesh).envoy_pid()
+    node.agent.kill(signal.SIGTERM)
+    assert (ask(mesh), node.envoy_pid()) == ("allowed", pid)
+    node.agent.start()
+    node.agent.ports()
+    mesh.wait_enforced()
+
+
+def test_envoy_is_started_again_when_it_dies_on_the_same_ports(mesh) -> None:
+    node = callee(mesh)
+    before = node.known_ports
+    node.kill_envoy(signal.SIGKILL)
+    eventually(lambda: node.envoy_pid() != before["envoy"])
+    eventually(lambda: ask(mesh) == "allowed")
+    assert {k: v for k, v in node.known_ports.items() if k != "envoy"} == {
+        k: v for k, v in before.items() if k != "envoy"
+    }
+
+
+def test_narrowing_kills_the_old_certificate_and_the_node_renews_by_itself(mesh, tmp_path) -> None:
+    old = tmp_path / "old.json"
+    shutil.copy(caller(mesh).state / "identity.json", old)
+    assert calls.bypass(old, callee(mesh), TREATMENT).code == ""
+    narrower = admin_pb2.Attributes()
+    narrower.CopyFrom(ATTRIBUTES)
+    narrower.tier = 1
+    done = mesh.call("SetNode", admin_pb2.SetNodeRequest(node="app-1", site="paris", attributes=narrower))
+    assert (done.narrowed, done.node.epoch) == (True, 2)
+    eventually(lambda: calls.bypass(old, callee(mesh), TREATMENT).code == "revoked")
+    eventually(lambda: ask(mesh) == "allowed")
+    mesh.wait_enforced()
+
+
+def test_a_restarted_agent_serves_from_disk_while_the_control_plane_is_away(mesh) -> None:
+    mesh.control_plane.kill()
+    assert ask(mesh) == "allowed"
+    for node in (callee(mesh), caller(mesh)):
+        node.agent.kill()
+        node.agent.start()
+        node.agent.ports()
+    eventually(lambda: ask(mesh) == "allowed")
+    assert ask(mesh, purpose="research") == "no_permit"
+    mesh.start_control_plane()
+    mesh.wait_enforced()
+
+
+def test_a_policy_that_is_replaced_ends_the_streams_it_no_longer_allows(mesh) -> None:
+    stream = calls.start_stream(caller(mesh), CALLEE, TREATMENT)
+    mesh.policy(small.POLICY.replace('"treatment"', '"research"'))
+    assert stream.ended.wait(10)
+    eventually(lambda: ask(mesh) == "no_permit")
+    assert ask(mesh, purpose="research") == "allowed"
+    mesh.policy(small.POLICY)
+    eventually(lambda: ask(mesh) == "allowed")
+
+
+def test_a_revoked_callee_is_not_sent_to(mesh) -> None:
+    mesh.revoke(CALLEE)
+    eventually(lambda: ask(mesh) in {"revoked", "peer_unreachable", "unknown_resource"})
+    node, site = CALLEE.split(".")
+    mesh.call("UnrevokeNode", admin_pb2.GetNodeRequest(node=node, site=site))
+    mesh.token(CALLEE)
+    callee(mesh).agent.kill()
+    callee(mesh).agent.start()
+    callee(mesh).agent.ports()
+    eventually(lambda: ask(mesh) == "allowed")
+    mesh.wait_enforced()
+
+
+def test_two_keys_from_one_certificate_lock_the_node(mesh) -> None:
+    stolen = mesh.directory / "clone.json"
+    shutil.copy(caller(mesh).state / "identity.json", stolen)
+    mesh.call("RenewNode", admin_pb2.GetNodeRequest(node="app-1", site="paris"))
+    before = mesh.find(CALLER).serial
+    eventually(lambda: mesh.find(CALLER).serial != before or mesh.find(CALLER).state == "locked")
+    clone = caller(mesh)
+    shutil.copy(stolen, clone.state / "identity.json")
+    clone.agent.kill()
+    clone.agent.start()
+    clone.agent.ports()
+    eventually(lambda: mesh.find(CALLER).connected)
+    mesh.call("RenewNode", admin_pb2.GetNodeRequest(node="app-1", site="paris"))
+    eventually(lambda: mesh.find(CALLER).state == "locked")
+
+
+def test_nobody_comes_and_the_lease_denies(tmp_path) -> None:
+    made = small.start(tmp_path, lease_max_s=3)
+    try:
+        caller(made).agent.kill()
+        assert ask(made) == "allowed"
+        eventually(lambda: ask(made) != "allowed")
+        assert ask(made) in {"lease_expired", "http 500"}
+    finally:
+        made.stop()
