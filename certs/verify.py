@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
@@ -28,7 +28,7 @@ from certs.errors import ChainError, SpiffeIdError
 from certs.keys import is_p256, spki_sha256
 from certs.profile import CaKind
 from certs.spiffe import SpiffeId, parse
-from certs.template import LEAF_EXTENDED_USAGE, LEAF_USAGE
+from certs.template import LEAF_EXTENDED_USAGE, LEAF_USAGE, certificate
 
 MAX_BYTES = 16384
 KNOWN = {
@@ -104,9 +104,14 @@ def load(der: bytes) -> x509.Certificate:
     if len(der) > MAX_BYTES:
         raise ChainError(f"certificate of `{len(der)}` bytes is over the limit of `{MAX_BYTES}`")
     try:
-        return x509.load_der_x509_certificate(der)
+        cert = x509.load_der_x509_certificate(der)
+        # Parsed when first read: what is malformed must be refused here, not where it is used.
+        _ = (cert.issuer, cert.subject, cert.not_valid_before_utc, cert.not_valid_after_utc)
     except (ValueError, x509.InvalidVersion) as exc:
         raise ChainError("not a DER certificate") from exc
+    if cert.serial_number <= 0:  # RFC 5280 4.1.2.2; the library only warns
+        raise ChainError("serial number is not positive")
+    return cert
 
 
 def check_issuing_ca(ca: bytes, root: bytes, kind: CaKind, now: int) -> None:
@@ -168,6 +173,11 @@ def _check_issued(cert: x509.Certificate, ca: x509.Certificate) -> None:
         cert.verify_directly_issued_by(ca)
     except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise ChainError("certificate is not signed by the CA it names") from exc
+    # What is around the signed bytes is not signed: without this, unused bits of the signature make a second spelling.
+    if certificate(cert.tbs_certificate_bytes, cert.signature) != cert.public_bytes(
+        serialization.Encoding.DER
+    ):
+        raise ChainError("certificate is not encoded as its CA encodes it")
 
 
 def _check_time(cert: x509.Certificate, now: int, grace_s: int) -> None:
