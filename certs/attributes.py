@@ -19,6 +19,7 @@ from certs.spiffe import SpiffeId
 DIGIT_MAX = 4
 VALUE = re.compile(r"[a-z0-9-]{1,48}")
 EPOCH = re.compile(r"[1-9][0-9]{0,8}")
+DIGIT = re.compile(r"[0-4]")  # one spelling per value: `tier:02` is no tier
 MAX_VALUES = 64  # of each kind: a subject stays below what TLS stacks and headers carry
 DIGITS = {"tier": "tier", "class-floor": "class_floor", "class-ceiling": "class_ceiling"}
 SETS = {"group": "groups", "purpose": "purposes", "region": "regions"}
@@ -101,7 +102,8 @@ def from_subject(name: x509.Name, spiffe_id: SpiffeId) -> tuple[int, Attributes]
         raise ChainError("subject must hold exactly one epoch")
     epoch = int(numbers[0])
     attributes = _parse_units([value for oid, value in values if oid == NameOID.ORGANIZATIONAL_UNIT_NAME])
-    if list(subject(spiffe_id, epoch, attributes)) != list(name):
+    # As bytes: names that differ only in how parts are grouped or typed compare equal, and Envoy renders them differently.
+    if subject(spiffe_id, epoch, attributes).public_bytes() != name.public_bytes():
         raise ChainError("subject is not the one this SPIFFE ID and these attributes have")
     return epoch, attributes
 
@@ -127,7 +129,7 @@ def _parse_units(units: list[str]) -> Attributes:
     sets: dict[str, set[str]] = {name: set() for name in SETS.values()}
     for unit in units:
         kind, _, value = unit.partition(":")
-        if kind in DIGITS and DIGITS[kind] not in digits and value.isascii() and value.isdigit():
+        if kind in DIGITS and DIGITS[kind] not in digits and DIGIT.fullmatch(value):
             digits[DIGITS[kind]] = int(value)
         elif kind in SETS and value not in sets[SETS[kind]]:
             sets[SETS[kind]].add(value)

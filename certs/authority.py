@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from certs import spiffe
 from certs.profile import CA_LIFETIME_S, ROOT_LIFETIME_S, CaKind
 
 BACKDATE_S = 60
@@ -17,7 +18,7 @@ BACKDATE_S = 60
 
 def make_root(trust_domain: str, key: ec.EllipticCurvePrivateKey, *, serial: int, now: int) -> bytes:
     """A self-signed root, DER. Its SPIFFE ID has no path: it is no principal."""
-    name = _name(trust_domain, "root", serial)
+    name = _name(spiffe.trust_domain(trust_domain), "root", serial)
     lifetime = now + ROOT_LIFETIME_S
     return _sign(
         _builder(name, name, key.public_key(), serial, now, lifetime, 1, trust_domain), key, key.public_key()

@@ -18,7 +18,11 @@ def dumps(value: Json) -> bytes:
     """The one byte string that stands for `value`; RuntimeError for values that have none."""
     _check(value, 0)
     # Keys sort by UTF-16 code units (RFC 8785 3.2.3); Python sorts by code points, the same below U+E000.
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError as exc:
+        raise RuntimeError("text with a lone surrogate has no canonical form") from exc
 
 
 def loads(data: bytes, max_bytes: int) -> Any:
@@ -33,7 +37,7 @@ def loads(data: bytes, max_bytes: int) -> Any:
         raise EnvelopeError(f"not canonical JSON: {exc}") from exc
     try:
         same = dumps(value) == data
-    except (RuntimeError, UnicodeEncodeError) as exc:
+    except RuntimeError as exc:
         raise EnvelopeError(f"not canonical JSON: {exc}") from exc
     if not same:
         raise EnvelopeError("not canonical JSON: another spelling of the same value")

@@ -25,7 +25,7 @@ def public_key_from_csr(der: bytes) -> ec.EllipticCurvePublicKey:
         request = x509.load_der_x509_csr(der)
         key = request.public_key()
         algorithm = request.signature_hash_algorithm
-    except (ValueError, UnsupportedAlgorithm) as exc:
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as exc:
         raise CsrError("signing request is not a DER PKCS#10 structure") from exc
     if not isinstance(key, ec.EllipticCurvePublicKey) or not is_p256(key):
         raise CsrError("signing request has no P-256 key")

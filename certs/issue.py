@@ -15,8 +15,8 @@ from cryptography.x509.oid import NameOID
 from certs import template
 from certs.attributes import Attributes, subject
 from certs.errors import ProfileError
-from certs.keys import spki_sha256
-from certs.profile import Profile
+from certs.keys import is_p256, spki_sha256
+from certs.profile import CaKind, Profile
 from certs.spiffe import SpiffeId
 
 SERIAL_BITS = 128
@@ -57,6 +57,7 @@ def prepare(
     """A node's certificate, ready to be stored and then signed."""
     if not spiffe_id.is_node:
         raise ProfileError(f"`{spiffe_id}` is not a node")
+    _check_issuer(issuer, CaKind.NODE, spiffe_id)
     name = subject(spiffe_id, epoch, attributes)
     dns = f"{spiffe_id.node}.{spiffe_id.site}.{spiffe_id.trust_domain}"
     return _prepare(profile, spiffe_id, name, dns, public_key, issuer, serial, now)
@@ -74,6 +75,7 @@ def prepare_control_plane(
     """A certificate for a control-plane replica, or for an operator."""
     if not (spiffe_id.is_control_plane or spiffe_id.is_operator):
         raise ProfileError(f"`{spiffe_id}` is neither a control plane nor an operator")
+    _check_issuer(issuer, CaKind.CONTROL_PLANE, spiffe_id)
     role = "operator" if spiffe_id.is_operator else "control-plane"
     name = x509.Name(
         [
@@ -99,7 +101,10 @@ def _prepare(
 ) -> Prepared:
     if not 0 < serial < 1 << SERIAL_BITS:
         raise RuntimeError("serial numbers are 128-bit and positive")
-    made, ca_not_after = _template(issuer.certificate)
+    if not is_p256(public_key):
+        raise RuntimeError("only P-256 keys are certified")
+    ca, made = _template(issuer.certificate)
+    ca_not_after = int(ca.not_valid_after_utc.timestamp())
     not_before, not_after = now - profile.backdate_s, min(now + profile.lifetime_s, ca_not_after)
     if not_after <= now:
         raise ProfileError("the issuing CA has expired")
@@ -117,9 +122,26 @@ def _prepare(
 
 
 @lru_cache(maxsize=16)
-def _template(ca: bytes) -> tuple[template.Template, int]:
+def _template(ca: bytes) -> tuple[x509.Certificate, template.Template]:
     loaded = x509.load_der_x509_certificate(ca)
-    return template.Template.of(loaded), int(loaded.not_valid_after_utc.timestamp())
+    return loaded, template.Template.of(loaded)
+
+
+@lru_cache(maxsize=16)
+def _signs_for(ca: bytes) -> tuple[list[str | bytes], list[str | bytes]]:
+    """(trust domain, kind) as the subject of a CA has them, each exactly once."""
+    name = _template(ca)[0].subject
+    domain, kind = (
+        [part.value for part in name.get_attributes_for_oid(oid)]
+        for oid in (NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME)
+    )
+    return domain, kind
+
+
+def _check_issuer(issuer: IssuingCa, kind: CaKind, spiffe_id: SpiffeId) -> None:
+    # Every verifier refuses such a certificate; it must not exist either.
+    if _signs_for(issuer.certificate) != ([spiffe_id.trust_domain], [kind.value]):
+        raise RuntimeError(f"`{spiffe_id}` is not issued by `{issuer.key_name}`")
 
 
 def sign(prepared: Prepared, signature_of: Callable[[bytes], bytes]) -> bytes:

@@ -28,8 +28,13 @@ def generate_ed25519() -> ed25519.Ed25519PrivateKey:
 
 
 def dump_private(key: PrivateKey, passphrase: bytes | None) -> bytes:
-    """PKCS#8 PEM, encrypted if there is a passphrase (scrypt-derived key by the library's best available choice)."""
+    """PKCS#8 PEM, encrypted if there is a passphrase.
+
+    The library's PKCS#8 is PBES2 with few PBKDF2 rounds: the passphrase must be random, not one a person can remember.
+    """
     encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase == b"":
+        raise KeyFormatError("passphrase is empty")
     if passphrase is not None:
         encryption = serialization.BestAvailableEncryption(passphrase)
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)

@@ -16,6 +16,7 @@ TRUST_DOMAIN = re.compile(r"[a-z0-9._-]+")
 SEGMENT = re.compile(r"[A-Za-z0-9._-]+")
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 JURISDICTION = re.compile(r"[a-z]{2}")
+JURISDICTION_CODE = re.compile(r"[A-Z]{2}")
 CONTROL_PLANE = "control-plane"
 NODE_SEGMENTS, WORKLOAD_SEGMENTS, OPERATOR_SEGMENTS = 3, 4, 3
 
@@ -112,7 +113,8 @@ def dns_label(text: str) -> str:
 
 def jurisdiction_code(text: str) -> str:
     """Check an upper-case ISO 3166-1 alpha-2 code (its form, not that the country exists)."""
-    if not JURISDICTION.fullmatch(text.lower()) or text != text.upper():
+    # Matched as it is, not folded: U+212A folds to `k`, and two texts would name one jurisdiction.
+    if not JURISDICTION_CODE.fullmatch(text):
         raise SpiffeIdError(
             f"`{text[:64]}` is not a jurisdiction: two upper-case letters, ISO 3166-1 alpha-2"
         )

@@ -19,6 +19,20 @@ OID_SKI, OID_SAN = bytes.fromhex("0603551d0e"), bytes.fromhex("0603551d11")
 OID_BC, OID_KU = bytes.fromhex("0603551d13"), bytes.fromhex("0603551d0f")
 OID_EKU, OID_AKI = bytes.fromhex("0603551d25"), bytes.fromhex("0603551d23")
 CRITICAL = b"\x01\x01\xff"
+LEAF_USAGE = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+LEAF_EXTENDED_USAGE = x509.ExtendedKeyUsage(
+    [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +89,11 @@ def key_identifier(key: ec.EllipticCurvePublicKey) -> bytes:
 
 def leaf_extensions(ca: x509.Certificate) -> list[tuple[x509.ExtensionType, bool]]:
     """The extensions all leaves of `ca` share, in order, with their criticality."""
-    usage = x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-    extended = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
     identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return [
         (x509.BasicConstraints(ca=False, path_length=None), True),
-        (usage, True),
-        (extended, False),
+        (LEAF_USAGE, True),
+        (LEAF_EXTENDED_USAGE, False),
         (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), False),
     ]
 

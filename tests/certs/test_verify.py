@@ -39,7 +39,7 @@ def test_only_the_given_cas_count() -> None:
     refused(Pki().node().der, "not signed by the CA it names")
     refused(PKI.node().der, "not issued by a CA we accept", anchors=[PKI.root])
     refused(PKI.control_plane().der, "not issued by a CA we accept")
-    refused(PKI.control_plane().der, "is not a node", anchors=[PKI.cp_ca])
+    refused(PKI.control_plane().der, "CA is not for `node`", anchors=[PKI.cp_ca])
     refused(PKI.node_ca, "not issued by a CA we accept")
 
 
