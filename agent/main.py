@@ -66,6 +66,7 @@ class Agent:
         self._ports: dict[str, int] = {}
         self._keeper: Keeper | None = None
         self._enforcing: Enforcing | None = None
+        self._plane: DataPlane | None = None
 
     # --- starting ----------------------------------------------------------------------------------------------
 
@@ -124,14 +125,14 @@ class Agent:
         """Adopt the Envoy that is there, or start one; then keep its evidence."""
         adopted = self._envoy.adopt()
         run = adopted or self._start_envoy()
-        plane = DataPlane(self._ads, self._settings(run.boot))
+        self._plane = self._plane or DataPlane(self._ads, self._settings(run.boot))
         if not adopted:
-            plane.close(self._identity)  # Envoy serves, and denies, before anything is known
+            self._plane.close(self._identity)  # Envoy serves, and denies, before anything is known
         self._ports = await self._envoy.listening()
         log.info("envoy", pid=run.pid, adopted=adopted is not None, **self._ports)
         if self._keeper is None:
             self._keeper = self._make_keeper()
-            self._enforcing = Enforcing(plane, self._keeper, self._cutter, self._sync, self._statements)
+            self._enforcing = Enforcing(self._plane, self._keeper, self._cutter, self._sync, self._statements)
         tail = Tail(self._access_log(run.boot))
         self._keeper.begin(run.boot, self._envoy_version)
         if adopted:

@@ -144,8 +144,11 @@ def _parse_units(units: list[str]) -> Attributes:
 
 
 def narrowed(old: Attributes, new: Attributes) -> bool:
-    """Does `new` lack anything that `old` allowed? Then certificates that say `old` must die."""
-    less = any(getattr(old, name) - getattr(new, name) for name in ("groups", "purposes"))
+    """May `new` be allowed less than `old`? Then certificates that say `old` must die.
+
+    Any change of groups counts: a forbid may name the group that was added (`quarantine`).
+    """
+    less = old.groups != new.groups or bool(old.purposes - new.purposes)
     # Fewer regions narrow; more than one where there was one only asks for a claim, which cannot widen what is claimed.
     regions = bool(old.regions - new.regions) or (not old.regions and bool(new.regions))
     digits = new.tier < old.tier or new.class_ceiling < old.class_ceiling or new.class_floor > old.class_floor

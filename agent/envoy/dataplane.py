@@ -18,6 +18,7 @@ from agent.envoy import ads, authorize, gate, pb, resources
 from agent.envoy.actions import Stamp
 from agent.envoy.ads import AdsServer, Entry
 from agent.envoy.settings import EnvoySettings
+from agent.errors import NotAcknowledgedError
 from agent.identity import Identity
 from agent.state import Enforceable
 from policies.documents import Peer, RulesBlob
@@ -43,10 +44,12 @@ class DataPlane:
         self._server, self._settings = server, settings
         self._filters: dict[str, Entry] = {}
         self._loaded: _Loaded | None = None
+        self._closed_times = 0  # a load that was under way when Envoy was replaced has loaded nothing
 
     def close(self, identity: Identity) -> None:
         """Offer a state that denies everything: for an Envoy that has just started, and knows nothing."""
         self._loaded = None
+        self._closed_times += 1
         stamp = Stamp(generation=0, policy_version=0)
         for direction in ("in", "out"):
             for part in ("gate", "forbids", "permits"):
@@ -79,7 +82,7 @@ class DataPlane:
         blob = state.bundle.rules if state.bundle else RulesBlob(ingress=NOTHING, egress=NOTHING, served=())
         peers = state.bundle.peers.peers if state.bundle else ()
         wanted = _Loaded(blob, peers, _stamp(state))
-        first = self._loaded is None
+        first, closed_times = self._loaded is None, self._closed_times
         if first:
             self._rules(wanted, forbidden=blob)
         self._server.offer({ads.EXTENSION: self._filters})
@@ -88,6 +91,8 @@ class DataPlane:
             await self._publish_filters()
         elif wanted != self._loaded:
             await self._change_rules(wanted)
+        if closed_times != self._closed_times:
+            raise NotAcknowledgedError("Envoy was replaced meanwhile")
         self._loaded = wanted
         return wanted.stamp
 

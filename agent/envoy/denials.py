@@ -24,6 +24,9 @@ PERMISSION_DENIED = 403
 def local_replies(direction: str) -> dict[str, Any]:
     """Envoy's local_reply_config of one listener."""
     by_code = [_mapper(code, direction, _named(code)) for code in MESSAGES]
+    for mapper in by_code:
+        if mapper["body_format_override"]["json_format"]["error"]["code"] == Code.PEER_UNREACHABLE.value:
+            mapper["status_code"] = 404  # no such peer, as far as this node may know
     unreachable = [{"response_flag_filter": {"flags": ["UH", "UF", "NC", "NR", "UC", "UT", "UO", "LH"]}}]
     by_cause = [_mapper(Code.PEER_UNREACHABLE, direction, one) for one in unreachable]
     too_large = {"status_code_filter": {"comparison": {"op": "EQ", "value": _number(413)}}}

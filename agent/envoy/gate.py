@@ -35,9 +35,8 @@ def egress(floors: Mapping[str, int | None], lease_until: float, trust_domain: s
     revoked = pb.act(stamp.deny(Code.REVOKED), allow=False)
     entries = {name: revoked for name, floor in floors.items() if floor is None}
     ours = pb.test(pb.header("writ-peer"), prefix=f"spiffe://{trust_domain}/")
-    named = pb.in_order(
-        [(ours, _leased(lease_until, stamp))], pb.act(stamp.deny(Code.UNEVALUABLE), allow=False)
-    )
+    nobody = pb.act(stamp.deny(Code.PEER_UNREACHABLE), allow=False)
+    named = pb.in_order([(ours, _leased(lease_until, stamp))], nobody)
     return RBAC(matcher=pb.exact_map(pb.header("writ-peer"), entries, pb.then(named)))
 
 

@@ -116,7 +116,7 @@ def test_attributes_that_could_confuse_a_matcher_are_refused(change) -> None:
         ({"tier": 3}, False),
         ({"tier": 1}, True),
         ({"groups": frozenset()}, True),
-        ({"groups": frozenset({"clinical", "research"})}, False),
+        ({"groups": frozenset({"clinical", "quarantine"})}, True),
         ({"purposes": frozenset({"research"})}, True),
         ({"regions": frozenset({"de"})}, True),
         ({"regions": frozenset({"fr", "de"})}, False),
