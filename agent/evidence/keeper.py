@@ -48,7 +48,7 @@ class Owner:
     key: note.VerifierKey
     sign: note.Sign
     cosign: Cosign
-    opened: Callable[[OpenStream], None]
+    opened: Callable[[Line], None]
     health_changed: Callable[[], None]
 
 
@@ -62,7 +62,7 @@ class Keeper:
         self._seq: dict[str, int] = {}
         self._cosigned = 0
         self._dirty = asyncio.Event()
-        self.open: dict[tuple[str, str], OpenStream] = {}
+        self.open: dict[tuple[str, str], Line] = {}
         self.records, self.gaps = 0, 0
         self.healthy = True
         for entry in self._log.entries():
@@ -132,12 +132,15 @@ class Keeper:
 
     def _track(self, line: Line, *, judge: bool) -> None:
         if line.get("k") == "up" and len(self.open) < MAX_OPEN:
-            stream = lines.open_stream(line)
-            self.open[stream.id, stream.direction] = stream
+            self.open[str(line.get("id", "")), str(line.get("dir", ""))] = line
             if judge:
-                self._owner.opened(stream)
+                self._owner.opened(line)
         elif line.get("k") == "end":
             self.open.pop((str(line.get("id", "")), str(line.get("dir", ""))), None)
+
+    def streams(self) -> list[OpenStream]:
+        """The open streams, as far as they were read: made when asked for, because most end before anybody asks."""
+        return [lines.open_stream(line) for line in self.open.values()]
 
     # --- the log -----------------------------------------------------------------------------------------------
 

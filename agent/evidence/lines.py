@@ -112,7 +112,12 @@ def _code(line: Mapping[str, Any], verdict: actions.Verdict | None, status: int)
 
 def _text(line: Mapping[str, Any], name: str) -> str:
     value = line.get(name)
-    return "" if value is None else str(value).encode("ascii", "backslashreplace").decode()[:MAX_TEXT]
+    if value is None:
+        return ""
+    text = value if type(value) is str else str(value)
+    if text.isascii():
+        return text if len(text) <= MAX_TEXT else text[:MAX_TEXT]
+    return text.encode("ascii", "backslashreplace").decode()[:MAX_TEXT]
 
 
 def _number(line: Mapping[str, Any], name: str) -> int:
