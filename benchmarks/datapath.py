@@ -28,7 +28,7 @@ CLAIMS = {"writ-purpose": "treatment", "writ-data-class": "1"}
 
 
 @dataclass
-class Path_:
+class Way:
     """One way from load to backend: where to send, and the Host that selects the peer."""
 
     name: str
@@ -61,9 +61,9 @@ def run(directory: Path) -> list[Row]:
                 plain.pair(directory, mesh, port, authorise=True) as asked,
             ):
                 ways = [
-                    Path_("writ", mesh.nodes[CALLER].known_ports["egress"], f"{CALLEE}.mesh"),
-                    Path_("plain", bare, "x"),
-                    Path_("ext_authz", asked, "x"),
+                    Way("writ", mesh.nodes[CALLER].known_ports["egress"], f"{CALLEE}.mesh"),
+                    Way("plain", bare, "x"),
+                    Way("ext_authz", asked, "x"),
                 ]
                 return _measure(wrk, directory, mesh, ways)
     finally:
@@ -71,7 +71,7 @@ def run(directory: Path) -> list[Row]:
         sink.wait()
 
 
-def _measure(wrk: str, directory: Path, mesh: Mesh, ways: list[Path_]) -> list[Row]:
+def _measure(wrk: str, directory: Path, mesh: Mesh, ways: list[Way]) -> list[Row]:
     before, asked = _records(mesh), 0
     rates: dict[str, list[float]] = {way.name: [] for way in ways}
     latencies: dict[str, list[float]] = {way.name: [] for way in ways}
@@ -125,12 +125,12 @@ def _rows(rates: dict[str, list[float]], latencies: dict[str, list[float]]) -> l
     return made
 
 
-def _asking(way: Path_) -> load.Next:
+def _asking(way: Way) -> load.Next:
     raw = load.request(way.host, "/v1/chat/completions", BODY, **CLAIMS)
     return lambda: (way.port, raw)
 
 
-def _wrk_run(wrk: str, directory: Path, way: Path_) -> tuple[float, int]:
+def _wrk_run(wrk: str, directory: Path, way: Way) -> tuple[float, int]:
     """(requests a second, requests) of one run."""
     script = directory / f"{way.name}.lua"
     headers = {"Host": way.host, "Content-Type": "application/json", **CLAIMS}

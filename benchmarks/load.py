@@ -52,7 +52,7 @@ async def _worker(following: Next, end: float, result: Result) -> None:
                 open_[port] = await asyncio.open_connection("127.0.0.1", port)
             reader, writer = open_[port]
             writer.write(request)
-            status = await _response(reader)
+            status = await response(reader)
         except (OSError, asyncio.IncompleteReadError, ValueError):
             result.broken += 1
             open_.pop(port, None)
@@ -63,7 +63,7 @@ async def _worker(following: Next, end: float, result: Result) -> None:
         writer.close()
 
 
-async def _response(reader: asyncio.StreamReader) -> int:
+async def response(reader: asyncio.StreamReader) -> int:
     head = await reader.readuntil(b"\r\n\r\n")
     status = int(head[9:12])
     lower = head.lower()

@@ -114,7 +114,7 @@ def _envoy(
 def _port(admin: Path) -> int:
     while True:
         with contextlib.suppress(Exception):
-            listed = json.loads(process._ask(str(admin), "GET", "/listeners?format=json"))
+            listed = json.loads(process.ask(str(admin), "GET", "/listeners?format=json"))
             return int(listed["listener_statuses"][0]["local_address"]["socket_address"]["port_value"])
         time.sleep(0.02)
 

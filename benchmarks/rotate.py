@@ -92,7 +92,7 @@ async def _load(port: int, stop: threading.Event) -> load.Result:
                     open_ = open_ or await asyncio.open_connection("127.0.0.1", port)
                     reader, writer = open_
                 writer.write(once if fresh else kept)
-                status = await load._response(reader)
+                status = await load.response(reader)
                 if fresh:
                     writer.close()
             except (OSError, asyncio.IncompleteReadError, ValueError):

@@ -1,11 +1,15 @@
-"""The two lines Envoy writes per request, as JSON: `end` when a stream has ended, `up` when it got its upstream.
+"""The lines Envoy writes, as JSON: one when a stream has ended, and while it is open, so that it can be ended.
 
-`up` lines name the loopback sockets of open streams and carry the decision's inputs, so that an open stream can be decided
-again, and ended. Keys are short: each is written for every request.
+A request that asks for a streamed answer is written down when it gets its upstream; every other when it has been open for
+a second, and each second after. These lines name the loopback sockets and carry what was decided on. A quick request is one
+line: each line costs both Envoy and the agent. Keys are short for the same reason; `k` is Envoy's own name of the moment.
 """
 
 from typing import Any
 
+ENDED = "DownstreamEnd"
+OPEN = frozenset({"UpstreamPoolReady", "DownstreamPeriodic"})
+OPEN_EVERY_S = 1  # how often a stream that is open says so
 COMMON = {
     "id": "%REQ(writ-request-id)%",
     "t": "%START_TIME(%s.%3f)%",
@@ -52,12 +56,16 @@ PEER = {
 
 def end(path: str, boot: str, direction: str) -> dict[str, Any]:
     """The log of ended streams of one listener."""
-    return _file(path, {"k": "end", "boot": boot, "dir": direction, **COMMON, **PEER[direction], **END})
+    return _file(
+        path, {"k": "%ACCESS_LOG_TYPE%", "boot": boot, "dir": direction, **COMMON, **PEER[direction], **END}
+    )
 
 
 def up(path: str, boot: str, direction: str) -> dict[str, Any]:
-    """The log of streams that got an upstream connection, of one router."""
-    return _file(path, {"k": "up", "boot": boot, "dir": direction, **COMMON, **PEER[direction]})
+    """The log of streamed answers that got an upstream connection, of one router."""
+    log = _file(path, {"k": "%ACCESS_LOG_TYPE%", "boot": boot, "dir": direction, **COMMON, **PEER[direction]})
+    streamed = {"name": "writ-stream", "string_match": {"exact": "true"}}
+    return {**log, "filter": {"header_filter": {"header": streamed}}}
 
 
 def _file(path: str, fields: dict[str, str]) -> dict[str, Any]:

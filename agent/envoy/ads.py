@@ -107,6 +107,11 @@ class AdsServer:
         if self._stream is not None:
             self._stream.wake.set()
 
+    def resend(self, kind: str) -> None:
+        """Send all of a type again with the next change: Envoy may have dropped what it had."""
+        if self._stream is not None:
+            self._stream.sent.pop(kind, None)
+
     async def publish(self, snapshot: Snapshot, timeout_s: float = 10.0) -> None:
         """Offer, and wait until Envoy has taken all of it. RejectedError when it refuses, NotAcknowledgedError in time."""
         self.offer(snapshot)

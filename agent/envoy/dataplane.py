@@ -44,6 +44,7 @@ class DataPlane:
         self._server, self._settings = server, settings
         self._filters: dict[str, Entry] = {}
         self._loaded: _Loaded | None = None
+        self._dropped_at = float("inf")  # when Envoy drops the gate if we fall silent
         self._closed_times = 0  # a load that was under way when Envoy was replaced has loaded nothing
 
     def close(self, identity: Identity) -> None:
@@ -73,6 +74,9 @@ class DataPlane:
     async def shut(self, state: Enforceable, *, recording: bool) -> None:
         """The gate of `state`, acknowledged. `recording` False: evidence cannot be written, so deny."""
         now, boottime = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+        if boottime >= self._dropped_at:
+            # With the gate, Envoy drops every filter that came the same way: requests get 500, and nothing passes.
+            self._server.resend(ads.EXTENSION)
         self._gate(state, _stamp(state), state.lease.wall_until(now, boottime), now, recording=recording)
         if self._loaded is not None:
             await self._publish_filters()
@@ -104,6 +108,8 @@ class DataPlane:
             rbac = gate.closed(closed, stamp) if closed else made(state.trust.floors, until, td, stamp)
             # A closed gate has no lease: it stays until something better comes.
             self._filters[f"gate-{direction}"] = _entry(f"gate-{direction}", rbac, 0 if closed else ttl)
+        if not closed:
+            self._dropped_at = time.clock_gettime(time.CLOCK_BOOTTIME) + ttl
 
     def _closed(self, state: Enforceable, until: float, now: float, *, recording: bool) -> Code | None:
         if now >= until:

@@ -80,6 +80,7 @@ def _manager(
         "early_header_mutation_extensions": [_strip(keep)],
         "local_reply_config": denials.local_replies(direction),
         "access_log": [accesslog.end(log, settings.boot, direction)],
+        "access_log_options": {"access_log_flush_interval": f"{accesslog.OPEN_EVERY_S}s"},
         "normalize_path": True,
         "merge_slashes": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",

@@ -160,7 +160,7 @@ class EnvoyProcess:
     async def admin(self, method: str, path: str) -> str:
         """One request to the admin socket; EnvoyError when it does not answer with 200."""
         socket_path = str(self._directory / "admin.sock")
-        return await asyncio.get_running_loop().run_in_executor(None, _ask, socket_path, method, path)
+        return await asyncio.get_running_loop().run_in_executor(None, ask, socket_path, method, path)
 
     async def listening(self) -> dict[str, int]:
         """The ports of the listeners by name, once both serve."""
@@ -191,7 +191,8 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _ask(path: str, method: str, target: str) -> str:
+def ask(path: str, method: str, target: str) -> str:
+    """One request to an Envoy's admin socket; EnvoyError when it does not answer with 200."""
     connection = _UnixConnection(path)
     try:
         connection.request(method, target)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from agent.envoy.accesslog import ENDED, OPEN
 from agent.evidence import lines
 from agent.evidence.errors import WriteError
 from agent.evidence.lines import OpenStream
@@ -111,7 +112,7 @@ class Keeper:
         while due and (batch := tail.read()):
             ended = 0
             for index, line in enumerate(batch):
-                if line.get("k") == "end":
+                if line.get("k") == ENDED:
                     ended += 1
                 self._track(line, judge=False)
                 if ended == due:
@@ -123,7 +124,7 @@ class Keeper:
         records: list[record.Record] = []
         for line in batch:
             self._track(line, judge=True)
-            if line.get("k") == "end":
+            if line.get("k") == ENDED:
                 boot = str(line.get("boot", ""))
                 self._seq[boot] = self._seq.get(boot, 0) + 1
                 records.append(lines.record(line, self._owner.node, self._seq[boot]))
@@ -131,11 +132,11 @@ class Keeper:
             self._write(records)
 
     def _track(self, line: Line, *, judge: bool) -> None:
-        if line.get("k") == "up" and len(self.open) < MAX_OPEN:
+        if line.get("k") in OPEN and len(self.open) < MAX_OPEN:
             self.open[str(line.get("id", "")), str(line.get("dir", ""))] = line
             if judge:
                 self._owner.opened(line)
-        elif line.get("k") == "end":
+        elif line.get("k") == ENDED:
             self.open.pop((str(line.get("id", "")), str(line.get("dir", ""))), None)
 
     def streams(self) -> list[OpenStream]:

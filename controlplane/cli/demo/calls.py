@@ -154,7 +154,6 @@ class Stream:
         self.ended_at = time.perf_counter()
         self.ended.set()
 
-
     def close(self) -> None:
         """Leave: the next word is the last."""
         self.stop.set()
