@@ -9,7 +9,9 @@ import grpc
 import pytest
 from clients import admin, ask, channel_of, enrolment, operator, root_and_ca, token
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from agent import identity
 from certs import issue, keys
@@ -130,10 +132,18 @@ def test_a_token_makes_no_node_but_the_one_it_was_made_for(mesh, stub) -> None:
 
 
 def test_a_name_in_the_request_changes_nothing(mesh, stub) -> None:
-    holder = enrolled(mesh, stub, "honest")
-    assert (
-        identity.make(holder.key, holder.chain, _root(mesh), 2_000_000_000).spiffe_id.short == "honest.paris"
+    key = keys.generate_p256()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "victim")])
+    uri = x509.UniformResourceIdentifier(f"spiffe://{TRUST_DOMAIN}/fr/paris/victim")
+    asked = x509.CertificateSigningRequestBuilder().subject_name(name)
+    asked = asked.add_extension(x509.SubjectAlternativeName([uri]), critical=False).sign(key, hashes.SHA256())
+    request = enrolment_pb2.EnrolRequest(
+        token=token(mesh, "honest"),
+        csr=asked.public_bytes(serialization.Encoding.DER),
+        idempotency_key="h" * 20,
     )
+    made = identity.make(key, tuple(stub.Enrol(request, timeout=10).chain), _root(mesh), 2_000_000_000)
+    assert made.spiffe_id.short == "honest.paris"
 
 
 def _root(mesh: Mesh) -> bytes:
