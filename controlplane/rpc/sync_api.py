@@ -91,17 +91,18 @@ class SyncServicer:
         state.agent_version, state.envoy_version = hello.agent_version[:64], hello.envoy_version[:64]
         state.last_seen = int(time.time())
         sent = _Sent(trust=hello.trust_digest, blobs=set(hello.blob_digests))
-        await self._publisher.refresh_bundles()
-        log.info("agent_connected", node=caller.spiffe_id.short, version=state.agent_version)
-        writer = asyncio.ensure_future(self._write(context, state, wake, sent))
-        try:
-            done, _ = await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+        tasks = [reader]
+        try:  # from here on: whatever fails, the hub must not keep a session that nobody serves
+            await self._publisher.refresh_bundles()
+            log.info("agent_connected", node=caller.spiffe_id.short, version=state.agent_version)
+            tasks.append(asyncio.ensure_future(self._write(context, state, wake, sent)))
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if not task.cancelled():
                     task.result()
             await self._peers.node(context)  # says why, if the session was ended on purpose
         finally:
-            for task in (reader, writer):
+            for task in tasks:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task

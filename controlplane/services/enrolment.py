@@ -5,6 +5,7 @@ into the certificate; of the request only the public key is taken.
 """
 
 import dataclasses
+import hashlib
 import hmac
 import re
 import secrets
@@ -133,11 +134,12 @@ class Enrolment:
             or node.row.spiffe_id != caller.spiffe_id
         ):
             raise DeniedError(f"node `{node.row.short}` may not renew: it is {node.row.state}")
+        serial = f"{caller.serial:x}"
+        # Before the idempotency key: a copy may have read that from the same disk as the private key.
+        await self._issuance.check_only_follower(serial, public_key)
         repeated = await self._issuance.repeat(str(caller.spiffe_id), idempotency_key, public_key)
         if repeated is not None:
             return repeated
-        serial = f"{caller.serial:x}"
-        await self._issuance.check_only_follower(serial, public_key)
         wanted = Wanted(
             node=node,
             becomes=node.row,
@@ -155,7 +157,7 @@ class Enrolment:
         if len(self._nonces) >= MAX_NONCES:
             raise BusyError("too many renewals at once")
         nonce = secrets.token_bytes(32)
-        self._nonces[nonce] = (now + NONCE_S, leaf)
+        self._nonces[nonce] = (now + NONCE_S, _digest(leaf))  # a stranger sends it: 32 bytes, not 32 kB
         return nonce
 
     async def renew_expired(
@@ -164,7 +166,7 @@ class Enrolment:
         """Renew with a certificate that has ended, no longer than the grace period ago, and its key."""
         now = self._clock()
         until, asked_for = self._nonces.pop(nonce, (0, b""))
-        if now >= until or asked_for != leaf:
+        if now >= until or asked_for != _digest(leaf):
             raise DeniedError("the challenge is unknown or too old")
         try:
             caller = verify_expired_node(
@@ -199,6 +201,10 @@ def _next_epoch(node: NodeRow) -> NodeRow:
 def _check_idempotency(key: str) -> None:
     if not IDEMPOTENCY.fullmatch(key):
         raise InvalidError("idempotency key must be 16 to 64 of A-Z a-z 0-9 _ -")
+
+
+def _digest(leaf: bytes) -> bytes:
+    return hashlib.sha256(leaf).digest()
 
 
 def _public_key(csr: bytes) -> ec.EllipticCurvePublicKey:

@@ -1,7 +1,6 @@
 """The API under attack: a real control plane in a process of its own, real gRPC over TLS."""
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
+from clients import admin, ask, channel_of, enrolment, operator, ports, root_and_ca, token
 from pki import Pki
 
 from agent import channel, enrol, identity
@@ -22,11 +22,10 @@ from controlplane.api.gen import (
     admin_pb2,
     admin_pb2_grpc,
     enrolment_pb2,
-    enrolment_pb2_grpc,
     identity_pb2,
     identity_pb2_grpc,
 )
-from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh
+from controlplane.cli.demo.mesh import Mesh
 
 pytestmark = pytest.mark.timeout(90)
 DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
@@ -41,41 +40,9 @@ def mesh(tmp_path_factory):
         yield made
 
 
-def token(mesh: Mesh, node: str) -> str:
-    return mesh.call("CreateToken", admin_pb2.CreateTokenRequest(node=node, site="paris")).token
-
-
-def ports(mesh: Mesh) -> dict[str, int]:
-    return json.loads((mesh.directory / "controlplane" / "ports.json").read_text())
-
-
-def root_and_ca(mesh: Mesh, text: str, path) -> tuple[bytes, bytes]:
-    path.write_text(text)
-    read = enrol.read_token(path)
-    return asyncio.run(channel.first_contact(read.address, read.root_sha256, int(time.time())))
-
-
-def enrolment(mesh: Mesh, ca: bytes) -> enrolment_pb2_grpc.EnrolmentStub:
-    credentials = grpc.ssl_channel_credentials(identity.pem(ca))
-    options = [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
-    return enrolment_pb2_grpc.EnrolmentStub(
-        grpc.secure_channel(f"127.0.0.1:{ports(mesh)['enrolment']}", credentials, options)
-    )
-
-
 @pytest.fixture(scope="module")
 def anchors(mesh, tmp_path_factory):
     return root_and_ca(mesh, token(mesh, "probe"), tmp_path_factory.mktemp("t") / "token")
-
-
-def ask(stub, text: str, key=None, idempotency: str = "a" * 20):
-    key = key or keys.generate_p256()
-    try:
-        return stub.Enrol(
-            enrolment_pb2.EnrolRequest(token=text, csr=make_csr(key), idempotency_key=idempotency), timeout=20
-        )
-    except grpc.RpcError as exc:
-        return exc.code()
 
 
 def test_a_token_is_good_once(mesh, anchors) -> None:
@@ -142,15 +109,6 @@ def test_first_contact_believes_only_the_root_in_the_token(mesh, tmp_path) -> No
         asyncio.run(channel.first_contact(read.address, "0" * 64, 2_000_000_000))
 
 
-def admin(mesh: Mesh, key: bytes, chain: bytes) -> admin_pb2_grpc.AdminStub:
-    ca = mesh.context().ca.read_bytes()
-    credentials = grpc.ssl_channel_credentials(ca, key, chain)
-    options = [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
-    return admin_pb2_grpc.AdminStub(
-        grpc.secure_channel(f"127.0.0.1:{ports(mesh)['api']}", credentials, options)
-    )
-
-
 def test_a_node_is_no_operator_and_an_operator_no_node(mesh, anchors) -> None:
     key = keys.generate_p256()
     chain = ask(enrolment(mesh, anchors[1]), token(mesh, "role"), key).chain
@@ -158,12 +116,7 @@ def test_a_node_is_no_operator_and_an_operator_no_node(mesh, anchors) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         node.ListNodes(admin_pb2.ListNodesRequest(), timeout=10)
     assert caught.value.code() is DENIED
-    context = mesh.context()
-    credentials = grpc.ssl_channel_credentials(
-        context.ca.read_bytes(), context.key.read_bytes(), context.certificate.read_bytes()
-    )
-    options = [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
-    with grpc.secure_channel(f"127.0.0.1:{ports(mesh)['api']}", credentials, options) as open_:
+    with operator(mesh) as open_:
         request = identity_pb2.RenewRequest(csr=make_csr(keys.generate_p256()), idempotency_key="e" * 20)
         with pytest.raises(grpc.RpcError) as caught:
             identity_pb2_grpc.IdentityStub(open_).Renew(request, timeout=10)
@@ -195,10 +148,7 @@ def test_tls_1_2_and_plaintext_are_refused(mesh) -> None:
 def test_an_open_channel_ends_with_the_revocation(mesh, anchors) -> None:
     key = keys.generate_p256()
     chain = ask(enrolment(mesh, anchors[1]), token(mesh, "gone"), key).chain
-    ca = mesh.context().ca.read_bytes()
-    credentials = grpc.ssl_channel_credentials(ca, keys.dump_private(key, None), identity.pem(*chain))
-    options = [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
-    with grpc.secure_channel(f"127.0.0.1:{ports(mesh)['api']}", credentials, options) as open_:
+    with channel_of(mesh, keys.dump_private(key, None), identity.pem(*chain)) as open_:
         stub = identity_pb2_grpc.IdentityStub(open_)
         renew = identity_pb2.RenewRequest(csr=make_csr(keys.generate_p256()), idempotency_key="f" * 20)
         assert stub.Renew(renew, timeout=10).chain
