@@ -118,6 +118,8 @@ def _build(kind: type[R], document: dict[str, Any]) -> R:
         value = document[field.name]
         if type(value).__name__ != str(getattr(field.type, "__name__", field.type)):
             raise TypeError(f"`{field.name}` is a {type(value).__name__}")
+        if isinstance(value, str) and not (value.isascii() and value.isprintable()) and value:
+            raise TypeError(f"`{field.name}` holds what a terminal might obey")
     return kind(**document)
 
 

@@ -11,6 +11,8 @@ from audit.errors import RecordError
 WIDTH = 256
 HEIGHT = 8  # levels per tile
 MAX_ENTRY_BYTES = 65535
+CHECKPOINT, COSIGNED = "checkpoint", "checkpoint.cosigned"
+"""The newest checkpoint, and the newest one that a witness has cosigned: it may be a little behind."""
 HASH_BYTES = 32
 Read = Callable[[str], bytes | None]
 """Path -> content, None when there is no such file."""

@@ -7,6 +7,7 @@ recorded as received, and both agree on the outcome.
 Left to the caller: where the keys come from. Whoever holds only a log's own key proves only that log's word.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -23,15 +24,18 @@ class Problem(Enum):
     BAD_SIGNATURE = "bad signature"
     NOT_WITNESSED = "not witnessed"
     TRUNCATED = "truncated"
+    FORK = "forked"
     ALTERED = "altered"
     MISSING = "missing"
     FOREIGN = "foreign"
     HOLE = "hole"
     GAP = "gap declared"
     UNPAIRED = "unpaired"
+    DUPLICATE = "recorded twice"
     MISMATCH = "outcomes differ"
 
 
+UNKNOWN = -1
 FATAL = frozenset(Problem) - {Problem.GAP}
 """A declared gap is honest: it is shown, and fails only a strict verification."""
 
@@ -59,30 +63,56 @@ class LogReport:
 
 def verify_log(read: tiles.Read, log_key: note.VerifierKey, witness: note.VerifierKey | None) -> LogReport:
     """Check one log. `witness` None skips its cosignature: then nothing speaks against a rewritten past."""
-    text = read("checkpoint")
+    text = read(tiles.CHECKPOINT)
     name = log_key.name
     if text is None:
         return _failed(name, Problem.NO_CHECKPOINT, "there is no checkpoint")
     try:
-        keys = [log_key, *([witness] if witness else [])]
-        head, signers = note.open_checkpoint(text.decode("utf-8", "replace"), keys)
+        head, signers = note.open_checkpoint(text.decode("utf-8", "replace"), [log_key])
     except NoteError as exc:
         return _failed(name, Problem.BAD_SIGNATURE, str(exc))
     findings: list[Finding] = []
     if name not in signers or head.origin != name:
         findings.append(_finding(Problem.BAD_SIGNATURE, name, -1, "checkpoint is not signed by this log"))
-    if witness and witness.name not in signers:
-        findings.append(
-            _finding(Problem.NOT_WITNESSED, name, -1, "the witness has not cosigned this checkpoint")
-        )
     stored = list(_entries(read, head.size, name, findings))
     findings += _check_tree(read, head, name)
     records = [item for item in _records(stored, name, findings) if item is not None]
     findings += _check_runs(records, name)
-    cosigned = signers.get(witness.name, 0) if witness else 0
+    cosigned_at = _check_witnessed(read, head, log_key, witness, findings) if witness else 0
     return LogReport(
-        origin=name, size=head.size, cosigned_at=cosigned, records=tuple(records), findings=tuple(findings)
+        origin=name, size=head.size, cosigned_at=cosigned_at, records=tuple(records), findings=tuple(findings)
     )
+
+
+def _check_witnessed(
+    read: tiles.Read,
+    head: note.Checkpoint,
+    log_key: note.VerifierKey,
+    witness: note.VerifierKey,
+    findings: list[Finding],
+) -> int:
+    """When the witness last cosigned this log; the log must extend what was cosigned."""
+    text = (read(tiles.COSIGNED) or b"").decode("utf-8", "replace")
+    try:
+        known, signers = note.open_checkpoint(text, [log_key, witness])
+    except NoteError:
+        known, signers = head, {}
+    if {log_key.name, witness.name} - set(signers) or known.origin != head.origin:
+        findings.append(
+            _finding(Problem.NOT_WITNESSED, head.origin, -1, "the witness has not cosigned this log")
+        )
+        return 0
+    if known.size > head.size:
+        lost = f"{known.size} entries were cosigned, {head.size} are left"
+        findings.append(_finding(Problem.TRUNCATED, head.origin, head.size, lost))
+        return signers[witness.name]
+    try:
+        same = merkle.tree_root(known.size, tiles.reader(read, head.size)) == known.root
+    except AuditError:
+        return signers[witness.name]  # what is missing was named already
+    if not same:
+        findings.append(_finding(Problem.FORK, head.origin, -1, "the log does not extend what was cosigned"))
+    return signers[witness.name]
 
 
 def reconcile(reports: Sequence[LogReport]) -> list[Finding]:
@@ -92,7 +122,12 @@ def reconcile(reports: Sequence[LogReport]) -> list[Finding]:
         r.request_id: r for r in _decisions(reports) if r.direction == "out" and r.allowed and r.peer in nodes
     }
     got = {r.request_id: r for r in _decisions(reports) if r.direction == "in" and r.peer in nodes}
-    findings = []
+    counts = Counter((item.node, item.request_id, item.direction) for item in _decisions(reports))
+    findings = [
+        _finding(Problem.DUPLICATE, nodes[node], -1, f"request {request_id} ({direction}): {count} records")
+        for (node, request_id, direction), count in counts.items()
+        if count > 1
+    ]
     for request_id, caller in sent.items():
         callee = got.get(request_id)
         if callee is None:
@@ -100,7 +135,7 @@ def reconcile(reports: Sequence[LogReport]) -> list[Finding]:
                 findings.append(_unpaired(nodes, caller, "the callee has no record of it"))
         elif (caller.node, caller.peer) != (callee.peer, callee.node):
             findings.append(_unpaired(nodes, caller, "the two ends name different peers", Problem.MISMATCH))
-        elif callee.allowed and caller.status != callee.status and 0 not in {caller.status, callee.status}:
+        elif caller.status != callee.status and 0 not in {caller.status, callee.status}:
             detail = f"caller saw {caller.status}, callee {callee.status}"
             findings.append(_unpaired(nodes, caller, detail, Problem.MISMATCH))
     for request_id, callee in got.items():
@@ -199,9 +234,19 @@ def _records(
 ) -> Iterable[Record | None]:
     for index, entry in stored:
         try:
-            yield record.load(entry)
+            item = record.load(entry)
+            if not _of_this_log(item, name):
+                raise RecordError(f"a record of `{item.node}`")
+            yield item
         except RecordError as exc:
             findings.append(_finding(Problem.FOREIGN, name, index, str(exc)))
+
+
+def _of_this_log(item: Record, origin: str) -> bool:
+    """`<td>/audit/<site>/<node>` holds records of `spiffe://<td>/<jurisdiction>/<site>/<node>` only."""
+    domain, _, place = origin.partition("/audit/")
+    parts = item.node.removeprefix("spiffe://").split("/")
+    return len(parts) == 4 and (parts[0], "/".join(parts[2:])) == (domain, place)  # noqa: PLR2004 - a node's SPIFFE ID
 
 
 def _check_runs(records: Sequence[Record], name: str) -> list[Finding]:
@@ -215,8 +260,10 @@ def _check_runs(records: Sequence[Record], name: str) -> list[Finding]:
             lost = f"{item.lost} records" if item.lost >= 0 else "an unknown number of records"
             detail = f"run {item.boot[:8]}: {lost}, {item.open_requests} open requests: {item.reason}"
             findings.append(_finding(Problem.GAP, name, -1, detail))
+            last[item.boot] = UNKNOWN  # what is missing has been said
         else:
-            expected = last.get(item.boot, 0) + 1
+            before = last.get(item.boot, 0)
+            expected = item.seq if before == UNKNOWN else before + 1
             if item.seq != expected:
                 detail = f"run {item.boot[:8]}: record {item.seq} where {expected} was due"
                 findings.append(_finding(Problem.HOLE, name, -1, detail))

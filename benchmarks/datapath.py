@@ -86,10 +86,9 @@ def _measure(wrk: str, directory: Path, mesh: Mesh, ways: list[Way]) -> list[Row
                 rates[way.name].append(rate)
                 latencies[way.name].append(one.percentile(0.5))
     records = _settled(mesh, before + 2 * asked) - before
-    for name in rates:
-        print(
-            f"    {name:<10} {statistics.median(rates[name]):8.0f}/s   p50 {statistics.median(latencies[name]):.3f} ms"
-        )
+    for name, measured in rates.items():
+        middle = statistics.median(latencies[name])
+        print(f"    {name:<10} {statistics.median(measured):8.0f}/s   p50 {middle:.3f} ms")
     print(f"    {asked} requests, {records} records")
     if abs(records - 2 * asked) > 2 * CONNECTIONS * (
         ROUNDS + 1

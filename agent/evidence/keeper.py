@@ -14,12 +14,12 @@ import structlog
 
 from agent.envoy.accesslog import ENDED, OPEN
 from agent.evidence import lines
-from agent.evidence.errors import WriteError
+from agent.evidence.errors import EvidenceError, WriteError
 from agent.evidence.lines import OpenStream
 from agent.evidence.log import NodeLog
 from agent.evidence.tail import Line, Tail
 from audit import note, record
-from audit.errors import AuditError
+from audit.errors import AuditError, NoteError
 from audit.record import BootRecord, DecisionRecord, GapRecord
 from audit.tally import Tallies
 
@@ -90,21 +90,17 @@ class Keeper:
         left = len(self.open)
         self.open.clear()
         self.gaps += 1
-        gap = GapRecord(
-            node=self._owner.node,
-            boot=boot,
-            time_ms=_now_ms(),
-            after_seq=self._seq.get(boot, 0),
-            lost=-1,
-            open_requests=left,
-            reason=reason,
-        )
+        gap = self._gap(-1, reason, boot=boot, open_requests=left)
         self._write([gap])
 
     async def follow(self, tail: Tail) -> None:
         """Take lines for ever. A restarted agent skips what is in the log: lines of a run are counted."""
+        bad = tail.bad
         async for batch in tail.batches():
             self._take(batch)
+            if tail.bad > bad:
+                self._write([self._gap(tail.bad - bad, "lines of the access log could not be read")])
+                self.gaps, bad = self.gaps + 1, tail.bad
 
     def skip(self, tail: Tail, boot: str) -> None:
         """Pass over the ended streams of a run that are already recorded; its open ones are open again."""
@@ -119,6 +115,19 @@ class Keeper:
                     self._take(batch[index + 1 :])
                     return
             due -= ended
+
+    def _gap(self, lost: int, reason: str, *, boot: str = "", open_requests: int | None = None) -> GapRecord:
+        """What is missing of a run, the newest if none is named."""
+        boot = boot or next(reversed(self._seq), "")
+        return GapRecord(
+            node=self._owner.node,
+            boot=boot,
+            time_ms=_now_ms(),
+            after_seq=self._seq.get(boot, 0),
+            lost=lost,
+            open_requests=len(self.open) if open_requests is None else open_requests,
+            reason=reason,
+        )
 
     def _take(self, batch: Iterable[Line]) -> None:
         records: list[record.Record] = []
@@ -146,6 +155,8 @@ class Keeper:
     # --- the log -----------------------------------------------------------------------------------------------
 
     def _write(self, records: list[record.Record]) -> None:
+        if not self.healthy:
+            return  # lost, and covered by the gap record with which the log goes on
         try:
             self._log.append([record.dump(item) for item in records])
         except WriteError as exc:
@@ -173,18 +184,10 @@ class Keeper:
             try:
                 self._log.close()
                 self._log = NodeLog(self._owner.directory, self._owner.key, self._owner.sign)
-                boot = next(reversed(self._seq), "")
-                gap = GapRecord(
-                    node=self._owner.node,
-                    boot=boot,
-                    time_ms=_now_ms(),
-                    after_seq=self._seq.get(boot, 0),
-                    lost=-1,
-                    open_requests=len(self.open),
-                    reason="records could not be written",
-                )
+                gap = self._gap(-1, "records could not be written")
                 self._log.append([record.dump(gap)])
-            except (WriteError, OSError, AuditError):
+            except (EvidenceError, OSError, AuditError) as exc:
+                log.warning("evidence_still_unwritable", reason=str(exc))
                 continue
             self.gaps += 1
             self.healthy = True
@@ -219,7 +222,14 @@ class Keeper:
             asyncio.get_running_loop().call_later(RECOSIGN_S, self._dirty.set)
         else:
             self._cosigned = head.size
-            self._log.keep_cosigned(text + line)
+            self._keep_cosigned(text + line)
+
+    def _keep_cosigned(self, text: str) -> None:
+        try:
+            note.split(text)
+            self._log.keep_cosigned(text)
+        except (NoteError, WriteError) as exc:
+            log.warning("cosignature_not_kept", reason=str(exc))
 
 
 def _now_ms() -> int:

@@ -25,8 +25,11 @@ class NodeLog:
     def __init__(self, directory: Path, key: note.VerifierKey, sign: note.Sign) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory, self._key, self._sign = directory, key, sign
+        self._journal = -1
         self._levels: list[list[bytes]] = [[]]  # per tile level: the hashes of its last, partial tile
         self._pending: list[bytes] = []  # entries that fill no bundle yet
+        self._partial: set[str] = set()  # files of the newest checkpoint that the next one replaces
+        self._dead = False
         self.size = 0
         self._recover()
         self._journal = self._open_journal()
@@ -35,6 +38,8 @@ class NodeLog:
 
     def append(self, entries: Sequence[bytes]) -> None:
         """Make entries durable. WriteError: none of them counts, and this log must be opened anew."""
+        if self._dead:  # behind torn bytes nothing could be read back
+            raise WriteError("evidence could not be written before")
         while entries:
             room = tiles.WIDTH - len(self._pending)
             self._append_here(entries[:room])
@@ -52,6 +57,7 @@ class NodeLog:
             if not self._pending:
                 self._next_journal()
         except OSError as exc:
+            self._dead = True
             raise WriteError(f"evidence cannot be written: {exc.strerror}") from exc
 
     def _open_journal(self) -> int:
@@ -69,28 +75,43 @@ class NodeLog:
     def checkpoint(self) -> tuple[note.Checkpoint, str]:
         """Write partial tiles, then sign and keep the tree head. Files first: a signature never covers what is not there."""
         try:
-            for level, index, width in tiles.widths(self.size):
-                if width < tiles.WIDTH:
-                    self._write(tiles.tile_path(level, index, width), b"".join(self._levels[level]))
-            if self._pending:
-                number = self.size // tiles.WIDTH
-                self._write(tiles.entries_path(number, len(self._pending)), tiles.bundle(self._pending))
+            files = self._partial_files()
+            for path, data in files.items():
+                self._write(path, data)
             head = note.Checkpoint(self._key.name, self.size, self.root())
             text = note.sign_checkpoint(head, self._key, self._sign)
             self._write(CHECKPOINT, text.encode())
+            for path in self._partial - set(files):
+                (self._directory / path).unlink(missing_ok=True)
+            self._partial = set(files)
         except OSError as exc:
             raise WriteError(f"checkpoint cannot be written: {exc.strerror}") from exc
         return head, text
 
+    def _partial_files(self) -> dict[str, bytes]:
+        """What a tree of this size has besides full tiles and bundles."""
+        files = {
+            tiles.tile_path(level, index, width): b"".join(self._levels[level])
+            for level, index, width in tiles.widths(self.size)
+            if width < tiles.WIDTH
+        }
+        if self._pending:
+            number = self.size // tiles.WIDTH
+            files[tiles.entries_path(number, len(self._pending))] = tiles.bundle(self._pending)
+        return files
+
     def keep_cosigned(self, text: str) -> None:
-        """Replace the checkpoint by the same one with its cosignature."""
+        """Keep a cosigned checkpoint: beside newer ones, it is what speaks against a rewritten past."""
         try:
-            self._write(CHECKPOINT, text.encode())
+            self._write(tiles.COSIGNED, text.encode())
         except OSError as exc:
             raise WriteError(f"checkpoint cannot be written: {exc.strerror}") from exc
 
     def close(self) -> None:
-        os.close(self._journal)
+        """Safe to call again."""
+        if self._journal >= 0:
+            os.close(self._journal)
+            self._journal = -1
 
     # --- reading -----------------------------------------------------------------------------------------------
 
@@ -143,6 +164,11 @@ class NodeLog:
             self._push(level + 1, root, write=write)
 
     def _recover(self) -> None:
+        self._partial = {
+            str(path.relative_to(self._directory))
+            for path in self._directory.glob("tile/**/*.p/*")
+            if path.is_file()
+        }
         number = 0
         while (data := self._read(tiles.entries_path(number))) is not None:
             for entry in tiles.entries(data):
@@ -152,10 +178,14 @@ class NodeLog:
         name, whole = self._journal_name(), 0
         with contextlib.suppress(AuditError):  # the tail that was being written when we died
             for entry in tiles.entries(journal):
-                self._add(entry, write=False)
+                self._add(
+                    entry, write=True
+                )  # the last entry of a bundle may have been synced, and its files not
                 whole += len(entry) + 2
         if whole < len(journal):
             os.truncate(self._directory / name, whole)
+        if name != self._journal_name():
+            (self._directory / name).unlink(missing_ok=True)
         signed = self._read(CHECKPOINT)
         if signed is not None:
             head, _ = note.open_checkpoint(signed.decode("utf-8", "replace"), [self._key])
@@ -180,3 +210,8 @@ class NodeLog:
             file.flush()
             os.fdatasync(file.fileno())
         temporary.replace(target)
+        directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

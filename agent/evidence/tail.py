@@ -35,6 +35,8 @@ class Tail:
         """What has come since the last call."""
         try:
             with self._path.open("rb") as file:
+                if file.seek(0, 2) < self._offset:  # somebody cut it: what was there is lost, and counted
+                    self._offset, self._rest, self.bad = 0, b"", self.bad + 1
                 file.seek(self._offset)
                 data = file.read(CHUNK)
         except FileNotFoundError:

@@ -85,6 +85,7 @@ def test_narrowing_kills_the_old_certificate_and_the_node_renews_by_itself(mesh,
 
 
 def test_a_restarted_agent_serves_from_disk_while_the_control_plane_is_away(mesh) -> None:
+    eventually(lambda: ask(mesh) == "allowed")
     mesh.control_plane.kill()
     assert ask(mesh) == "allowed"
     for node in (callee(mesh), caller(mesh)):

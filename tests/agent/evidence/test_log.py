@@ -1,5 +1,6 @@
 """The node's log on disk: whole after any kill, and whatever is done to it is named."""
 
+import os
 import shutil
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from agent.evidence.errors import RollbackError, WriteError
 from agent.evidence.log import NodeLog
 from audit import note, tiles, verify
-from audit.record import BootRecord, DecisionRecord, dump
+from audit.record import BootRecord, DecisionRecord, GapRecord, dump
 from audit.verify import Problem
 from certs import keys
 from controlplane.cli.evidence import reader
@@ -103,7 +104,7 @@ def _bend(directory, change) -> None:
 
 
 def _strip(directory) -> None:
-    path = directory / "checkpoint"
+    path = directory / tiles.COSIGNED
     path.write_text("\n".join(path.read_text().split("\n")[:5]) + "\n")
 
 
@@ -180,6 +181,96 @@ def test_pairs_that_do_not_match_are_named(tmp_path) -> None:
         reports.append(verify.verify_log(reader(tmp_path / directory), key, None))
     problems = {(f.problem, f.detail.split()[1]) for f in verify.reconcile(reports)}
     assert problems == {(Problem.UNPAIRED, "2"), (Problem.MISMATCH, "3"), (Problem.UNPAIRED, "9")}
+
+
+@pytest.mark.parametrize("count", [255, 256, 257, 512])
+def test_a_kill_after_the_sync_of_a_bundles_last_entry_loses_nothing(tmp_path, monkeypatch, count) -> None:
+    """The journal holds the whole bundle; its files were never written."""
+    log = opened(tmp_path)
+    grow(log, 1, count - 1)
+    log.close()
+    journal = tmp_path / f"journal.{(count - 1) // 256}"
+    journal.write_bytes(journal.read_bytes() + tiles.bundle([dump(decision(count))]))
+    again = opened(tmp_path)
+    assert again.size == count
+    grow(again, count + 1, count + 10)
+    cosigned(again)
+    again.close()
+    assert opened(tmp_path).size == count + 10
+    assert checked(tmp_path) == []
+
+
+def test_behind_torn_bytes_nothing_is_written(tmp_path, monkeypatch) -> None:
+    log = opened(tmp_path)
+    grow(log, 1, 2)
+    real = os.write
+    monkeypatch.setattr("os.write", lambda fd, data: real(fd, data[: len(data) // 2]))
+    with pytest.raises(WriteError):
+        grow(log, 3, 4)
+    monkeypatch.undo()
+    with pytest.raises(WriteError):
+        grow(log, 3, 4)
+    log.close()
+    again = opened(tmp_path)
+    assert again.size in {2, 3}
+    again.close()
+
+
+def test_a_declared_gap_is_no_hole(tmp_path) -> None:
+    log = opened(tmp_path)
+    grow(log, 1, 2)
+    log.append(
+        [
+            dump(
+                GapRecord(
+                    node=ME, boot="b", time_ms=0, after_seq=2, lost=-1, open_requests=0, reason="disk full"
+                )
+            )
+        ]
+    )
+    grow(log, 7, 8)
+    cosigned(log)
+    log.close()
+    assert checked(tmp_path) == [Problem.GAP]
+
+
+def test_a_record_of_another_node_is_foreign(tmp_path) -> None:
+    log = opened(tmp_path)
+    log.append([dump(decision(1, node="spiffe://acme.example/de/berlin/gpu-1"))])
+    cosigned(log)
+    log.close()
+    assert checked(tmp_path) == [Problem.FOREIGN]
+
+
+def test_a_log_cut_back_below_what_was_cosigned_is_truncated(whole, tmp_path) -> None:
+    short = tmp_path / "short"
+    log = opened(short)
+    grow(log, 1, 9)
+    log.checkpoint()
+    log.close()
+    shutil.copy(whole / tiles.COSIGNED, short / tiles.COSIGNED)
+    assert Problem.TRUNCATED in checked(short)
+
+
+def test_a_forked_log_does_not_extend_what_was_cosigned(whole, tmp_path) -> None:
+    fork = tmp_path / "fork"
+    log = opened(fork)
+    for first in range(1, 801, 100):
+        grow(log, first, first + 99)
+    log.checkpoint()
+    log.close()
+    shutil.copy(whole / tiles.COSIGNED, fork / tiles.COSIGNED)
+    assert Problem.FORK in checked(fork)
+
+
+def test_checkpoints_leave_no_old_partial_tiles_behind(tmp_path) -> None:
+    log = opened(tmp_path)
+    for seq in range(1, 40):
+        grow(log, seq, seq)
+        cosigned(log)
+    log.close()
+    assert len([path for path in tmp_path.glob("tile/**/*.p/*") if path.is_file()]) == 2
+    assert checked(tmp_path) == []
 
 
 def test_a_write_that_fails_is_an_error_of_ours(tmp_path, monkeypatch) -> None:
