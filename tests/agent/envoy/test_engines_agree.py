@@ -261,11 +261,11 @@ async def test_envoy_and_rules_agree(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_envoy_and_rules_agree_on_twenty_thousand(tmp_path: Path) -> None:
-    for start in range(6000, 6250, 50):
+async def test_envoy_and_rules_agree_on_seven_thousand(tmp_path: Path) -> None:
+    for start in range(6000, 6120, 30):
         directory = tmp_path / str(start)
         directory.mkdir()
-        await agree(directory, range(start, start + 50), policies=12, callers=4, per_caller=10)
+        await agree(directory, range(start, start + 30), policies=7, callers=4, per_caller=8)
 
 
 async def test_what_has_no_verdict_is_denied_whatever_the_rules_say(tmp_path: Path) -> None:
