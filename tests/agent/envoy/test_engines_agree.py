@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC, RBACPerRoute
 from google.protobuf import json_format
 from pki import TD, Leaf, Pki
@@ -257,15 +256,6 @@ async def agree(directory: Path, seeds: range, **size: int) -> None:
 
 async def test_envoy_and_rules_agree(tmp_path: Path) -> None:
     await agree(tmp_path, range(5000, 5030), policies=7, callers=4, per_caller=8)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-async def test_envoy_and_rules_agree_on_seven_thousand(tmp_path: Path) -> None:
-    for start in range(6000, 6120, 30):
-        directory = tmp_path / str(start)
-        directory.mkdir()
-        await agree(directory, range(start, start + 30), policies=7, callers=4, per_caller=8)
 
 
 async def test_what_has_no_verdict_is_denied_whatever_the_rules_say(tmp_path: Path) -> None:
