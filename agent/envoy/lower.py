@@ -87,12 +87,17 @@ def _native_like(field: Field, parts: tuple[str, ...]) -> pb.Predicate:
 
 
 def _in_subject_like(field: Field, parts: tuple[str, ...]) -> pb.Predicate:
+    return pb.test(pb.SUBJECT, contains=_like_part(field, parts))
+
+
+def _like_part(field: Field, parts: tuple[str, ...]) -> str:
+    """What a subject contains exactly when its site or jurisdiction has this prefix or suffix."""
     match parts:
         case (first, ""):
-            return pb.test(pb.SUBJECT, contains=f",{PARTS[field]}={first}")
+            return f",{PARTS[field]}={first}"
         case ("", last):
             end = {Field.PRINCIPAL_SITE: f"{last},serialNumber=", Field.PRINCIPAL_JURISDICTION: f"{last},L="}
-            return pb.test(pb.SUBJECT, contains=end[field])
+            return end[field]
     raise RuntimeError("compile lets only these patterns through")
 
 
@@ -146,7 +151,7 @@ def expression(when: Expr, b: cel.Builder) -> CelExpr:
         case Like(field, parts) if field in HEADERS:
             return _on_header(b, field, lambda h: _cel_like(b, field, h, parts))
         case Like(field, parts):
-            raise RuntimeError(f"compile lets no pattern {parts} on {field.value} through")
+            return _cel_subject(b, _like_part(field, parts))
     return b.either([b.both([_cel_subject(b, text) for text in texts]) for texts in _certificate(when)])
 
 
