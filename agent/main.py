@@ -95,6 +95,7 @@ class Agent:
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
         await self._ads.start()
         tail = await self._begin_run()
+        self._changed.set()  # what is on disk counts at once: the control plane may be away
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [

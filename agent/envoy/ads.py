@@ -2,7 +2,8 @@
 
 Aggregated, state of the world. Only changed resources are sent (clusters, whose absence means removal, always all). A
 configuration counts when Envoy has acknowledged it, never when it was sent; what it refuses it has not, and keeps the one
-before. A reconnecting Envoy gets everything anew; meanwhile it goes on with what it has.
+before. A reconnecting Envoy gets everything anew; meanwhile it goes on with what it has: a type that was never offered is
+not answered, for "no clusters" from an agent that has only just started would take away what Envoy rightly enforces.
 """
 
 import asyncio
@@ -70,7 +71,7 @@ class AdsServer:
     def __init__(self, socket: Path) -> None:
         self._socket = socket
         self._server: grpc.aio.Server | None = None
-        self._snapshot: dict[str, dict[str, Entry]] = {kind: {} for kind in ORDER}
+        self._snapshot: dict[str, dict[str, Entry]] = {}
         self._stream: _Stream | None = None
         self._moved = asyncio.Condition()
         self._rejected: dict[str, str] = {}
@@ -175,9 +176,9 @@ class AdsServer:
             await self._tell()
 
     def _next(self, stream: _Stream, kind: str) -> DiscoveryResponse | None:
-        """What Envoy lacks of one type; nothing while an answer of that type is unacknowledged."""
+        """What Envoy lacks of one type; nothing while there is nothing to offer, or an answer is unacknowledged."""
         wanted = stream.wanted.get(kind)
-        if wanted is None or kind in stream.pending:
+        if wanted is None or kind in stream.pending or kind not in self._snapshot:
             return None
         entries = {name: one for name, one in self._snapshot[kind].items() if not wanted or name in wanted}
         sent = stream.sent.setdefault(kind, {})

@@ -7,6 +7,8 @@ from agent.envoy import listeners
 from agent.envoy.settings import EnvoySettings
 
 TYPE = "type.googleapis.com/envoy.extensions."
+# A restarted agent's first word may be a revocation: Envoy's default would let it wait up to 30 s.
+RECONNECT = {"base_interval": "0.02s", "max_interval": "0.5s"}
 
 
 def render(settings: EnvoySettings) -> str:
@@ -19,7 +21,9 @@ def _document(settings: EnvoySettings) -> dict[str, Any]:
         "api_type": "GRPC",
         "transport_api_version": "V3",
         "set_node_on_first_message_only": True,
-        "grpc_services": [{"envoy_grpc": {"cluster_name": "agent"}}],
+        "grpc_services": [
+            {"envoy_grpc": {"cluster_name": "agent", "retry_policy": {"retry_back_off": RECONNECT}}}
+        ],
     }
     return {
         "node": {

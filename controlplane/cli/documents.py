@@ -4,6 +4,7 @@ YAML's surprises are refused: duplicate keys (one would silently win), aliases (
 bound), tags, several documents. Unknown fields are errors: a typo must not pass as a default.
 """
 
+import contextlib
 import sys
 from collections.abc import Hashable
 from pathlib import Path
@@ -47,9 +48,9 @@ class _Strict(yaml.SafeLoader):
 def read_text(path: Path) -> str:
     """A whole text file, or standard input for `-`: at most 1 MiB of UTF-8."""
     try:
-        raw = (
-            sys.stdin.buffer.read(MAX_BYTES + 1) if str(path) == "-" else path.open("rb").read(MAX_BYTES + 1)
-        )
+        with contextlib.ExitStack() as closing:
+            file = sys.stdin.buffer if str(path) == "-" else closing.enter_context(path.open("rb"))
+            raw = file.read(MAX_BYTES + 1)
     except OSError as exc:
         raise CliError(f"cannot read `{path}`: {exc.strerror}", code=Exit.USAGE) from exc
     if len(raw) > MAX_BYTES:
