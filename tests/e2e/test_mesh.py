@@ -125,7 +125,7 @@ def test_two_keys_from_one_certificate_lock_the_node(mesh) -> None:
     node, mine = caller(mesh), caller(mesh).state / "identity.json"
     stolen = mine.read_bytes()
     mesh.call("RenewNode", admin_pb2.GetNodeRequest(node="app-1", site="paris"))
-    eventually(lambda: mine.read_bytes() != stolen)
+    eventually(lambda: mine.read_bytes() != stolen and not (node.state / "pending.json").exists())
     node.agent.kill()
     mine.write_bytes(stolen)
     node.agent.start()
