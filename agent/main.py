@@ -59,7 +59,7 @@ class Agent:
         self._statements = Statements(config.state_dir, mine)
         self._received = self._restore()
         hooks = Hooks(
-            changed=self._changed.set, renew=self._renew_now.set, hello=self._hello, health=self._health
+            changed=self._changed.set, renew=self._asked_to_renew, hello=self._hello, health=self._health
         )
         self._sync = Sync(self._received, self._store, hooks, config.lease_max_s)
         self._channel: grpc.aio.Channel | None = None
@@ -243,6 +243,7 @@ class Agent:
             self._renew_now.clear()
             try:
                 await self._renew_once()
+                self._renew_now.clear()  # what was asked for meanwhile was asked of the old certificate
                 retry = RENEW_RETRY_S
             except (EnrolError, AgentError) as exc:
                 log.warning("renewal_failed", reason=str(exc), not_after=self._identity.not_after)
@@ -251,6 +252,10 @@ class Agent:
                         await self._renew_now.wait()
                 retry = min(retry * 2, MAX_RENEW_RETRY_S)
                 self._renew_now.set()
+
+    def _asked_to_renew(self, serial: str) -> None:
+        if serial == f"{self._identity.serial:x}":
+            self._renew_now.set()
 
     async def _renew_once(self) -> None:
         now = int(time.time())
@@ -279,6 +284,8 @@ class Agent:
         return self._channel
 
     async def _cosign(self, old: int, proof: list[bytes], text: str, tallies: Tallies) -> str:
+        if not self._sync.connected:
+            raise AgentError("the control plane has not been told the key of this log yet")
         return await self._statements.cosign(self._open_channel(), old, proof, text, tallies)
 
     def _keep(self) -> Keeper:

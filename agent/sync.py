@@ -42,7 +42,7 @@ class Hooks:
     """What the rest of the agent wants to be told."""
 
     changed: Callable[[], None]
-    renew: Callable[[], None]
+    renew: Callable[[str], None]  # the serial of the certificate that is to be replaced
     hello: Callable[[], sync_pb2.Hello]
     health: Callable[[], sync_pb2.Health]
 
@@ -73,6 +73,8 @@ class Sync:
             except asyncio.CancelledError:
                 if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # runs in a task
                     raise
+                backoff = FIRST_BACKOFF_S  # our own doing: the channel of the certificate before was closed
+                continue
             finally:
                 self.connected = False
             if time.monotonic() - started > MAX_BACKOFF_S:
@@ -114,8 +116,8 @@ class Sync:
         except DocumentError as exc:
             log.warning("document_refused", kind=type(exc).__name__, reason=str(exc))
             self.received.error = f"{type(exc).__name__}: {exc}"
-        if response.renew:
-            self._hooks.renew()
+        if response.renew_serial:
+            self._hooks.renew(response.renew_serial)
         self._hooks.changed()
 
     def _accept(self, response: sync_pb2.SyncResponse, now: int) -> None:

@@ -49,26 +49,21 @@ def policies() -> str:
 
 def run(directory: Path) -> list[Row]:
     wrk = _wrk()
-    sink, port = backend(directory)
     groups = [f"g{number}" for number in range(GROUPS)]
-    try:
-        with two_nodes(directory, port) as mesh:
-            _regroup(mesh, groups[GROUPS // 2])
-            mesh.policy(policies())
-            mesh.wait_enforced()
-            with (
-                plain.pair(directory, mesh, port) as bare,
-                plain.pair(directory, mesh, port, authorise=True) as asked,
-            ):
-                ways = [
-                    Way("writ", mesh.nodes[CALLER].known_ports["egress"], f"{CALLEE}.mesh"),
-                    Way("plain", bare, "x"),
-                    Way("ext_authz", asked, "x"),
-                ]
-                return _measure(wrk, directory, mesh, ways)
-    finally:
-        sink.kill()
-        sink.wait()
+    with backend(directory) as port, two_nodes(directory, port) as mesh:
+        _regroup(mesh, groups[GROUPS // 2])
+        mesh.policy(policies())
+        mesh.wait_enforced()
+        with (
+            plain.pair(directory, mesh, port) as bare,
+            plain.pair(directory, mesh, port, authorise=True) as asked,
+        ):
+            ways = [
+                Way("writ", mesh.nodes[CALLER].known_ports["egress"], f"{CALLEE}.mesh"),
+                Way("plain", bare, "x"),
+                Way("ext_authz", asked, "x"),
+            ]
+            return _measure(wrk, directory, mesh, ways)
 
 
 def _measure(wrk: str, directory: Path, mesh: Mesh, ways: list[Way]) -> list[Row]:

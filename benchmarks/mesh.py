@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from controlplane.api.gen import admin_pb2
@@ -19,12 +21,25 @@ permit (principal in Group::"clinical", action == Action::"discover", resource);
 CALLER, CALLEE = "app-1.paris", "gpu-1.berlin"
 
 
-def backend(directory: Path) -> tuple["subprocess.Popen[bytes]", int]:
+@contextmanager
+def backend(directory: Path) -> Iterator[int]:
+    """The port of a backend that costs nothing, while it is needed."""
     port_file = directory / "backend.port"
     process = subprocess.Popen([sys.executable, str(Path(__file__).with_name("backend.py")), str(port_file)])
-    while not port_file.exists():
-        time.sleep(0.01)
-    return process, int(port_file.read_text())
+    try:
+        while not port_file.exists():
+            time.sleep(0.01)
+        yield int(port_file.read_text())
+    finally:
+        process.kill()
+        process.wait()
+
+
+def serve(mesh: Mesh, name: str, port: int) -> None:
+    """One more model at the callee, served at another port."""
+    common = {"node": "gpu-1", "site": "berlin", "groups": ["clinical"], "max_class": 4}
+    mesh.resources(admin_pb2.Resource(kind="Model", name=name, port=port, **common))
+    mesh.wait_enforced()
 
 
 def two_nodes(directory: Path, port: int | None, **timing: float) -> Mesh:

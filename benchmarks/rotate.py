@@ -1,5 +1,6 @@
 """Certificates rotated under load: twenty rotations of both ends, half of the requests on new connections, a stream across
-each, no retries. Not one request may fail.
+each, no retries. Not one request may fail. The load is answered by a backend that costs nothing, the streams by the demo's
+language model.
 """
 
 import asyncio
@@ -9,20 +10,21 @@ import time
 from pathlib import Path
 
 from benchmarks import load
-from benchmarks.mesh import CALLEE, CALLER, two_nodes
+from benchmarks.mesh import CALLEE, CALLER, backend, serve, two_nodes
 from benchmarks.rows import Row
 from controlplane.api.gen import admin_pb2
 from controlplane.cli.demo import calls
 from controlplane.cli.demo.mesh import Mesh
 
-ROTATIONS = 20
+ROTATIONS, EVERY_S = 20, 0.5
 TREATMENT = {"purpose": "treatment", "data-class": "1"}
 HEADERS = {"writ-purpose": "treatment", "writ-data-class": "1"}
-BODY = b'{"model":"ngram","input":"list"}'
+BODY = b'{"model":"echo","input":"list"}'
 
 
 def run(directory: Path) -> list[Row]:
-    with two_nodes(directory, None) as mesh:
+    with backend(directory) as echo, two_nodes(directory, None) as mesh:
+        serve(mesh, "echo", echo)
         port = mesh.nodes[CALLER].known_ports["egress"]
         outcome: list[load.Result] = []
         stop = threading.Event()
@@ -58,7 +60,8 @@ def _rotate(mesh: Mesh) -> int:
     """Renew both nodes again and again, with a stream across each; how many streams broke."""
     broken = 0
     for _ in range(ROTATIONS):
-        stream = calls.start_stream(mesh.nodes[CALLER], CALLEE, TREATMENT, pause_s=0.005)
+        next_at = time.monotonic() + EVERY_S
+        stream = calls.start_stream(mesh.nodes[CALLER], CALLEE, TREATMENT, pause_s=0.02)
         before = {name: mesh.find(name).serial for name in (CALLER, CALLEE)}
         for name in before:
             node, _, site = name.partition(".")
@@ -70,6 +73,7 @@ def _rotate(mesh: Mesh) -> int:
         stream.flowing.wait(5)
         broken += stream.ended.is_set() or stream.words == words
         stream.close()
+        time.sleep(max(0.0, next_at - time.monotonic()))
     return broken
 
 

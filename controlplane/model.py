@@ -45,6 +45,7 @@ class NodeRow:
     serial: str = ""  # hex
     not_after: int = 0
     evidence_key: str = ""  # verifier key of its log
+    renew_serial: str = ""  # the certificate that is to be renewed before its time
 
     @property
     def spiffe_id(self) -> SpiffeId:

@@ -12,6 +12,7 @@ import structlog
 from controlplane.api.gen import admin_pb2, admin_pb2_grpc
 from controlplane.attest.token import JoinToken
 from controlplane.errors import InvalidError
+from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
@@ -120,15 +121,14 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         self._operator(context, "node_set", node=f"{request.node}.{request.site}")
         new = convert.attributes(request.attributes)
         row, narrowed = await self._c.nodes.set_attributes(request.node, request.site, new)
-        self._ask_to_renew(str(row.spiffe_id))
+        self._push_renewal(row)
         generation = await self._c.nodes.generation()
         node = await self._node(request.node, request.site)
         return admin_pb2.SetNodeResponse(node=node, narrowed=narrowed, generation=generation)
 
     async def RenewNode(self, request: admin_pb2.GetNodeRequest, context: Context) -> admin_pb2.Node:
         self._operator(context, "node_renew", node=f"{request.node}.{request.site}")
-        row = await self._c.nodes.get(request.node, request.site)
-        self._ask_to_renew(str(row.spiffe_id))
+        self._push_renewal(await self._c.nodes.ask_to_renew(request.node, request.site))
         return await self._node(request.node, request.site)
 
     async def RevokeNode(
@@ -266,11 +266,12 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         agents = self._c.publisher.hub.agents
         return [convert.node(row, agents.get(str(row.spiffe_id))) for row in await self._c.nodes.all(site)]
 
-    def _ask_to_renew(self, spiffe_id: str) -> None:
-        state = self._c.publisher.hub.agents.get(spiffe_id)
-        if state is not None and state.connected:
-            state.renew = True
-            self._c.publisher.hub.wake(spiffe_id)
+    def _push_renewal(self, row: NodeRow) -> None:
+        """Tell the agent now; one that is away finds it in its row when it comes back."""
+        state = self._c.publisher.hub.agents.get(str(row.spiffe_id))
+        if state is not None:
+            state.renew_serial = row.renew_serial
+            self._c.publisher.hub.wake(state.spiffe_id)
 
     def _finish_rollout(self, version: int) -> None:
         task = asyncio.ensure_future(self._c.publisher.finish_rollout(version))

@@ -20,6 +20,7 @@ from certs.errors import EnvelopeError
 from certs.verify import NodeIdentity
 from controlplane.api.gen import sync_pb2
 from controlplane.errors import InvalidError
+from controlplane.model import NodeRow
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
 from controlplane.services.hub import AgentState, Hub, keep_receipt
@@ -46,6 +47,7 @@ class _Sent:
     tickets: tuple[bytes, ...] = ()
     blobs: set[str] = field(default_factory=set)
     delegation: bool = False
+    renew_serial: str = ""
 
 
 class SyncServicer:
@@ -85,11 +87,11 @@ class SyncServicer:
         context: Context,
     ) -> None:
         name = str(caller.spiffe_id)
-        await self._note(caller, hello)
+        row = await self._note(caller, hello)
         reader = asyncio.ensure_future(self._read(caller, requests))
         state, wake = self._hub.attach(name, lambda: _cancel(reader))
         state.agent_version, state.envoy_version = hello.agent_version[:64], hello.envoy_version[:64]
-        state.last_seen = int(time.time())
+        state.last_seen, state.renew_serial = int(time.time()), row.renew_serial
         sent = _Sent(trust=hello.trust_digest, blobs=set(hello.blob_digests))
         tasks = [reader]
         try:  # from here on: whatever fails, the hub must not keep a session that nobody serves
@@ -110,12 +112,12 @@ class SyncServicer:
             await self._hub.agent_moved()
             log.info("agent_gone", node=caller.spiffe_id.short)
 
-    async def _note(self, caller: NodeIdentity, hello: sync_pb2.Hello) -> None:
+    async def _note(self, caller: NodeIdentity, hello: sync_pb2.Hello) -> NodeRow:
         facts = {"address": _address(hello.ingress_address)}
         if hello.evidence_key:
             statement = _statement(caller, hello.evidence_key, d.TYPE_EVIDENCE_KEY, {"vkey": str})
             facts["evidence_key"] = str(statement["vkey"])
-        await self._nodes.note(caller.spiffe_id.node, caller.spiffe_id.site, **facts)
+        return await self._nodes.note(caller.spiffe_id.node, caller.spiffe_id.site, **facts)
 
     # --- down ------------------------------------------------------------------------------------------------
 
@@ -136,13 +138,13 @@ class SyncServicer:
 
     async def _write_bundles(self, context: Context, state: AgentState, sent: _Sent) -> None:
         mine = self._publisher.nodes.get(state.spiffe_id)
-        renew, state.renew = state.renew, False
-        if mine is None or (mine.tickets == sent.tickets and not renew):
-            if renew:
-                await context.write(sync_pb2.SyncResponse(renew=True).SerializeToString())
+        if state.renew_serial != sent.renew_serial:
+            sent.renew_serial = state.renew_serial
+            await context.write(sync_pb2.SyncResponse(renew_serial=sent.renew_serial).SerializeToString())
+        if mine is None or mine.tickets == sent.tickets:
             return
         blobs = [blob for digest, blob in mine.blobs.items() if digest not in sent.blobs]
-        message = sync_pb2.SyncResponse(tickets=mine.tickets, blobs=blobs, renew=renew)
+        message = sync_pb2.SyncResponse(tickets=mine.tickets, blobs=blobs)
         await context.write(message.SerializeToString())
         sent.tickets, sent.blobs = mine.tickets, set(mine.blobs)
 

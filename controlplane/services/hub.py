@@ -25,7 +25,7 @@ class AgentState:
     error: str = ""
     not_cut: list[str] = field(default_factory=list)
     receipts: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # generation -> (ms, DSSE)
-    renew: bool = False
+    renew_serial: str = ""  # the certificate it is to renew before its time
 
 
 MAX_RECEIPTS = 64

@@ -89,7 +89,9 @@ class Nodes:
 
         def change(row: NodeRow) -> NodeRow:
             less = bool(row.epoch) and narrowed(row.attributes, new)
-            row = row.with_attributes(new)
+            if new == row.attributes:
+                return row
+            row = dataclasses.replace(row.with_attributes(new), renew_serial=row.serial)
             return dataclasses.replace(row, epoch=row.epoch + 1, floor=row.epoch + 1) if less else row
 
         before, after = await self._change(node, site, change)
@@ -121,16 +123,16 @@ class Nodes:
             node, site, lambda row: dataclasses.replace(row, state=model.LOCKED, reason=reason)
         )
 
-    async def note(self, node: str, site: str, **facts: str) -> None:
-        """Keep what an agent says of itself (address, evidence key). Not mesh content unless the address changed."""
+    async def ask_to_renew(self, node: str, site: str) -> NodeRow:
+        """The certificate it has now is to be renewed soon, also if its agent is away at the moment."""
         stored = await rows.read_node(self._store, node, site)
-        row = dataclasses.replace(stored.row, **facts)  # type: ignore[arg-type]
-        if row == stored.row:
-            return
-        await self._store.commit(
-            expect={stored.key: stored.revision}, put={stored.key: model.dump(row), rows.MESH: b"{}"}
-        )
-        await self.mesh_changed()
+        row = dataclasses.replace(stored.row, renew_serial=stored.row.serial)
+        await self._store.commit(expect={stored.key: stored.revision}, put={stored.key: model.dump(row)})
+        return row
+
+    async def note(self, node: str, site: str, **facts: str) -> NodeRow:
+        """Keep what an agent says of itself: address, evidence key."""
+        return (await self._change(node, site, lambda row: dataclasses.replace(row, **facts)))[1]  # type: ignore[arg-type]
 
     async def generation(self) -> int:
         item = await self._store.get(rows.MESH)

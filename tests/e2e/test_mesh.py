@@ -121,6 +121,15 @@ def test_a_revoked_callee_is_not_sent_to(mesh) -> None:
     mesh.wait_enforced()
 
 
+def test_a_renewal_asked_for_while_the_agent_is_away_is_not_forgotten(mesh) -> None:
+    caller(mesh).agent.kill()
+    before = mesh.find(CALLER).serial
+    mesh.call("RenewNode", admin_pb2.GetNodeRequest(node="app-1", site="paris"))
+    caller(mesh).agent.start()
+    eventually(lambda: mesh.find(CALLER).serial != before)
+    mesh.wait_enforced()
+
+
 def test_two_keys_from_one_certificate_lock_the_node(mesh) -> None:
     node, mine = caller(mesh), caller(mesh).state / "identity.json"
     stolen = mine.read_bytes()
