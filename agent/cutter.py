@@ -13,28 +13,12 @@ import structlog
 from agent.envoy import cut
 from agent.envoy.cut import Cut
 from agent.evidence import lines
-from agent.evidence.lines import OpenStream
-from agent.evidence.tail import Line
+from agent.evidence.lines import Line, OpenStream
 from agent.judge import Judge
 
 log = structlog.get_logger()
 MAX_NAMED = 64
 MAX_VERDICTS = 10_000
-INPUTS = (
-    "dir",
-    "peer",
-    "subject",
-    "action",
-    "resource",
-    "protocol",
-    "method",
-    "path",
-    "purpose",
-    "class",
-    "region",
-    "stream",
-)
-"""The fields of an access-log line that a verdict can depend on: see `Judge`."""
 
 
 class Cutter:
@@ -43,7 +27,7 @@ class Cutter:
     def __init__(self, ingress_port: int, max_stream_s: int) -> None:
         self._ingress_port, self._max_stream_s = ingress_port, max_stream_s
         self._judge: Judge | None = None
-        self._verdicts: dict[tuple[object, ...], bool] = {}
+        self._verdicts: dict[tuple[str, ...], bool] = {}
         self.not_cut: dict[str, str] = {}
 
     def rejudge(self, judge: Judge, streams: Iterable[OpenStream]) -> int:
@@ -58,7 +42,7 @@ class Cutter:
         """
         if self._judge is None:
             return
-        key = tuple(line.get(name) for name in INPUTS)
+        key = _decided_on(line)
         verdict = self._verdicts.get(key)
         if verdict is None:
             verdict = self._judge.may_go_on(lines.open_stream(line))
@@ -94,6 +78,12 @@ class Cutter:
         for local, other in cut.established(self._ingress_port):
             if other == remote:
                 cut.destroy(local, other)
+
+
+def _decided_on(line: Line) -> tuple[str, ...]:
+    """All that a verdict can depend on: see `Judge`."""
+    asked = (line.action, line.resource, line.protocol, line.method, line.path, line.stream)
+    return (line.dir, line.peer, line.subject, line.purpose, line.data_class, line.region, *asked)
 
 
 def _loopback(stream: OpenStream) -> tuple[cut.Endpoint | None, cut.Endpoint | None]:

@@ -92,6 +92,16 @@ FIELDS: dict[type[Record], tuple[str, ...]] = {
 }
 
 
+VARYING = {
+    "duration_ms": "%d",
+    "received_bytes": "%d",
+    "request_id": '"%b"',
+    "sent_bytes": "%d",
+    "seq": "%d",
+    "time_ms": "%d",
+}
+
+
 def dump(record: Record) -> bytes:
     """Canonical bytes: the entry that is hashed into the log."""
     # A record is flat and its fields are text, small integers and truths: for those the standard library's compact form,
@@ -101,6 +111,19 @@ def dump(record: Record) -> bytes:
     if len(data) > MAX_BYTES:
         raise RuntimeError("record fields must be bounded before they get here")
     return data
+
+
+def template(record: DecisionRecord) -> bytes:
+    """What records of like requests have in common. Filled in with the fields of `VARYING`, in that order, it is what `dump`
+    makes; the request id must need no escaping.
+
+    Under load nearly all requests are like one of a few before them, and making a record whole costs ten times as much.
+    """
+    parts = []
+    for name in FIELDS[DecisionRecord]:
+        value = json.dumps(getattr(record, name), ensure_ascii=False).replace("%", "%%")
+        parts.append(f'"{name}":{VARYING.get(name, value)}')
+    return ("{" + ",".join(parts) + "}").encode()
 
 
 def load(data: bytes) -> Record:

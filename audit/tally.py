@@ -23,11 +23,14 @@ class Tallies:
     sums: dict[tuple[str, str, int], int] = field(default_factory=dict)
 
     def add(self, record: DecisionRecord) -> None:
-        if not reached(record):
-            return
-        key = (record.peer, record.direction, record.time_ms // MINUTE_MS)
+        if reached(record):
+            self.count(record.peer, record.direction, record.time_ms // MINUTE_MS, record.request_id)
+
+    def count(self, peer: str, direction: str, minute: int, request_id: str) -> None:
+        """One request that reached the callee's decision."""
+        key = (peer, direction, minute)
         self.counts[key] += 1
-        self.sums[key] = (self.sums.get(key, 0) + token(record)) % MODULUS
+        self.sums[key] = (self.sums.get(key, 0) + token(request_id)) % MODULUS
 
     def totals(self) -> dict[tuple[str, str], tuple[int, str]]:
         """(peer, direction) -> (count, hash) over all minutes: what pairs of nodes are compared by."""
@@ -47,5 +50,5 @@ def reached(record: DecisionRecord) -> bool:
     return record.direction == "in" or record.allowed
 
 
-def token(record: DecisionRecord) -> int:
-    return int.from_bytes(hashlib.sha256(f"writ-tally\n{record.request_id}".encode()).digest(), "big")
+def token(request_id: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"writ-tally\n{request_id}".encode()).digest(), "big")

@@ -142,8 +142,13 @@ end
 
 -- Claims. -------------------------------------------------------------------------------------------------------------
 
+-- Each call into Envoy costs more than all the Lua of a claim: what is already right is not written again.
+local function write(headers, name, given, value)
+  if given ~= value then headers:replace(name, value) end
+end
+
+-- A claim that occurs twice comes joined with a comma, and is refused like any other character that has no place in it.
 local function single(headers, name)
-  if headers:getNumValues(name) > 1 then return nil, false end
   local claim = headers:get(name)
   if claim == nil then return nil, true end
   return claim, #claim >= 1 and #claim <= 48 and not find(claim, "[^a-z0-9-]")
@@ -157,26 +162,27 @@ local function only(subject, unit)
   return sub(subject, at + 1, find(subject, ",", at, true) - 1)
 end
 
+-- Are the claims within the certificate? Then they are written down, completed by what it says.
 local function claims(headers, subject)
-  local purpose, good_purpose = single(headers, "writ-purpose")
-  local class, good_class = single(headers, "writ-data-class")
+  local given, good_purpose = single(headers, "writ-purpose")
+  local claimed, good_class = single(headers, "writ-data-class")
   local region, good_region = single(headers, "writ-subject-region")
   if not (good_purpose and good_class and good_region) then return nil end
-  purpose = purpose or only(subject, "purpose")
+  local purpose = given or only(subject, "purpose")
   if not purpose or not find(subject, "OU=purpose:" .. purpose .. ",", 1, true) then return nil end
   local floor, ceiling = only(subject, "class-floor"), only(subject, "class-ceiling")
   if not floor or not ceiling then return nil end
-  class = class or ceiling
+  local class = claimed or ceiling
   if #class ~= 1 or class < "0" or class > "4" then return nil end
   if class < floor then class = floor end
   if class > ceiling then return nil end
-  if region == nil then
-    region = only(subject, "region")
-    if region == false then return nil end
-  elseif not find(subject, "OU=region:" .. region .. ",", 1, true) then
-    return nil
-  end
-  return purpose, class, region
+  local area = region or only(subject, "region")
+  if area == false then return nil end
+  if region and not find(subject, "OU=region:" .. region .. ",", 1, true) then return nil end
+  write(headers, "writ-purpose", given, purpose)
+  write(headers, "writ-data-class", claimed, class)
+  if area then write(headers, "writ-subject-region", region, area) end
+  return true
 end
 
 -- One request. --------------------------------------------------------------------------------------------------------
@@ -221,8 +227,9 @@ local function read_body(handle, headers, row)
   local kind = lower(headers:get("content-type") or "")
   if find(kind, "charset", 1, true) and not find(kind, '^[^;,]*;[ \t]*charset="?utf%-8"?[ \t]*$') then return nil end
   local body = handle:body()
-  if body == nil or body:length() == 0 then return nil end
-  local found = scan(body:getBytes(0, body:length()), row[4])
+  local length = body and body:length() or 0
+  if length == 0 then return nil end
+  local found = scan(body:getBytes(0, length), row[4])
   local name = found and found[row[4]]
   if type(name) ~= "string" or #name > 128 or find(name, "[^A-Za-z0-9._:/-]") or name == "" then return nil end
   return name, found.stream == true
@@ -237,18 +244,14 @@ local function identify(handle)
 end
 
 local function request_id(headers)
-  local given = headers:get("writ-request-id")
-  if not EGRESS and given and headers:getNumValues("writ-request-id") == 1 and #given == 36
-    and not find(given, "[^0-9a-f-]") then
-    return given
-  end
-  return headers:get("x-request-id")
+  local given = not EGRESS and headers:get("writ-request-id") or nil
+  if given and #given == 36 and not find(given, "[^0-9a-f-]") then return end
+  headers:replace("writ-request-id", headers:get("x-request-id"))
 end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  headers:remove("writ-verdict")
-  headers:replace("writ-request-id", request_id(headers))
+  request_id(headers)
   local subject, peer = identify(handle)
   if not subject then return end
   if peer then headers:replace("writ-peer", peer) end
@@ -262,14 +265,7 @@ function envoy_on_request(handle)
   headers:replace("writ-action", row[2])
   local verdict, body, stream = "ok", "none", false
   if odd then verdict, body = "unreadable_body", "unread" end
-  local purpose, class, region = claims(headers, subject)
-  if purpose then
-    headers:replace("writ-purpose", purpose)
-    headers:replace("writ-data-class", class)
-    if region then headers:replace("writ-subject-region", region) end
-  else
-    verdict = "claim_not_allowed"
-  end
+  if not claims(headers, subject) then verdict = "claim_not_allowed" end
   if row[4] ~= "" then
     body = "unread"
     if verdict == "ok" then

@@ -79,7 +79,7 @@ def _manager(
         "http_filters": [*filters, _router(settings, direction)],
         "early_header_mutation_extensions": [_strip(keep)],
         "local_reply_config": denials.local_replies(direction),
-        "access_log": [accesslog.end(log, settings.boot, direction)],
+        "access_log": accesslog.logs(log, direction),
         "access_log_options": {"access_log_flush_interval": f"{accesslog.OPEN_EVERY_S}s"},
         "normalize_path": True,
         "merge_slashes": True,
@@ -145,7 +145,7 @@ def _router(settings: EnvoySettings, direction: str) -> dict[str, Any]:
     config = {
         "@type": TYPE + "filters.http.router.v3.Router",
         "suppress_envoy_headers": True,
-        "upstream_log": [accesslog.up(str(settings.access_log), settings.boot, direction)],
+        "upstream_log": [accesslog.up(str(settings.access_log), direction)],
         "upstream_log_options": {"flush_upstream_log_on_upstream_stream": True},
     }
     return {"name": "envoy.filters.http.router", "typed_config": config}

@@ -12,19 +12,19 @@ from pathlib import Path
 
 import structlog
 
-from agent.envoy.accesslog import ENDED, OPEN
+from agent.envoy.accesslog import ENDED
 from agent.evidence import lines
 from agent.evidence.errors import EvidenceError, WriteError
-from agent.evidence.lines import OpenStream
+from agent.evidence.lines import Entry, Line, OpenStream, Recorder
 from agent.evidence.log import NodeLog
-from agent.evidence.tail import Line, Tail
+from agent.evidence.tail import Tail
 from audit import note, record
 from audit.errors import AuditError, NoteError
 from audit.record import BootRecord, DecisionRecord, GapRecord
 from audit.tally import Tallies
 
 log = structlog.get_logger()
-CHECKPOINT_S = 0.5
+CHECKPOINT_S = 1.0
 RETRY_S = 1.0
 RECOSIGN_S = 2.0  # how soon a checkpoint that was not cosigned is offered again
 MAX_OPEN = 100_000
@@ -61,6 +61,7 @@ class Keeper:
         self._log = NodeLog(owner.directory, owner.key, owner.sign)
         self._tallies = Tallies()
         self._seq: dict[str, int] = {}
+        self._boot, self._recorder = "", Recorder(owner.node, "")
         self._cosigned = 0
         self._dirty = asyncio.Event()
         self.open: dict[tuple[str, str], Line] = {}
@@ -80,9 +81,10 @@ class Keeper:
 
     def begin(self, boot: str, envoy: str) -> None:
         """A run of Envoy begins; a run that is already in the log goes on."""
+        self._boot, self._recorder = boot, Recorder(self._owner.node, boot)
         if boot not in self._seq:
             self._seq[boot] = 0
-            self._write([BootRecord(node=self._owner.node, boot=boot, time_ms=_now_ms(), envoy=envoy)])
+            self._note([BootRecord(node=self._owner.node, boot=boot, time_ms=_now_ms(), envoy=envoy)])
 
     def end(self, boot: str, tail: Tail, reason: str) -> None:
         """A run has ended without being asked to: what it had not written is lost, and said so."""
@@ -91,7 +93,7 @@ class Keeper:
         self.open.clear()
         self.gaps += 1
         gap = self._gap(-1, reason, boot=boot, open_requests=left)
-        self._write([gap])
+        self._note([gap])
 
     async def follow(self, tail: Tail) -> None:
         """Take lines for ever. A restarted agent skips what is in the log: lines of a run are counted."""
@@ -99,7 +101,7 @@ class Keeper:
         async for batch in tail.batches():
             self._take(batch)
             if tail.bad > bad:
-                self._write([self._gap(tail.bad - bad, "lines of the access log could not be read")])
+                self._note([self._gap(tail.bad - bad, "lines of the access log could not be read")])
                 self.gaps, bad = self.gaps + 1, tail.bad
 
     def skip(self, tail: Tail, boot: str) -> None:
@@ -108,7 +110,7 @@ class Keeper:
         while due and (batch := tail.read()):
             ended = 0
             for index, line in enumerate(batch):
-                if line.get("k") == ENDED:
+                if line.k == ENDED:
                     ended += 1
                 self._track(line, judge=False)
                 if ended == due:
@@ -130,23 +132,24 @@ class Keeper:
         )
 
     def _take(self, batch: Iterable[Line]) -> None:
-        records: list[record.Record] = []
+        entries: list[Entry] = []
+        seq = self._seq.get(self._boot, 0)
         for line in batch:
             self._track(line, judge=True)
-            if line.get("k") == ENDED:
-                boot = str(line.get("boot", ""))
-                self._seq[boot] = self._seq.get(boot, 0) + 1
-                records.append(lines.record(line, self._owner.node, self._seq[boot]))
-        if records:
-            self._write(records)
+            if line.k == ENDED:
+                seq += 1
+                entries.append(self._recorder.entry(line, seq))
+        if entries:
+            self._seq[self._boot] = seq
+            self._keep(entries)
 
     def _track(self, line: Line, *, judge: bool) -> None:
-        if line.get("k") in OPEN and len(self.open) < MAX_OPEN:
-            self.open[str(line.get("id", "")), str(line.get("dir", ""))] = line
+        if line.k == ENDED:
+            self.open.pop((line.id, line.dir), None)
+        elif len(self.open) < MAX_OPEN:
+            self.open[line.id, line.dir] = line
             if judge:
                 self._owner.opened(line)
-        elif line.get("k") == ENDED:
-            self.open.pop((str(line.get("id", "")), str(line.get("dir", ""))), None)
 
     def streams(self) -> list[OpenStream]:
         """The open streams, as far as they were read: made when asked for, because most end before anybody asks."""
@@ -154,19 +157,29 @@ class Keeper:
 
     # --- the log -----------------------------------------------------------------------------------------------
 
-    def _write(self, records: list[record.Record]) -> None:
+    def _keep(self, entries: list[Entry]) -> None:
+        """Decisions: into the log, and counted."""
+        if not self._append([entry.data for entry in entries]):
+            return
+        for entry in entries:
+            if entry.reached:
+                self._tallies.count(entry.peer, entry.direction, entry.minute, entry.request_id)
+
+    def _note(self, records: list[record.Record]) -> None:
+        """What is not a decision: runs and gaps."""
+        self._append([record.dump(item) for item in records])
+
+    def _append(self, entries: list[bytes]) -> bool:
         if not self.healthy:
-            return  # lost, and covered by the gap record with which the log goes on
+            return False  # lost, and covered by the gap record with which the log goes on
         try:
-            self._log.append([record.dump(item) for item in records])
+            self._log.append(entries)
         except WriteError as exc:
             self._fail(str(exc))
-            return
-        self.records += len(records)
-        for item in records:
-            if isinstance(item, DecisionRecord):
-                self._tallies.add(item)
+            return False
+        self.records += len(entries)
         self._dirty.set()
+        return True
 
     def _fail(self, reason: str) -> None:
         """Records are lost from here on until the device takes them again. Deny meanwhile."""

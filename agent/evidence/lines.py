@@ -1,16 +1,62 @@
-"""Access-log lines to decision records and open streams. Pure; every field is bounded, whatever Envoy was sent."""
+"""Access-log lines, and what is made of them: log entries and open streams. Pure; every field is bounded and cleaned.
+
+A line is decoded strictly into its fields. Requests of one peer for one thing differ in little but id, time and size: their
+entries are made from a template, kept for the next that is like it.
+"""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
+
+import msgspec
 
 from agent.envoy import actions
+from audit import record as records
 from audit.record import DecisionRecord, mask_path
 from policies.model import Code
 
 EPOCH = re.compile(r",serialNumber=(\d{1,9}),")
-MAX_TEXT = 200
+PLAIN_ID = re.compile(r"[0-9a-zA-Z-]{1,64}")
+MAX_TEXT, MAX_SUBJECT = 200, 8192
+MAX_NUMBER = 1 << 53
+MAX_TEMPLATES = 4096
+TOO_LARGE, NOT_FOUND = 413, 404
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """One line of Envoy's access log: see `agent.envoy.accesslog`. What Envoy leaves out is empty."""
+
+    k: Literal["end", "open"]
+    dir: Literal["in", "out"]
+    id: str = ""
+    t: str = ""
+    method: str = ""
+    path: str = ""
+    protocol: str = ""
+    action: str = ""
+    resource: str = ""
+    body: str = ""
+    stream: str = ""
+    purpose: str = ""
+    data_class: str = msgspec.field(default="", name="class")
+    region: str = ""
+    peer: str = ""
+    subject: str = ""
+    serial: str = ""
+    tls: str = ""
+    src: str = ""
+    upl: str = ""
+    upr: str = ""
+    ms: int = 0
+    code: int = 0
+    details: str = ""
+    rbac: str = ""
+    rx: int = 0
+    tx: int = 0
+
+
+decode = msgspec.json.Decoder(Line).decode
+"""Bytes to a line; msgspec.DecodeError (a ValueError) for anything else."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,100 +82,165 @@ class OpenStream:
     upstream_remote: str
 
 
-def record(line: Mapping[str, Any], node: str, seq: int) -> DecisionRecord:
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What goes into the log, and what is counted of it."""
+
+    data: bytes
+    peer: str
+    direction: str
+    minute: int
+    request_id: str
+    reached: bool  # the callee's decision
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    data: bytes
+    peer: str
+    reached: bool
+
+
+class Recorder:
+    """Makes entries of one run of Envoy."""
+
+    def __init__(self, node: str, boot: str) -> None:
+        self._node, self._boot = node, boot
+        self._templates: dict[tuple[str | int, ...], _Template] = {}
+
+    def entry(self, line: Line, seq: int) -> Entry:
+        """The entry of an ended stream, the `seq`th of the run."""
+        request_id = line.id if PLAIN_ID.fullmatch(line.id) else ""
+        key = (
+            line.dir,
+            line.peer,
+            line.subject,
+            line.serial,
+            line.tls,
+            line.protocol,
+            line.method,
+            line.path,
+            line.action,
+            line.resource,
+            line.body,
+            line.stream,
+            line.purpose,
+            line.data_class,
+            line.region,
+            line.code,
+            line.details,
+            line.rbac,
+        )
+        found = self._templates.get(key) or self._make(key, line)
+        time_ms = _milliseconds(line.t)
+        data = found.data % (
+            _number(line.ms),
+            _number(line.rx),
+            request_id.encode(),
+            _number(line.tx),
+            seq,
+            time_ms,
+        )
+        return Entry(data, found.peer, line.dir, time_ms // 60_000, request_id, found.reached)
+
+    def _make(self, key: tuple[str | int, ...], line: Line) -> _Template:
+        if len(self._templates) >= MAX_TEMPLATES:
+            self._templates.clear()
+        like = record(line, self._node, self._boot, 0)
+        made = _Template(records.template(like), like.peer, like.direction == "in" or like.allowed)
+        self._templates[key] = made
+        return made
+
+
+def record(line: Line, node: str, boot: str, seq: int) -> DecisionRecord:
     """The record of an ended stream."""
-    verdict = actions.parse(_text(line, "rbac"))
-    status = _number(line, "code")
+    verdict = actions.parse(_text(line.rbac))
     stamp = verdict.stamp if verdict else actions.Stamp(generation=0, policy_version=0)
-    code = _code(line, verdict, status)
+    code = _code(line, verdict)
+    epoch = _epoch_text(line.subject)
     return DecisionRecord(
-        request_id=_text(line, "id"),
-        direction=_text(line, "dir"),
+        request_id=line.id if PLAIN_ID.fullmatch(line.id) else "",
+        direction=line.dir,
         node=node,
-        peer=_text(line, "peer"),
-        peer_serial=_text(line, "serial") or _epoch_text(line),
-        peer_epoch=_epoch_text(line),
-        time_ms=_milliseconds(line),
-        duration_ms=_number(line, "ms"),
-        tls=_text(line, "tls"),
-        protocol=_text(line, "protocol"),
-        method=_text(line, "method"),
-        path=mask_path(_text(line, "path")),
-        action=_text(line, "action"),
-        resource=_text(line, "resource"),
-        body=_text(line, "body"),
-        stream=line.get("stream") == "true",
-        claimed_purpose=_text(line, "purpose"),
-        claimed_data_class=_text(line, "class"),
-        claimed_subject_region=_text(line, "region"),
+        peer=_text(line.peer),
+        peer_serial=_text(line.serial) or epoch,
+        peer_epoch=epoch,
+        time_ms=_milliseconds(line.t),
+        duration_ms=_number(line.ms),
+        tls=_text(line.tls),
+        protocol=_text(line.protocol),
+        method=_text(line.method),
+        path=mask_path(_text(line.path)),
+        action=_text(line.action),
+        resource=_text(line.resource),
+        body=_text(line.body),
+        stream=line.stream == "true",
+        claimed_purpose=_text(line.purpose),
+        claimed_data_class=_text(line.data_class),
+        claimed_subject_region=_text(line.region),
         allowed=not code,
         code=code,
         policy=verdict.policy if verdict else "",
         generation=stamp.generation,
         policy_version=stamp.policy_version,
-        status=status,
-        details=_text(line, "details"),
-        received_bytes=_number(line, "rx"),
-        sent_bytes=_number(line, "tx"),
-        boot=_text(line, "boot"),
+        status=_number(line.code),
+        details=_text(line.details),
+        received_bytes=_number(line.rx),
+        sent_bytes=_number(line.tx),
+        boot=boot,
         seq=seq,
     )
 
 
-def open_stream(line: Mapping[str, Any]) -> OpenStream:
-    """The stream of an `up` line."""
+def open_stream(line: Line) -> OpenStream:
+    """The stream of a line that says it is open."""
     return OpenStream(
-        id=_text(line, "id"),
-        direction=_text(line, "dir"),
-        peer=_text(line, "peer"),
-        epoch=int(_epoch_text(line) or 0),
-        action=_text(line, "action"),
-        resource=_text(line, "resource"),
-        protocol=_text(line, "protocol"),
-        method=_text(line, "method"),
-        path=_text(line, "path"),
-        purpose=_text(line, "purpose"),
-        data_class=_text(line, "class"),
-        subject_region=_text(line, "region"),
-        stream=line.get("stream") == "true",
-        subject=str(line.get("subject") or "")[:8192],
-        source=_text(line, "src"),
-        upstream_local=_text(line, "upl"),
-        upstream_remote=_text(line, "upr"),
+        id=_text(line.id),
+        direction=line.dir,
+        peer=_text(line.peer),
+        epoch=int(_epoch_text(line.subject) or 0),
+        action=_text(line.action),
+        resource=_text(line.resource),
+        protocol=_text(line.protocol),
+        method=_text(line.method),
+        path=_text(line.path),
+        purpose=_text(line.purpose),
+        data_class=_text(line.data_class),
+        subject_region=_text(line.region),
+        stream=line.stream == "true",
+        subject=line.subject[:MAX_SUBJECT],
+        source=_text(line.src),
+        upstream_local=_text(line.upl),
+        upstream_remote=_text(line.upr),
     )
 
 
-def _code(line: Mapping[str, Any], verdict: actions.Verdict | None, status: int) -> str:
+def _code(line: Line, verdict: actions.Verdict | None) -> str:
     """Why it was denied; empty when the three filters let it through."""
     if verdict is not None:
         return verdict.code.value if verdict.code else ""
-    if status == 413:  # noqa: PLR2004 - the classifier's bound
+    if line.code == TOO_LARGE:
         return Code.UNREADABLE_BODY.value
-    if line.get("dir") == "out" and status == 404:  # noqa: PLR2004 - no such peer
+    if line.dir == "out" and line.code == NOT_FOUND:
         return Code.PEER_UNREACHABLE.value
     return Code.UNEVALUABLE.value
 
 
-def _text(line: Mapping[str, Any], name: str) -> str:
-    value = line.get(name)
-    if value is None:
-        return ""
-    text = value if type(value) is str else str(value)
-    if text.isascii():
-        return text if len(text) <= MAX_TEXT else text[:MAX_TEXT]
-    return text.encode("ascii", "backslashreplace").decode()[:MAX_TEXT]
+def _text(text: str) -> str:
+    if text.isascii() and text.isprintable():
+        return text[:MAX_TEXT]
+    return ascii(text)[1:-1][:MAX_TEXT]
 
 
-def _number(line: Mapping[str, Any], name: str) -> int:
-    value = line.get(name)
-    return value if isinstance(value, int) and 0 <= value < 1 << 53 else 0
+def _number(value: int) -> int:
+    return value if 0 <= value < MAX_NUMBER else 0
 
 
-def _milliseconds(line: Mapping[str, Any]) -> int:
-    seconds, _, fraction = str(line.get("t", "0.0")).partition(".")
+def _milliseconds(text: str) -> int:
+    seconds, _, fraction = text.partition(".")
     return int(seconds) * 1000 + int(fraction) if seconds.isdigit() and fraction.isdigit() else 0
 
 
-def _epoch_text(line: Mapping[str, Any]) -> str:
-    found = EPOCH.search(str(line.get("subject") or ""))
+def _epoch_text(subject: str) -> str:
+    found = EPOCH.search(subject)
     return found[1] if found else ""

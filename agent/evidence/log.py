@@ -1,8 +1,9 @@
 """This node's log on disk: c2sp.org/tlog-tiles files, a journal for what fills no bundle yet, a signed checkpoint.
 
-An append is durable when it returns: the journal of the bundle that is being filled is synced once per group. Tiles and bundles are written when full, partial
-ones at a checkpoint; each by write, sync, rename. After a crash the journal's torn tail is cut; a log that is shorter than
-its own checkpoint refuses to open. A sync that failed is never retried: what it covered counts as lost.
+An append has reached the kernel when it returns, and survives the agent; a checkpoint has reached the device, and survives
+the machine: what Envoy last wrote would not either. Tiles and bundles are written when full, partial ones at a checkpoint;
+each by write, sync, rename. After a crash the journal's torn tail is cut; a log that is shorter than its own checkpoint
+refuses to open. A sync that failed is never retried: what it covered counts as lost.
 """
 
 import contextlib
@@ -20,7 +21,7 @@ CHECKPOINT = "checkpoint"
 
 
 class NodeLog:
-    """One writer. `size` counts durable entries."""
+    """One writer. `size` counts entries."""
 
     def __init__(self, directory: Path, key: note.VerifierKey, sign: note.Sign) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -37,7 +38,7 @@ class NodeLog:
     # --- writing -----------------------------------------------------------------------------------------------
 
     def append(self, entries: Sequence[bytes]) -> None:
-        """Make entries durable. WriteError: none of them counts, and this log must be opened anew."""
+        """Write entries. WriteError: none of them counts, and this log must be opened anew."""
         if self._dead:  # behind torn bytes nothing could be read back
             raise WriteError("evidence could not be written before")
         while entries:
@@ -51,7 +52,6 @@ class NodeLog:
         try:
             if os.write(self._journal, data) != len(data):
                 raise OSError(errno.ENOSPC, "short write")
-            os.fdatasync(self._journal)
             for entry in entries:
                 self._add(entry, write=True)
             if not self._pending:
@@ -73,8 +73,11 @@ class NodeLog:
         self._journal = self._open_journal()
 
     def checkpoint(self) -> tuple[note.Checkpoint, str]:
-        """Write partial tiles, then sign and keep the tree head. Files first: a signature never covers what is not there."""
+        """Sync, write partial tiles, then sign and keep the tree head: a signature never covers what is not there."""
+        if self._dead:
+            raise WriteError("evidence could not be written before")
         try:
+            os.fdatasync(self._journal)
             files = self._partial_files()
             for path, data in files.items():
                 self._write(path, data)
@@ -85,6 +88,7 @@ class NodeLog:
                 (self._directory / path).unlink(missing_ok=True)
             self._partial = set(files)
         except OSError as exc:
+            self._dead = True
             raise WriteError(f"checkpoint cannot be written: {exc.strerror}") from exc
         return head, text
 
