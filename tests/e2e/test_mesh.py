@@ -1,11 +1,14 @@
 """Whole processes, killed and changed: nothing that fails allows, and what comes back heals by itself."""
 
+import base64
+import json
 import shutil
 import signal
 import time
 
 import mesh as small
 import pytest
+from cryptography import x509
 from mesh import ATTRIBUTES, CALLEE, CALLER, TREATMENT, ask, callee, caller
 
 from controlplane.api.gen import admin_pb2
@@ -19,6 +22,14 @@ def eventually(check, timeout_s: float = 20.0) -> None:
     while not check():
         assert time.monotonic() < deadline, "it did not come to pass in time"
         time.sleep(0.02)
+
+
+def settled(mesh) -> bool:
+    """Does the caller hold the certificate that the control plane says it has, with nothing pending?"""
+    state = caller(mesh).state
+    leaf = base64.b64decode(json.loads((state / "identity.json").read_text())["chain"][0])
+    held = f"{x509.load_der_x509_certificate(leaf).serial_number:x}"
+    return held == mesh.find(CALLER).serial and not (state / "pending.json").exists()
 
 
 @pytest.fixture(scope="module")
@@ -132,9 +143,10 @@ def test_a_renewal_asked_for_while_the_agent_is_away_is_not_forgotten(mesh) -> N
 
 def test_two_keys_from_one_certificate_lock_the_node(mesh) -> None:
     node, mine = caller(mesh), caller(mesh).state / "identity.json"
+    eventually(lambda: settled(mesh))
     stolen = mine.read_bytes()
     mesh.call("RenewNode", admin_pb2.GetNodeRequest(node="app-1", site="paris"))
-    eventually(lambda: mine.read_bytes() != stolen and not (node.state / "pending.json").exists())
+    eventually(lambda: mine.read_bytes() != stolen and settled(mesh))
     node.agent.kill()
     mine.write_bytes(stolen)
     node.agent.start()
