@@ -58,7 +58,9 @@ def logs(path: str, direction: str) -> list[dict[str, Any]]:
 def up(path: str, direction: str) -> dict[str, Any]:
     """The log of streamed answers that got an upstream connection, of one router. It would be told of their end too."""
     streamed = {"header_filter": {"header": {"name": "writ-stream", "string_match": {"exact": "true"}}}}
-    return _file(path, _open(direction), {"and_filter": {"filters": [_moment("UpstreamPoolReady"), streamed]}})
+    return _file(
+        path, _open(direction), {"and_filter": {"filters": [_moment("UpstreamPoolReady"), streamed]}}
+    )
 
 
 def _open(direction: str) -> dict[str, str]:
