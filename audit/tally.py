@@ -7,6 +7,7 @@ not matter, and leaving one out cannot be hidden by another.
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from audit.record import DecisionRecord
@@ -24,13 +25,13 @@ class Tallies:
 
     def add(self, record: DecisionRecord) -> None:
         if reached(record):
-            self.count(record.peer, record.direction, record.time_ms // MINUTE_MS, record.request_id)
+            key = (record.peer, record.direction, record.time_ms // MINUTE_MS)
+            self.count(key, [record.request_id.encode()])
 
-    def count(self, peer: str, direction: str, minute: int, request_id: str) -> None:
-        """One request that reached the callee's decision."""
-        key = (peer, direction, minute)
-        self.counts[key] += 1
-        self.sums[key] = (self.sums.get(key, 0) + token(request_id)) % MODULUS
+    def count(self, key: tuple[str, str, int], request_ids: Sequence[bytes]) -> None:
+        """Requests of one (peer, direction, minute) that reached the callee's decision."""
+        self.counts[key] += len(request_ids)
+        self.sums[key] = (self.sums.get(key, 0) + sum(map(token, request_ids))) % MODULUS
 
     def totals(self) -> dict[tuple[str, str], tuple[int, str]]:
         """(peer, direction) -> (count, hash) over all minutes: what pairs of nodes are compared by."""
@@ -50,5 +51,5 @@ def reached(record: DecisionRecord) -> bool:
     return record.direction == "in" or record.allowed
 
 
-def token(request_id: str) -> int:
-    return int.from_bytes(hashlib.sha256(f"writ-tally\n{request_id}".encode()).digest(), "big")
+def token(request_id: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(b"writ-tally\n" + request_id).digest(), "big")

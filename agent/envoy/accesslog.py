@@ -10,7 +10,7 @@ from typing import Any
 ENDED, OPEN = "end", "open"
 OPEN_EVERY_S = 1  # how often a stream that is open says so
 COMMON = {
-    "id": "%REQ(writ-request-id)%",
+    "0id": "%REQ(writ-request-id)%",
     "method": "%REQ(:METHOD)%",
     "path": "%REQ(writ-path)%",
     "protocol": "%REQ(writ-protocol)%",
@@ -27,14 +27,14 @@ SOCKETS = {
     "upr": "%UPSTREAM_REMOTE_ADDRESS%",
 }
 RESULT = {
-    "t": "%START_TIME(%s.%3f)%",
+    "0t": "%START_TIME(%s.%3f)%",
     "body": "%REQ(writ-body)%",
-    "ms": "%DURATION%",
+    "0ms": "%DURATION%",
     "code": "%RESPONSE_CODE%",
     "details": "%RESPONSE_CODE_DETAILS%",
     "rbac": "%DYNAMIC_METADATA(envoy.filters.http.rbac:enforced_effective_policy_id)%",
-    "rx": "%BYTES_RECEIVED%",
-    "tx": "%BYTES_SENT%",
+    "0rx": "%BYTES_RECEIVED%",
+    "0tx": "%BYTES_SENT%",
 }
 PEER = {
     "in": {"peer": "%DOWNSTREAM_PEER_URI_SAN%", "subject": "%DOWNSTREAM_PEER_SUBJECT%"},
@@ -48,7 +48,7 @@ CERTIFICATE = {
 
 def logs(path: str, direction: str) -> list[dict[str, Any]]:
     """The logs of one listener: streams that ended, and those that have been open for a while."""
-    ended = {"k": ENDED, "dir": direction, **COMMON, **PEER[direction], **CERTIFICATE[direction], **RESULT}
+    ended = {"1k": ENDED, "dir": direction, **COMMON, **PEER[direction], **CERTIFICATE[direction], **RESULT}
     return [
         _file(path, ended, _moment("DownstreamEnd")),
         _file(path, _open(direction), _moment("DownstreamPeriodic")),
@@ -64,7 +64,7 @@ def up(path: str, direction: str) -> dict[str, Any]:
 
 
 def _open(direction: str) -> dict[str, str]:
-    return {"k": OPEN, "dir": direction, **COMMON, **PEER[direction], **SOCKETS}
+    return {"1k": OPEN, "dir": direction, **COMMON, **PEER[direction], **SOCKETS}
 
 
 def _moment(kind: str) -> dict[str, Any]:

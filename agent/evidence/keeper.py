@@ -5,6 +5,7 @@ can be reached. While records cannot be written `healthy` is false, and the gate
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import structlog
 
-from agent.envoy.accesslog import ENDED
 from agent.evidence import lines
 from agent.evidence.errors import EvidenceError, WriteError
 from agent.evidence.lines import Entry, Line, OpenStream, Recorder
@@ -89,6 +89,7 @@ class Keeper:
     def end(self, boot: str, tail: Tail, reason: str) -> None:
         """A run has ended without being asked to: what it had not written is lost, and said so."""
         self._take(tail.read())
+        tail.close()
         left = len(self.open)
         self.open.clear()
         self.gaps += 1
@@ -99,9 +100,9 @@ class Keeper:
         """Take lines for ever. A restarted agent skips what is in the log: lines of a run are counted."""
         bad = tail.bad
         async for batch in tail.batches():
-            self._take(batch)
-            if tail.bad > bad:
-                self._note([self._gap(tail.bad - bad, "lines of the access log could not be read")])
+            unread = self._take(batch) + tail.bad - bad
+            if unread:
+                self._note([self._gap(unread, "lines of the access log could not be read")])
                 self.gaps, bad = self.gaps + 1, tail.bad
 
     def skip(self, tail: Tail, boot: str) -> None:
@@ -109,10 +110,9 @@ class Keeper:
         due = self._seq.get(boot, 0)
         while due and (batch := tail.read()):
             ended = 0
-            for index, line in enumerate(batch):
-                if line.k == ENDED:
-                    ended += 1
-                self._track(line, judge=False)
+            for index, text in enumerate(batch):
+                with contextlib.suppress(ValueError):
+                    ended += self._seen(text)
                 if ended == due:
                     self._take(batch[index + 1 :])
                     return
@@ -131,22 +131,39 @@ class Keeper:
             reason=reason,
         )
 
-    def _take(self, batch: Iterable[Line]) -> None:
+    def _seen(self, text: bytes) -> bool:
+        """Follow what is open without recording; whether the line ends a stream. ValueError for no line."""
+        line = lines.decode(text)
+        if line.k == "open":
+            self._begun(line, judge=False)
+            return False
+        self.open.pop((line.id, line.dir), None)
+        return True
+
+    def _take(self, batch: Iterable[bytes]) -> int:
+        """Record the streams that ended, follow those that are open; how many lines could not be read."""
         entries: list[Entry] = []
-        seq = self._seq.get(self._boot, 0)
-        for line in batch:
-            self._track(line, judge=True)
-            if line.k == ENDED:
-                seq += 1
-                entries.append(self._recorder.entry(line, seq))
+        seq, unread = self._seq.get(self._boot, 0), 0
+        for text in batch:
+            try:
+                if not lines.ended(text):
+                    self._begun(lines.decode(text), judge=True)
+                    continue
+                entry = self._recorder.entry(text, seq + 1)
+            except ValueError:  # also what msgspec raises
+                unread += 1
+                continue
+            seq += 1
+            entries.append(entry)
+            if self.open:
+                self.open.pop((entry.request_id.decode(), entry.direction), None)
         if entries:
             self._seq[self._boot] = seq
             self._keep(entries)
+        return unread
 
-    def _track(self, line: Line, *, judge: bool) -> None:
-        if line.k == ENDED:
-            self.open.pop((line.id, line.dir), None)
-        elif len(self.open) < MAX_OPEN:
+    def _begun(self, line: Line, *, judge: bool) -> None:
+        if len(self.open) < MAX_OPEN:
             self.open[line.id, line.dir] = line
             if judge:
                 self._owner.opened(line)
@@ -161,9 +178,12 @@ class Keeper:
         """Decisions: into the log, and counted."""
         if not self._append([entry.data for entry in entries]):
             return
+        reached: dict[tuple[str, str, int], list[bytes]] = {}
         for entry in entries:
             if entry.reached:
-                self._tallies.count(entry.peer, entry.direction, entry.minute, entry.request_id)
+                reached.setdefault((entry.peer, entry.direction, entry.minute), []).append(entry.request_id)
+        for key, request_ids in reached.items():
+            self._tallies.count(key, request_ids)
 
     def _note(self, records: list[record.Record]) -> None:
         """What is not a decision: runs and gaps."""

@@ -9,7 +9,7 @@ refuses to open. A sync that failed is never retried: what it covered counts as 
 import contextlib
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agent.evidence.errors import RollbackError, WriteError
@@ -18,6 +18,7 @@ from audit.errors import AuditError
 
 JOURNAL = "journal"
 CHECKPOINT = "checkpoint"
+RESTORE = "restore the evidence directory; a shorter log must not go on under the same name"
 
 
 class NodeLog:
@@ -52,8 +53,7 @@ class NodeLog:
         try:
             if os.write(self._journal, data) != len(data):
                 raise OSError(errno.ENOSPC, "short write")
-            for entry in entries:
-                self._add(entry, write=True)
+            self._add(entries, write=True)
             if not self._pending:
                 self._next_journal()
         except OSError as exc:
@@ -145,27 +145,28 @@ class NodeLog:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _add(self, entry: bytes, *, write: bool) -> None:
-        self._pending.append(entry)
-        self.size += 1
-        self._push(0, merkle.leaf_hash(entry), write=write)
+    def _add(self, entries: Sequence[bytes], *, write: bool) -> None:
+        """Entries that the bundle being filled has room for."""
+        self._pending.extend(entries)
+        self.size += len(entries)
+        self._push(0, map(merkle.leaf_hash, entries), write=write)
         if len(self._pending) == tiles.WIDTH:
             if write:
                 self._write(tiles.entries_path(self.size // tiles.WIDTH - 1), tiles.bundle(self._pending))
             self._pending = []
 
-    def _push(self, level: int, digest: bytes, *, write: bool) -> None:
+    def _push(self, level: int, hashes: Iterable[bytes], *, write: bool) -> None:
+        """Hashes that the tile being filled on this level has room for."""
         if level == len(self._levels):
             self._levels.append([])
         tile = self._levels[level]
-        tile.append(digest)
+        tile.extend(hashes)
         if len(tile) == tiles.WIDTH:
             if write:
                 index = (self.size >> (tiles.HEIGHT * (level + 1))) - 1
                 self._write(tiles.tile_path(level, index), b"".join(tile))
-            root = merkle.root_of(tile)
             self._levels[level] = []
-            self._push(level + 1, root, write=write)
+            self._push(level + 1, [merkle.root_of(tile)], write=write)
 
     def _recover(self) -> None:
         self._partial = {
@@ -175,16 +176,17 @@ class NodeLog:
         }
         number = 0
         while (data := self._read(tiles.entries_path(number))) is not None:
-            for entry in tiles.entries(data):
-                self._add(entry, write=False)
+            entries = list(tiles.entries(data))
+            if len(entries) != tiles.WIDTH:
+                raise RollbackError(f"bundle `{number}` holds {len(entries)} entries", hint=RESTORE)
+            self._add(entries, write=False)
             number += 1
         journal = self._read(self._journal_name()) or b""
         name, whole = self._journal_name(), 0
         with contextlib.suppress(AuditError):  # the tail that was being written when we died
             for entry in tiles.entries(journal):
-                self._add(
-                    entry, write=True
-                )  # the last entry of a bundle may have been synced, and its files not
+                # The last entry of a bundle may have been synced, and its files not.
+                self._add([entry], write=True)
                 whole += len(entry) + 2
         if whole < len(journal):
             os.truncate(self._directory / name, whole)
@@ -196,7 +198,7 @@ class NodeLog:
             if head.size > self.size or merkle.tree_root(head.size, self._nodes) != head.root:
                 raise RollbackError(
                     f"the log holds {self.size} entries, its own checkpoint says {head.size}",
-                    hint="restore the evidence directory; a shorter log must not go on under the same name",
+                    hint=RESTORE,
                 )
 
     def _read(self, path: str) -> bytes | None:
