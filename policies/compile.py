@@ -7,9 +7,9 @@ the facts: `check` says it for all nodes at once, when a policy is applied.
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from policies import simplify, specialise, syntax
+from policies import addresses, simplify, specialise, syntax
 from policies.bounds import too_complex
 from policies.errors import Finding, PolicyError
 from policies.grammar import MAX_POLICIES
@@ -71,6 +71,13 @@ def compile_egress(
     reached = frozenset(key for rule in _compile(permits, remote, principal) for key in rule.resources)
     kept = [facts for facts in remote if facts.key in reached]
     return Rules(rules=tuple(_compile(policies, kept, principal)), resources=reached)
+
+
+def _without_source(rule: Rule) -> Iterator[Rule]:
+    """A caller's sidecar cannot know the address that its peer will see: it refuses what no address would allow."""
+    when = addresses.assume(rule.when, met=rule.effect is Effect.PERMIT)
+    if when != FALSE:
+        yield replace(rule, when=when)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,10 @@ def _compile(
             in_scope = [facts for facts in ordered if _in_scope(policy.resource, facts)]
             scopes[policy.resource] = in_scope
         if in_scope and policy.actions:
-            yield from _rules(policy, _residues(policy, in_scope, principal))
+            rules = _rules(policy, _residues(policy, in_scope, principal))
+            yield from (
+                rules if principal is None else (one for rule in rules for one in _without_source(rule))
+            )
 
 
 def _in_scope(scope: syntax.Node | None, facts: ResourceFacts) -> bool:

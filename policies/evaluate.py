@@ -5,12 +5,17 @@ value one integer says in its bit *i* whether rule *i* accepts that value. A dec
 integers; what bits cannot express is checked on the rules that remain.
 """
 
+import functools
+import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from policies import simplify
 from policies.model import (
+    DAY_MS,
     And,
+    Before,
     Bool,
+    Clock,
     Code,
     Decision,
     Digit,
@@ -19,15 +24,18 @@ from policies.model import (
     Field,
     Has,
     Holds,
+    InRange,
     Is,
     Like,
     Not,
+    Only,
     Or,
     PolicyId,
     PrincipalIn,
     Request,
     Rule,
     Rules,
+    Same,
 )
 
 _Values = frozenset[object]
@@ -57,10 +65,15 @@ def holds(expr: Expr, request: Request) -> bool:  # one arm per operator
             return value
         case Is(field, values) | Digit(field, values):
             return READ[field](request) in values
-        case Holds(Field.PRINCIPAL_PURPOSES, value):
-            return value in request.principal.purposes
-        case Holds(_, value):
-            return value in request.principal.regions
+        case Holds(field, value):
+            return value in _set(field, request)
+        case Only(field, values):
+            return _set(field, request) <= values
+        case Same(field, other):
+            text = READ[field](request)
+            return text is not None and text == READ[other](request)
+        case Before() | Clock() | InRange():
+            return _circumstance(expr, request)
         case Like(field, parts):
             text = READ[field](request)
             return isinstance(text, str) and simplify.matches(parts, text)
@@ -74,6 +87,25 @@ def holds(expr: Expr, request: Request) -> bool:  # one arm per operator
             return all(holds(item, request) for item in items)
         case Or(items):
             return any(holds(item, request) for item in items)
+
+
+def _set(field: Field, request: Request) -> frozenset[str]:
+    principal = request.principal
+    return principal.purposes if field is Field.PRINCIPAL_PURPOSES else principal.regions
+
+
+def _circumstance(expr: Before | Clock | InRange, request: Request) -> bool:
+    """When, and from where. What is not known holds nowhere; the evaluator asks before."""
+    if isinstance(expr, InRange):
+        return request.source_ip is not None and request.source_ip in _network(expr.network)
+    if request.now_ms is None:
+        return False
+    if isinstance(expr, Before):
+        return request.now_ms < expr.at_ms
+    return expr.from_ms <= request.now_ms % DAY_MS < expr.until_ms
+
+
+_network = functools.lru_cache(maxsize=4096)(ipaddress.ip_network)
 
 
 def _ancestors(kind: str, request: Request) -> Iterable[str]:

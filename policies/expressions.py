@@ -1,24 +1,34 @@
 """Expressions <-> JSON arrays (`["is", field, values]`), with every bound that a reader needs: depth, size, types."""
 
+import ipaddress
+
 from policies import decode, grammar
 from policies.errors import ContentError
 from policies.grammar import MAX_DEPTH, MAX_ITEMS
 from policies.model import (
+    CARRIED,
     CLASS_MAX,
+    DAY_MS,
     DIGIT_FIELDS,
+    NOW_MAX_MS,
     SET_FIELDS,
     And,
+    Before,
     Bool,
+    Clock,
     Digit,
     Expr,
     Field,
     Has,
     Holds,
+    InRange,
     Is,
     Like,
     Not,
+    Only,
     Or,
     PrincipalIn,
+    Same,
 )
 
 STRING_FIELDS = frozenset(Field) - DIGIT_FIELDS - SET_FIELDS - {Field.STREAM}
@@ -47,7 +57,7 @@ def depth(expr: Expr) -> int:
             return 1
 
 
-def dump_expr(expr: Expr) -> object:  # one return per operator
+def dump_expr(expr: Expr) -> object:  # noqa: C901, PLR0911, PLR0912  # one return per operator
     """Sets are sorted: equal expressions give equal bytes."""
     match expr:
         case Bool(value):
@@ -59,6 +69,16 @@ def dump_expr(expr: Expr) -> object:  # one return per operator
             return ["holds", field.value, value]
         case Like(field, parts):
             return ["like", field.value, list(parts)]
+        case Only(field, values):
+            return ["only", field.value, sorted(values)]
+        case Same(field, other):
+            return ["same", field.value, other.value]
+        case Before(at_ms):
+            return ["before", at_ms]
+        case Clock(from_ms, until_ms):
+            return ["clock", from_ms, until_ms]
+        case InRange(network):
+            return ["ip", network]
         case Has(field):
             return ["has", field.value]
         case PrincipalIn(kind, id_):
@@ -110,14 +130,54 @@ def _load_leaf(tag: object, operands: list[object]) -> Expr:
             return Holds(held, _possible(held, _string(value)))
         case "like", [field, parts]:
             return Like(
-                _field(field, STRING_FIELDS), decode.items(parts, "parts", _string, least=1, most=MAX_ITEMS)
+                _field(field, STRING_FIELDS),
+                decode.items(parts, "parts", _string, least=1, most=grammar.MAX_WILDCARDS + 1),
             )
+        case "only", [field, values]:
+            return _load_only(_field(field, SET_FIELDS), values)
+        case "same", [field, other]:
+            return Same(_field(field, CARRIED), _field(other, CARRIED))
+        case (("before" | "clock" | "ip"), _):
+            return _load_circumstance(tag, operands)
         case "has", [field]:
             return Has(_field(field, frozenset({Field.SUBJECT_REGION})))
         case "in", [str() as kind, id_] if kind in grammar.KINDS:
             return PrincipalIn(kind, decode.text(id_, "id", grammar.KINDS[kind]))
         case _:
             raise ContentError(f"unknown operator `{str(tag)[:80]}` or wrong operands")
+
+
+def _load_only(field: Field, values: object) -> Only:
+    words = decode.items(
+        values, "values", lambda item: _possible(field, _string(item)), most=grammar.MAX_ONLY
+    )
+    if sum(len(word) + 1 for word in words) > grammar.MAX_ONLY:
+        raise ContentError("the values of a set are too long together")
+    return Only(field, decode.distinct(words, "values"))
+
+
+def _load_circumstance(tag: object, operands: list[object]) -> Expr:
+    """When, and from where."""
+    match tag, operands:
+        case "before", [at_ms]:
+            return Before(decode.integer(at_ms, "time", least=1, most=NOW_MAX_MS))
+        case "clock", [from_ms, until_ms]:
+            start = decode.integer(from_ms, "time of day", most=DAY_MS - 1)
+            return Clock(start, decode.integer(until_ms, "time of day", least=start + 1, most=DAY_MS))
+        case "ip", [network]:
+            return InRange(_network(network))
+    raise ContentError(f"wrong operands of `{tag}`")
+
+
+def _network(value: object) -> str:
+    text = decode.text(value, "network", most=50)
+    try:
+        known = str(ipaddress.ip_network(text))
+    except ValueError as exc:
+        raise ContentError(f"`{text}` is no network") from exc
+    if known != text:
+        raise ContentError(f"network `{text}` has another spelling")
+    return text
 
 
 def _load_is(field: Field, values: object) -> Is:

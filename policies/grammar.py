@@ -32,9 +32,18 @@ FIELDS = {
 
 MAX_POLICIES = 10_000
 MAX_DEPTH = 32
+MAX_SOURCE_DEPTH = 16
 MAX_ITEMS = 4096
 """How deep and how large one condition may be: a proxy must be able to evaluate it per request. The compiler
-holds these bounds and every reader checks them. Protobuf readers stop at 100 levels, CEL takes two for each of ours."""
+holds these bounds and every reader checks them. Protobuf readers stop at 100 levels, CEL takes two for each of ours. What
+asks for an address is matched outside CEL, within the levels that the matcher tree leaves."""
+
+
+MAX_ONLY = 49
+MAX_WILDCARDS = 5
+MAX_PATTERN = 128
+"""What a proxy's regular expressions can hold: characters of a spelled-out set, each value with its comma; wildcards and
+characters of a pattern."""
 
 
 _PARTS = {
@@ -48,6 +57,12 @@ def possible_part(field: Field, part: str) -> bool:
     """Whether a request can bring a value that holds this text."""
     pattern = FIELDS.get(field)
     return pattern is None or _PARTS[pattern].fullmatch(part) is not None
+
+
+def disjoint(field: Field, other: Field) -> bool:
+    """Whether two fields can never hold the same string: one is upper case, the other lower."""
+    patterns = {FIELDS.get(field), FIELDS.get(other)}
+    return None not in patterns and COUNTRY in patterns and len(patterns) > 1
 
 
 def possible(field: Field, value: str) -> bool:

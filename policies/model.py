@@ -6,6 +6,7 @@ Three engines must agree on it, so it holds nothing that one of them could not d
 
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
 from typing import NewType
 
 PolicyId = NewType("PolicyId", str)
@@ -32,6 +33,9 @@ ACTIONS: frozenset[str] = frozenset(
 RESOURCE_KINDS: tuple[str, ...] = ("Model", "Dataset", "Tool", "Service")
 CLASS_MAX = 4
 """Data classes and tiers are single digits, 0 to 4: compared as strings in the proxy, never parsed there."""
+DAY_MS = 86_400_000
+NOW_MAX_MS = 253_402_300_799_999
+"""`context.now` lies between 1970 and the end of the year 9999: what a proxy can compare with."""
 
 
 class Effect(Enum):
@@ -78,6 +82,8 @@ class Field(Enum):
 
 DIGIT_FIELDS = frozenset({Field.PRINCIPAL_TIER, Field.PRINCIPAL_CLASS_CEILING, Field.DATA_CLASS})
 SET_FIELDS = frozenset({Field.PRINCIPAL_PURPOSES, Field.PRINCIPAL_REGIONS})
+CARRIED = frozenset({Field.PURPOSE, Field.SUBJECT_REGION, Field.PROTOCOL, Field.METHOD, Field.PATH})
+"""Strings that the request carries; others are parts of the certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,44 @@ class Like:
 
 
 @dataclass(frozen=True, slots=True)
+class Only:
+    """A set field of the principal holds nothing but `values`; with none of them, it is empty."""
+
+    field: Field
+    values: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """Two string fields of the request are equal. One that is absent equals nothing."""
+
+    field: Field
+    other: Field
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """`context.now` is before this moment, in milliseconds since 1970."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The time of day (UTC) of `context.now` lies in [from, until), in milliseconds since midnight."""
+
+    from_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class InRange:
+    """`context.source_ip` lies in a network, in its one spelling: `10.0.0.0/8`."""
+
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
 class Has:
     """An optional field is present. Only `SUBJECT_REGION` is optional."""
 
@@ -156,7 +200,10 @@ class Or:
     items: tuple["Expr", ...]
 
 
-Expr = Bool | Is | Digit | Holds | Like | Has | PrincipalIn | Not | And | Or
+Circumstance = Before | Clock | InRange
+"""When, and from where."""
+Question = Bool | Is | Digit | Holds | Only | Like | Same | Has | PrincipalIn | Circumstance
+Expr = Question | Not | And | Or
 
 # --- rules -------------------------------------------------------------------------------------------------------
 
@@ -216,7 +263,10 @@ class Principal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request after classification and after its claims were accepted. `resource` None: unknown or unread."""
+    """One request after classification and after its claims were accepted. `resource` None: unknown or unread.
+
+    Where rules ask for a time or an address that is None, the decision is `unevaluable`.
+    """
 
     principal: Principal
     action: str
@@ -228,6 +278,9 @@ class Request:
     method: str
     path: str
     stream: bool
+    now_ms: int | None = None
+    source_ip: IPv4Address | IPv6Address | None = None
+    """As the callee's sidecar sees it; a caller's sidecar cannot know it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,23 +1,29 @@
 """What an expression is specialised for, and what its parts can be while it is folded."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from policies.model import (
     And,
+    Before,
     Bool,
+    Clock,
     Digit,
     Expr,
     Field,
     Has,
     Holds,
+    InRange,
     Is,
     Like,
     Not,
+    Only,
     Or,
     Principal,
     PrincipalIn,
     ResourceKey,
+    Same,
 )
+from policies.moving import Moving
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,8 @@ class ResourceFacts:
     max_class: int
     site: str
     jurisdiction: str
+    node_groups: frozenset[str] = frozenset()
+    """The groups of the node that serves it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +62,8 @@ class Word:
     """A string that is known now."""
 
     value: str
+    fact: bool = field(default=False, compare=False)
+    """From a declaration, not from the policy: what is refused must not depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +102,60 @@ class Many:
     items: tuple["Value", ...]
 
 
-Value = Expr | Word | Number | Ref | Ent | It | Many
-BOOLEAN = (Bool, Is, Digit, Holds, Like, Has, PrincipalIn, Not, And, Or)
+@dataclass(frozen=True, slots=True)
+class Rec:
+    """A record that is spelled out."""
 
+    fields: tuple[tuple[str, "Value"], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A datetime or duration (milliseconds), a decimal (ten-thousandths) or an ip (interface), known now."""
+
+    kind: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`context.source_ip`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`if cond then … else …` between values that are no booleans; operators are applied to either side."""
+
+    cond: Expr
+    then: "Value"
+    other: "Value"
+
+
+Value = Expr | Word | Number | Ref | Ent | It | Many | Rec | Fixed | Source | Choice | Moving
+BOOLEAN = (
+    Bool,
+    Is,
+    Digit,
+    Holds,
+    Only,
+    Like,
+    Same,
+    Before,
+    Clock,
+    InRange,
+    Has,
+    PrincipalIn,
+    Not,
+    And,
+    Or,
+)
+
+DECIMAL_ORDER = {
+    "decimal_less_than": "less",
+    "decimal_less_eq": "less_eq",
+    "decimal_greater": "greater",
+    "decimal_greater_eq": "greater_eq",
+}
 TOKENS = {
     "add": "+",
     "sub": "-",

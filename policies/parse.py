@@ -10,7 +10,7 @@ What Cedar says without a position gets a file and a line. Anything wrong refuse
 import functools
 import importlib.resources
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import cedarpy
 from cedarpy import pst
@@ -234,9 +234,7 @@ def _node(node: pst.Expr) -> syntax.Node:  # noqa: C901, PLR0911, PLR0912  # one
         case pst.GetAttr(base, attr):
             return syntax.Attr(_node(base), attr)
         case pst.HasAttr(base, attrs):
-            return (
-                syntax.HasAttr(_node(base), attrs[0]) if len(attrs) == 1 else _foreign("has of a path", "has")
-            )
+            return _has_path(_node(base), attrs)
         case pst.Like(base, pattern):
             return syntax.Matches(_node(base), _parts(pattern))
         case pst.Is(base, kind, None):
@@ -250,15 +248,18 @@ def _node(node: pst.Expr) -> syntax.Node:  # noqa: C901, PLR0911, PLR0912  # one
             return syntax.If(_node(cond), _node(then), _node(other))
         case pst.Set(elements):
             return syntax.SetOf(tuple(_node(element) for element in elements))
-        case pst.Record():
-            return _foreign("record literal", ":")
+        case pst.Record(fields):
+            return syntax.RecordOf(tuple((name, _node(value)) for name, value in sorted(fields.items())))
         case pst.Slot(name):
-            return _foreign("slot", f"?{name}")
+            return syntax.Foreign("slot", f"?{name}")
     raise RuntimeError(f"unknown syntax {node!r}")
 
 
-def _foreign(what: str, token: str) -> syntax.Foreign:
-    return syntax.Foreign(what, token)
+def _has_path(base: syntax.Node, names: Sequence[str]) -> syntax.Node:
+    """`base has a.b` is `base has a && base.a has b`."""
+    first, *rest = names
+    has = syntax.HasAttr(base, first)
+    return syntax.Call("and", (has, _has_path(syntax.Attr(base, first), rest))) if rest else has
 
 
 def _parts(pattern: tuple[pst.PatternElem, ...]) -> tuple[str, ...]:

@@ -1,41 +1,43 @@
 """Equality, order, membership and containment between folded operands: each exact, or `Refused`."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Mapping
 
-from policies import simplify
+from policies import addresses, grammar, simplify
 from policies.model import (
     ACTION_GROUPS,
+    CARRIED,
     DIGIT_FIELDS,
     SET_FIELDS,
     Bool,
     Expr,
     Field,
     Has,
+    Only,
     Principal,
     PrincipalIn,
+    Same,
 )
+from policies.moving import Moving
 from policies.operands import (
     BOOLEAN,
     Ent,
+    Fixed,
     It,
     Known,
     Many,
     Number,
+    Rec,
     Ref,
     Refused,
     ResourceFacts,
+    Source,
     Value,
     Word,
 )
+from policies.order import compare
 from policies.simplify import FALSE, TRUE
 
-ORDER: dict[str, Callable[[int, int], bool]] = {
-    "less": operator.lt,
-    "less_eq": operator.le,
-    "greater": operator.gt,
-    "greater_eq": operator.ge,
-}
 _CLAIMED = {
     Field.PRINCIPAL_PURPOSES: Field.PURPOSE,
     Field.PRINCIPAL_REGIONS: Field.SUBJECT_REGION,
@@ -45,8 +47,14 @@ _CLAIMED = {
 def equal(left: Value, right: Value, known: Known) -> Expr:  # one arm per pair of types
     """`==`. Values of different types are not equal."""
     match left, right:
-        case (Word(), Word()) | (Number(), Number()) | (Ent(), Ent()):
+        case (Word(), Word()) | (Number(), Number()) | (Ent(), Ent()) | (Fixed(), Fixed()):
             return Bool(left == right)
+        case (Source(), other) | (other, Source()):
+            return addresses.equal(other)
+        case (Moving(), _) | (_, Moving()):
+            return compare(operator.eq, left, right, "==")
+        case Rec(mine), Rec(theirs):
+            return _equal_records(dict(mine), dict(theirs), known)
         case (Ref(field), Word(value)) | (Word(value), Ref(field)) if field not in DIGIT_FIELDS | SET_FIELDS:
             return simplify.word(field, (value,))
         case (Ref(field), Number()) | (Number(), Ref(field)) if field in DIGIT_FIELDS:
@@ -55,10 +63,8 @@ def equal(left: Value, right: Value, known: Known) -> Expr:  # one arm per pair 
             return _equal_fields(field, other)
         case (It(), It() | Ent()) | (Ent(), It()):
             return _same_entity(left, right, known)
-        case (Many(), _) | (_, Many()):
-            raise Refused(
-                "comparing whole sets is not supported", "==", "use contains, containsAll, containsAny"
-            )
+        case (Many(), Many() | Ref()) | (Ref(), Many()):
+            return _equal_sets(left, right, known)
         case _:
             if isinstance(left, BOOLEAN) and isinstance(right, BOOLEAN):
                 return _iff(left, right)
@@ -68,47 +74,38 @@ def equal(left: Value, right: Value, known: Known) -> Expr:  # one arm per pair 
 def _equal_fields(field: Field, other: Field) -> Expr:
     if field in DIGIT_FIELDS and other in DIGIT_FIELDS:
         return compare(operator.eq, Ref(field), Ref(other), "==")
-    if field in SET_FIELDS or other in SET_FIELDS:
-        raise Refused("comparing whole sets is not supported", "==", "use contains")
     if field is other:
         return Has(field) if field is Field.SUBJECT_REGION else TRUE
-    if field in DIGIT_FIELDS or other in DIGIT_FIELDS:
+    if field in SET_FIELDS and other in SET_FIELDS:
+        raise Refused(f"`{field.value} == {other.value}`: the proxy cannot compare two whole sets", "==")
+    if grammar.disjoint(field, other) or (field in DIGIT_FIELDS | SET_FIELDS) != (
+        other in DIGIT_FIELDS | SET_FIELDS
+    ):
         return FALSE
+    if {field, other} <= CARRIED:
+        return Same(*sorted((field, other), key=lambda one: one.value))
     raise Refused(
-        f"`{field.value} == {other.value}`: both strings are only known when a request comes",
+        f"`{field.value} == {other.value}`: the proxy cannot compare a part of the certificate with what a request says",
         "==",
         "compare each with a literal",
     )
+
+
+def _equal_records(left: Mapping[str, Value], right: Mapping[str, Value], known: Known) -> Expr:
+    if left.keys() != right.keys():
+        return FALSE
+    return simplify.both(*(equal(value, right[name], known) for name, value in left.items()))
+
+
+def _equal_sets(left: Value, right: Value, known: Known) -> Expr:
+    """Each holds what the other holds."""
+    return simplify.both(contains_all(left, right, known), contains_all(right, left, known))
 
 
 def _iff(left: Expr, right: Expr) -> Expr:
     return simplify.either(
         simplify.both(left, right), simplify.both(simplify.negate(left), simplify.negate(right))
     )
-
-
-def compare(order: Callable[[int, int], bool], left: Value, right: Value, token: str) -> Expr:
-    match left, right:
-        case Number(a), Number(b):
-            return Bool(order(a, b))
-        case Ref(field), Number(b) if field in DIGIT_FIELDS:
-            return simplify.digit(field, (d for d in simplify.DIGITS if order(d, b)))
-        case Number(a), Ref(field) if field in DIGIT_FIELDS:
-            return simplify.digit(field, (d for d in simplify.DIGITS if order(a, d)))
-        case Ref(field), Ref(other) if field in DIGIT_FIELDS and other in DIGIT_FIELDS:
-            if field is other:
-                return Bool(order(0, 0))
-            return simplify.either(
-                *(
-                    simplify.both(
-                        simplify.digit(field, (d,)),
-                        simplify.digit(other, (e for e in simplify.DIGITS if order(d, e))),
-                    )
-                    for d in sorted(simplify.DIGITS)
-                )
-            )
-        case _:
-            raise Refused(f"`{token}` is supported between numbers alone", token)
 
 
 def _same_entity(left: Value, right: Value, known: Known) -> Expr:
@@ -164,16 +161,11 @@ def _principal_in(kind: str, id_: str, principal: Principal | None) -> Expr:
 
 
 def _resource_in(kind: str, id_: str, facts: ResourceFacts) -> Expr:
-    if kind == "Group":
-        raise Refused(
-            "the groups of a resource's node are not known",
-            "Group",
-            f"use `{facts.key.kind}Group`, Site or Node",
-        )
     ids = {
         facts.key.kind: {facts.key.uid},
         f"{facts.key.kind}Group": facts.groups,
         "Node": {facts.key.node},
+        "Group": facts.node_groups,
         "Site": {facts.site},
         "Jurisdiction": {facts.jurisdiction},
     }
@@ -197,3 +189,56 @@ def contains(left: Value, right: Value, known: Known) -> Expr:
             )
         case _:
             raise Refused("`contains` needs a set and an element of its type", "contains")
+
+
+def contains_all(left: Value, right: Value, known: Known) -> Expr:
+    """Every element of `right` is in `left`."""
+    match left, right:
+        case _, Many(items):
+            return simplify.both(*(contains(left, item, known) for item in items))
+        case Ref(field), Ref(other) if field is other:
+            return TRUE
+        case Many(items), Ref(field) if field in SET_FIELDS:
+            return _nothing_else(field, items)
+    raise _two_sets("containsAll")
+
+
+def contains_any(left: Value, right: Value, known: Known) -> Expr:
+    """Some element of `right` is in `left`."""
+    match left, right:
+        case _, Many(items):
+            return simplify.either(*(contains(left, item, known) for item in items))
+        case Many(items), Ref():
+            return simplify.either(*(contains(right, item, known) for item in items))
+        case Ref(field), Ref(other) if field is other:
+            return simplify.negate(simplify.only(field, ()))
+    raise _two_sets("containsAny")
+
+
+def is_empty(value: Value) -> Expr:
+    match value:
+        case Many(items):
+            return Bool(not items)
+        case Ref(field) if field in SET_FIELDS:
+            return simplify.only(field, ())
+    raise Refused("`isEmpty` needs a set", "isEmpty")
+
+
+def _nothing_else(field: Field, items: tuple[Value, ...]) -> Expr:
+    words = [item.value for item in items if isinstance(item, Word) and not item.fact]
+    if len(words) < len(items):
+        raise Refused(f"what `{field.value}` may hold must be spelled out", "containsAll")
+    allowed = simplify.only(field, words)
+    if isinstance(allowed, Only) and sum(len(word) + 1 for word in allowed.values) > grammar.MAX_ONLY:
+        raise Refused(
+            f"the values that `{field.value}` may hold are too long together for a proxy: at most "
+            f"{grammar.MAX_ONLY} characters",
+            "containsAll",
+        )
+    return allowed
+
+
+def _two_sets(token: str) -> Refused:
+    return Refused(
+        f"`{token}`: the proxy cannot compare two whole sets of the certificate", token, "spell one out"
+    )

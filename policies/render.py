@@ -1,6 +1,7 @@
 """Syntax back to Cedar text, for people: what a clause says. Never parsed again."""
 
 from policies import syntax
+from policies.operands import TOKENS
 
 _INFIX = {
     "and": "&&",
@@ -16,10 +17,10 @@ _INFIX = {
     "sub": "-",
     "mul": "*",
 }
-_METHODS = {"contains": "contains", "contains_all": "containsAll", "contains_any": "containsAny"}
+_FUNCTIONS = frozenset({"ip", "datetime", "duration", "decimal"})
 
 
-def text(node: syntax.Node) -> str:  # noqa: PLR0911, PLR0912  # one arm per kind of node
+def text(node: syntax.Node) -> str:  # noqa: C901, PLR0911, PLR0912  # one arm per kind of node
     """One line of Cedar that means the same."""
     match node:
         case syntax.Var(name):
@@ -45,6 +46,8 @@ def text(node: syntax.Node) -> str:  # noqa: PLR0911, PLR0912  # one arm per kin
             return f"if {text(cond)} then {text(then)} else {text(other)}"
         case syntax.SetOf(items):
             return f"[{', '.join(text(item) for item in items)}]"
+        case syntax.RecordOf(fields):
+            return f"{{{', '.join(f'{_quoted(name)}: {text(value)}' for name, value in fields)}}}"
         case syntax.Call(op, args):
             return _call(op, args)
         case syntax.Foreign(what, _):
@@ -56,8 +59,10 @@ def _call(op: str, args: tuple[syntax.Node, ...]) -> str:
         return f" {_INFIX[op]} ".join(_operand(arg) for arg in args)
     if op == "not":
         return f"!{_operand(args[0])}"
+    if op in _FUNCTIONS:
+        return f"{op}({', '.join(text(arg) for arg in args)})"
     head, *rest = args
-    return f"{_operand(head)}.{_METHODS.get(op, op)}({', '.join(text(arg) for arg in rest)})"
+    return f"{_operand(head)}.{TOKENS.get(op, op)}({', '.join(text(arg) for arg in rest)})"
 
 
 def _operand(node: syntax.Node) -> str:

@@ -3,13 +3,17 @@
 Each is exact: digits are always present, an absent string equals nothing, and no leaf can fail.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from policies import grammar
 from policies.model import (
     CLASS_MAX,
+    DAY_MS,
+    NOW_MAX_MS,
     And,
+    Before,
     Bool,
+    Clock,
     Digit,
     Expr,
     Field,
@@ -18,6 +22,7 @@ from policies.model import (
     Is,
     Like,
     Not,
+    Only,
     Or,
     PrincipalIn,
 )
@@ -46,6 +51,31 @@ def flag(field: Field, *, value: bool = True) -> Expr:
 
 def holds(field: Field, value: str) -> Expr:
     return Holds(field, value) if grammar.possible(field, value) else FALSE
+
+
+def only(field: Field, values: Iterable[str]) -> Expr:
+    """A set field holds nothing but `values`; those that it can never hold do not matter."""
+    return Only(field, frozenset(value for value in values if grammar.possible(field, value)))
+
+
+def before(at_ms: int) -> Expr:
+    """Now is before a moment; moments that now never reaches, or always has passed, decide at once."""
+    if at_ms <= 0:
+        return FALSE
+    return TRUE if at_ms > NOW_MAX_MS else Before(at_ms)
+
+
+def clock(start_ms: int, length_ms: int) -> Expr:
+    """The time of day lies in the stretch of `length_ms` that begins at `start_ms` and may run over midnight."""
+    if length_ms <= 0:
+        return FALSE
+    if length_ms >= DAY_MS:
+        return TRUE
+    start_ms %= DAY_MS
+    end_ms = start_ms + length_ms
+    if end_ms <= DAY_MS:
+        return Clock(start_ms, end_ms)
+    return either(Clock(0, end_ms - DAY_MS), Clock(start_ms, DAY_MS))
 
 
 def principal_in(kind: str, id_: str) -> Expr:
@@ -93,6 +123,31 @@ def negate(expr: Expr) -> Expr:
             return flag(Field.STREAM, value=True not in values)
         case _:
             return Not(expr)
+
+
+def leaves(expr: Expr) -> Iterator[Expr]:
+    """Every question in an expression."""
+    match expr:
+        case Not(item):
+            yield from leaves(item)
+        case And(items) | Or(items):
+            for item in items:
+                yield from leaves(item)
+        case _:
+            yield expr
+
+
+def rebuilt(expr: Expr, leaf: Callable[[Expr, bool], Expr], *, up: bool = True) -> Expr:
+    """The expression with every leaf replaced; `up` tells a leaf whether its truth makes the whole truer."""
+    match expr:
+        case Not(item):
+            return negate(rebuilt(item, leaf, up=not up))
+        case And(items):
+            return both(*(rebuilt(item, leaf, up=up) for item in items))
+        case Or(items):
+            return either(*(rebuilt(item, leaf, up=up) for item in items))
+        case _:
+            return leaf(expr, up)
 
 
 def both(*items: Expr) -> Expr:

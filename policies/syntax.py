@@ -88,14 +88,21 @@ class SetOf:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordOf:
+    """`{name: …}`, in the order of the names."""
+
+    fields: tuple[tuple[str, "Node"], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Foreign:
-    """What has no counterpart here: a record, a slot. `token` is how it is found in the source."""
+    """What has no counterpart here: a slot in a condition. `token` is how it is found in the source."""
 
     what: str
     token: str
 
 
-Node = Var | Lit | Entity | Call | Attr | HasAttr | Matches | IsKind | If | SetOf | Foreign
+Node = Var | Lit | Entity | Call | Attr | HasAttr | Matches | IsKind | If | SetOf | RecordOf | Foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,8 @@ def children(node: Node) -> tuple[Node, ...]:
             return (cond, then, other)
         case SetOf(items):
             return items
+        case RecordOf(fields):
+            return tuple(value for _, value in fields)
         case _:
             return ()
 

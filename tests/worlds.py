@@ -1,14 +1,14 @@
-"""A small world, random policies and random requests over it, and Cedar's own answer to them."""
+"""A small world, random requests in it, and Cedar's own answer to them."""
 
+import ipaddress
 import json
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import cedarpy
 
-from policies import parse
 from policies.compile import KINDS_OF, ResourceFacts
-from policies.errors import PolicyError
 from policies.model import (
     ACTION_GROUPS,
     ACTIONS,
@@ -22,20 +22,31 @@ from policies.model import (
 
 SITES = {"berlin": "DE", "paris": "FR", "ohio": "US"}
 GROUPS = ("clinical", "edge", "research")
+NODE_GROUPS = {
+    f"n{number}.{site}": frozenset(GROUPS[: number + place])
+    for number in (1, 2)
+    for place, site in enumerate(SITES)
+}
+"""Of nodes that serve; others have any."""
 PURPOSES = ("care", "research", "billing")
 REGIONS = ("de", "fr", "us")
 OWNERS = ("radiology", "paris", "")
+SOURCES = ("127.0.0.1", "127.1.2.3", "10.0.0.1", "192.0.2.7", "::1", "2001:db8::1")
+NOW_MS = 1_790_000_000_000
+HOUR_MS = 3_600_000
+MOMENTS = tuple(NOW_MS + hours * HOUR_MS for hours in (-400, -26, -7, -1, 0, 3, 9, 25, 9000))
 
 
 def principals(rng: random.Random) -> Principal:
     site = rng.choice(list(SITES))
     ceiling = rng.randint(0, 4)
+    node = f"{rng.choice(['n1', 'n2', 'n3', 'n4'])}.{site}"
     return Principal(
-        node=f"{rng.choice(['n1', 'n2'])}.{site}",
+        node=node,
         site=site,
         jurisdiction=SITES[site],
         tier=rng.randint(0, 4),
-        groups=frozenset(rng.sample(GROUPS, rng.randint(0, 3))),
+        groups=NODE_GROUPS.get(node, frozenset(rng.sample(GROUPS, rng.randint(0, 3)))),
         purposes=frozenset(rng.sample(PURPOSES, rng.randint(1, 3))),
         regions=frozenset(rng.sample(REGIONS, rng.randint(0, 3))),
         class_floor=rng.randint(0, ceiling),
@@ -45,15 +56,17 @@ def principals(rng: random.Random) -> Principal:
 
 def facts(rng: random.Random, number: int) -> ResourceFacts:
     site = rng.choice(list(SITES))
+    node = f"n{rng.randint(1, 2)}.{site}"
     return ResourceFacts(
         key=ResourceKey(
-            kind=rng.choice(RESOURCE_KINDS), name=f"r{number}", node=f"n{rng.randint(1, 2)}.{site}"
+            kind=rng.choice([*RESOURCE_KINDS, "Model", "Model", "Model"]), name=f"r{number}", node=node
         ),
         groups=frozenset(rng.sample(GROUPS, rng.randint(0, 2))),
         owner=rng.choice(OWNERS),
         max_class=rng.randint(0, 4),
         site=site,
         jurisdiction=SITES[site],
+        node_groups=NODE_GROUPS[node],
     )
 
 
@@ -69,225 +82,28 @@ def requests(rng: random.Random, principal: Principal, resource: ResourceKey) ->
         method=rng.choice(["GET", "POST"]),
         path=rng.choice(["/v1/models", "/v1/chat/completions", "/x*y"]),
         stream=rng.choice([True, False]),
+        now_ms=rng.choice(MOMENTS) + rng.choice([-1, 0, 1, 12_345_678]),
+        source_ip=ipaddress.ip_address(rng.choice(SOURCES)),
     )
 
 
-class Policies:
-    """Random policies: mostly plain ones that decide something, some with every construct."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self.rng = rng
-        self.refused = 0
-
-    def text(self, count: int) -> str:
-        """Only what can be applied: the rest is refused, which other tests look at."""
-        found: list[str] = []
-        while len(found) < count:
-            policy = self.policy(len(found))
-            try:
-                parse.load({"p": policy})
-            except PolicyError:
-                self.refused += 1
-                continue
-            found.append(policy)
-        return "\n".join(found)
-
-    def policy(self, number: int) -> str:
-        effect = "forbid" if self.rng.random() < 0.4 else "permit"
-        clauses = "".join(
-            f" {self.rng.choice(['when', 'when', 'unless'])} {{ {self.boolean(self.rng.randint(0, 4))} }}"
-            for _ in range(self.rng.choice([0, 1, 1, 1, 2]))
-        )
-        head = f"{self.principal()}, {self.action()}, {self.resource()}"
-        return f'@id("p{number:04}") @reason("r{number}") {effect} ({head}){clauses};'
-
-    def principal(self) -> str:
-        if self.rng.random() < 0.5:
-            return "principal"
-        return self.rng.choice(
-            [f"principal {self.above()}", "principal is Node", f"principal is Node in {self.ancestor()}"]
-        )
-
-    def above(self) -> str:
-        return f"== {self.node()}" if self.rng.random() < 0.2 else f"in {self.ancestor()}"
-
-    def node(self) -> str:
-        return f'Node::"{self.rng.choice(["n1", "n2"])}.{self.rng.choice(list(SITES))}"'
-
-    def ancestor(self) -> str:
-        rng = self.rng
-        odd = [
-            'Group::"clinical,OU=tier:4"',
-            'Site::"BERLIN"',
-            'Jurisdiction::"de"',
-            'Node::"n1"',
-            'Group::""',
-        ]
-        return rng.choice(
-            [f'Group::"{rng.choice(GROUPS)}"'] * 3
-            + [f'Site::"{rng.choice(list(SITES))}"', f'Jurisdiction::"{rng.choice(list(SITES.values()))}"']
-            + [self.node(), rng.choice(odd)]
-        )
-
-    def action(self) -> str:
-        rng = self.rng
-        names = sorted({*ACTIONS, *ACTION_GROUPS})
-        some = ", ".join(f'Action::"{name}"' for name in rng.sample(names, rng.randint(1, 4)))
-        return rng.choice(
-            ["action"] * 4
-            + [f"action in [{some}]"] * 3
-            + [f'action == Action::"{rng.choice(sorted(ACTIONS))}"']
-        )
-
-    def resource(self) -> str:
-        rng, kind = self.rng, self.rng.choice(RESOURCE_KINDS)
-        return rng.choice(
-            ["resource"] * 5
-            + [f"resource is {kind}", f'resource in {kind}Group::"{rng.choice(GROUPS)}"']
-            + [f'resource in Site::"{rng.choice(list(SITES))}"', f"resource in {self.node()}"]
-            + [f'resource is {kind} in {kind}Group::"{rng.choice(GROUPS)}"']
-            + [f'resource == {kind}::"r{rng.randint(0, 5)}@{rng.choice(["n1", "n2"])}.paris"']
-        )
-
-    def boolean(self, depth: int) -> str:
-        if depth <= 0 or self.rng.random() < 0.2:
-            return self.leaf()
-        a, b = self.boolean(depth - 1), self.boolean(depth - 1)
-        return self.rng.choice(
-            [
-                f"({a} && {b})",
-                f"({a} || {b})",
-                f"!({a})",
-                f"({a}) == ({b})",
-                f"({a}) != ({b})",
-                f"(if {a} then {b} else {self.boolean(depth - 1)})",
-            ]
-        )
-
-    def leaf(self) -> str:
-        return self.rng.choice(
-            [self.strings, self.strings, self.digits, self.digits, self.sets, self.entities, self.rest]
-        )()
-
-    def string(self) -> tuple[str, str, str]:
-        """A string of the request, and two literals that it may equal."""
-        rng = self.rng
-        field, values = rng.choice(
-            [
-                ("principal.site", tuple(SITES)),
-                ("principal.jurisdiction", tuple(SITES.values())),
-                ("context.purpose", PURPOSES),
-                ("context.protocol", ("openai", "http")),
-                ("context.method", ("GET", "POST")),
-                ("context.path", ("/v1/models", "/x*y")),
-                ("resource.site", tuple(SITES)),
-                ("resource.owner", OWNERS),
-                ("resource.name", ("r0", "r1")),
-            ]
-        )
-        first, second = rng.choice([*values, "odd,OU=x"]), rng.choice(values)
-        return field, f'"{first}"', f'"{second}"'
-
-    def strings(self) -> str:
-        field, first, second = self.string()
-        other = self.rng.choice(["resource.site", "resource.jurisdiction", "resource.owner"])
-        pattern = self.rng.choice(
-            ["*", "p*", "*s", "*a*i*", "/v1/*", "/x\\*y", "**e", "r*0", "*r*r*", "", "GET"]
-        )
-        region = self.rng.choice(
-            [
-                'context.subject_region == "fr"',
-                "principal.regions.contains(context.subject_region)",
-                "true",
-                '["us", "de"].contains(context.subject_region)',
-                'context.subject_region like "*r"',
-            ]
-        )
-        return self.rng.choice(
-            [
-                f"{field} == {first}",
-                f"{second} != {field}",
-                f"[{first}, {second}].contains({field})",
-                f"{field} == {other}",
-                f'{field} like "{pattern}"',
-                f"{field} == {field}",
-                f"(context has subject_region && {region})",
-                f"(if context has subject_region then {region} else {first} == {second})",
-            ]
-        )
-
-    def digits(self) -> str:
-        rng = self.rng
-        fields = ["principal.tier", "principal.class_ceiling", "context.data_class", "resource.max_class"]
-        other = rng.choice([*fields, *(str(digit) for digit in (-1, 0, 1, 2, 3, 4, 5, 9223372036854775807))])
-        pair = [rng.choice(fields), other]
-        rng.shuffle(pair)
-        return f"{pair[0]} {rng.choice(['==', '!=', '<', '<=', '>', '>='])} {pair[1]}"
-
-    def sets(self) -> str:
-        rng = self.rng
-        field, words = rng.choice([("principal.purposes", PURPOSES), ("principal.regions", REGIONS)])
-        some = ", ".join(f'"{word}"' for word in rng.sample([*words, "odd,"], rng.randint(1, 3)))
-        return rng.choice(
-            [
-                f'{field}.contains("{rng.choice(words)}")',
-                f"{field}.containsAll([{some}])",
-                f"{field}.containsAny([{some}])",
-                f"[{some}].containsAny({field})",
-                "principal.purposes.contains(context.purpose)",
-                f"{field}.contains(resource.site)",
-                f"[1, {rng.randint(0, 4)}].contains(context.data_class)",
-                f"[{some}].containsAll([{some}])",
-            ]
-        )
-
-    def entities(self) -> str:
-        rng, kind = self.rng, self.rng.choice(RESOURCE_KINDS)
-        name = rng.choice(sorted({*ACTIONS, *ACTION_GROUPS}))
-        return rng.choice(
-            [
-                f"principal {self.above()}",
-                f"principal == {self.node()}",
-                "principal == resource",
-                f"principal in [{self.node()}, {self.node()}]",
-                "resource in principal",
-                "principal in resource",
-                f"resource is {kind}",
-                f'resource in {kind}Group::"{rng.choice(GROUPS)}"',
-                "principal is Node",
-                f"resource in [{self.node()}]",
-                'resource in Jurisdiction::"FR"',
-                "principal is Node in principal",
-                f'action == Action::"{name}"',
-                f'action in [Action::"{name}", Action::"chat"]',
-                "action in action",
-            ]
-        )
-
-    def rest(self) -> str:
-        return self.rng.choice(
-            [
-                "context.stream",
-                "context.stream == true",
-                "true",
-                "false",
-                "context has subject_region",
-                "principal has tier",
-                "principal has nothing",
-                "context has now",
-                "resource has owner",
-                "1 < 2",
-                '"a" like "*a"',
-                "context.stream == (context.data_class < 2)",
-            ]
-        )
+def moment(ms: int) -> str:
+    """A Cedar datetime."""
+    text = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{ms % 1000:03}Z"
 
 
 def entities(principal: Principal, resources: Sequence[ResourceFacts]) -> cedarpy.Entities:
     """The world as Cedar wants it; `principal` is one of its nodes."""
     nodes = {item.key.node for item in resources} | {principal.node}
     found = [
-        _entity("Node", node, {}, [("Site", node.split(".")[1]), ("Jurisdiction", SITES[node.split(".")[1]])])
+        _entity(
+            "Node",
+            node,
+            {},
+            [("Site", node.split(".")[1]), ("Jurisdiction", SITES[node.split(".")[1]])]
+            + [("Group", group) for group in sorted(NODE_GROUPS[node])],
+        )
         for node in sorted(nodes - {principal.node})
     ]
     found.append(
@@ -343,8 +159,8 @@ def cedar_request(request: Request) -> dict[str, object]:
         "method": request.method,
         "path": request.path,
         "stream": request.stream,
-        "now": {"__extn": {"fn": "datetime", "arg": "2026-01-01"}},
-        "source_ip": {"__extn": {"fn": "ip", "arg": "192.0.2.1"}},
+        "now": {"__extn": {"fn": "datetime", "arg": moment(request.now_ms or 0)}},
+        "source_ip": {"__extn": {"fn": "ip", "arg": str(request.source_ip or "127.0.0.1")}},
     }
     if request.subject_region is not None:
         context["subject_region"] = request.subject_region

@@ -57,6 +57,14 @@ class Builder:
             items = [self.call(function, *pair) if len(pair) > 1 else pair[0] for pair in pairs]
         return items[0]
 
+    def moment(self, unix_ms: int) -> Expr:
+        text = datetime.fromtimestamp(unix_ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return self.call("timestamp", self.text(f"{text}.{unix_ms % 1000:03}Z"))
+
+    def time(self) -> Expr:
+        """When the request came."""
+        return self.name("request", "time")
+
     def header(self, name: str) -> Expr:
         return self.call("_[_]", self.name("request", "headers"), self.text(name))
 
@@ -73,5 +81,4 @@ def predicate(expression: Expr) -> pb.Predicate:
 def before(unix_s: float) -> pb.Predicate:
     """The request came before this moment (whole seconds, rounded down: rather early than late)."""
     b = Builder()
-    text = datetime.fromtimestamp(int(unix_s), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return predicate(b.call("_<_", b.name("request", "time"), b.call("timestamp", b.text(text))))
+    return predicate(b.call("_<_", b.time(), b.moment(int(unix_s) * 1000)))

@@ -1,189 +1,137 @@
-"""Conditions of rules as Envoy predicates: native string matchers where they are exact, CEL for what is left.
+"""Conditions of rules as Envoy predicates: native matchers where they are exact, CEL for what is left.
 
-Native matchers cannot fail: an absent header matches nothing, which is what the evaluator says too. Inputs are single
-valued and well formed, because the classifier sets them and nothing passes without its verdict. CEL can fail, so it is
-only used where failing denies, and never inside a native negation.
+Native matchers cannot fail: an absent input matches nothing. Whether every input is there is asked once, before any rule
+(`authorize`). CEL can fail, so it is never put inside a native negation: what is negated is negated inside CEL.
+`holds` is true only where the condition is; `fails` only where its negation is. On an error both are false.
 """
 
-from collections.abc import Callable
-
-from cel.expr.syntax_pb2 import Expr as CelExpr
-
 from agent.envoy import cel, pb
-from policies.model import And, Bool, Digit, Expr, Field, Has, Holds, Is, Like, Not, Or, PrincipalIn
+from agent.envoy.terms import HEADERS, PARTS, certificate, expression, like_part, word
+from policies.expressions import depth
+from policies.model import (
+    And,
+    Before,
+    Bool,
+    Clock,
+    Digit,
+    Expr,
+    Has,
+    InRange,
+    Is,
+    Like,
+    Not,
+    Only,
+    Or,
+    Same,
+)
+from policies.simplify import leaves
 
-HEADERS = {
-    Field.PURPOSE: "writ-purpose",
-    Field.DATA_CLASS: "writ-data-class",
-    Field.SUBJECT_REGION: "writ-subject-region",
-    Field.PROTOCOL: "writ-protocol",
-    Field.METHOD: ":method",
-    Field.PATH: "writ-path",
-    Field.STREAM: "writ-stream",
-}
-UNITS = {
-    Field.PRINCIPAL_TIER: "tier",
-    Field.PRINCIPAL_CLASS_CEILING: "class-ceiling",
-    Field.PRINCIPAL_PURPOSES: "purpose",
-    Field.PRINCIPAL_REGIONS: "region",
-}
-PARTS = {Field.PRINCIPAL_SITE: "L", Field.PRINCIPAL_JURISDICTION: "C"}
+NATIVE_DEPTH = (
+    6  # deeper conditions go to CEL, whose tree is a message of its own: readers stop at 100 levels
+)
+ANYWHERE = ("0.0.0.0/0", "::/0")
 
 
-def predicate(when: Expr) -> pb.Predicate:
-    """A predicate that holds exactly when `when` does."""
-    if needs_cel(when):
+def holds(when: Expr) -> pb.Predicate:
+    """True where `when` is true."""
+    if is_native(when):
+        return native(when)
+    if not asks_source(when):
         return cel.predicate(expression(when, cel.Builder()))
-    return _native(when)
-
-
-def needs_cel(when: Expr) -> bool:
     match when:
-        case Bool() | Has():
-            return True
-        case Like(_, parts):
-            return len(parts) == 2 and all(parts)  # noqa: PLR2004 - one wildcard in the middle
+        case InRange(network):
+            return pb.from_network(network)
+        case And(items):
+            return pb.all_of([holds(item) for item in items])
+        case Or(items):
+            return pb.any_of([holds(item) for item in items])
         case Not(item):
-            return needs_cel(item)
+            return fails(item)
+    raise RuntimeError("a question about the source is native")
+
+
+def fails(when: Expr) -> pb.Predicate:
+    """True where `when` is false; not its complement: where `when` cannot be evaluated, neither is true."""
+    match when:
+        case InRange(network):
+            return pb.all_of([pb.from_network(*ANYWHERE), pb.none_of(pb.from_network(network))])
+        case And(items) if asks_source(when):
+            return pb.any_of([fails(item) for item in items])
+        case Or(items) if asks_source(when):
+            return pb.all_of([fails(item) for item in items])
+        case Not(item):
+            return holds(item)
+    if is_native(when):
+        return pb.none_of(native(when))
+    b = cel.Builder()
+    return cel.predicate(b.call("!_", expression(when, b)))
+
+
+def asks_source(when: Expr) -> bool:
+    return any(isinstance(leaf, InRange) for leaf in leaves(when))
+
+
+def is_native(when: Expr) -> bool:
+    """Whether string matchers say it all. An address is matched natively too, but counts as what could be absent."""
+    return depth(when) <= NATIVE_DEPTH and _is_native(when)
+
+
+def _is_native(when: Expr) -> bool:
+    match when:
+        case Bool() | Has() | Same() | Before() | Clock() | InRange():
+            return False
+        case Only(_, values):
+            return not values
+        case Like(field, parts):
+            return _simple(parts, subject=field in PARTS)
+        case Not(item):
+            return _is_native(item)
         case And(items) | Or(items):
-            return any(map(needs_cel, items))
-    return False
+            return all(map(_is_native, items))
+    return True
 
 
-def _native(when: Expr) -> pb.Predicate:
+def _simple(parts: tuple[str, ...], *, subject: bool) -> bool:
+    """`a*`, `*b`, and on a header `*c*`."""
+    if len(parts) == 3 and not subject:  # noqa: PLR2004  # two wildcards
+        return not parts[0] and not parts[-1]
+    return len(parts) == 2 and not all(parts)  # noqa: PLR2004  # one wildcard
+
+
+def native(when: Expr) -> pb.Predicate:
     match when:
         case And(items):
-            return pb.all_of([_native(item) for item in items])
+            return pb.all_of([native(item) for item in items])
         case Or(items):
-            return pb.any_of([_native(item) for item in items])
+            return pb.any_of([native(item) for item in items])
         case Not(item):
-            return pb.none_of(_native(item))
+            return pb.none_of(native(item))
         case Like(field, parts):
-            return _native_like(field, parts)
+            return _native_like(when) if field in HEADERS else _in_subject(like_part(field, parts))
         case Is(field, values) if field in HEADERS:
             return pb.any_of(
-                [pb.test(pb.header(HEADERS[field]), exact=_word(v)) for v in sorted(values, key=_word)]
+                [pb.test(pb.header(HEADERS[field]), exact=word(v)) for v in sorted(values, key=word)]
             )
         case Digit(field, digits) if field in HEADERS:
             return pb.any_of([pb.test(pb.header(HEADERS[field]), exact=str(d)) for d in sorted(digits)])
-    return pb.any_of([pb.all_of([_in_subject(text) for text in texts]) for texts in _certificate(when)])
+    return pb.any_of([pb.all_of([_in_subject(text) for text in texts]) for texts in certificate(when)])
 
 
-def _native_like(field: Field, parts: tuple[str, ...]) -> pb.Predicate:
-    """Prefix, suffix or substring; on a principal's site or jurisdiction these are substrings of the subject."""
-    if field in PARTS:
-        return _in_subject_like(field, parts)
-    value = pb.header(HEADERS[field])
-    match parts:
-        case ("", ""):
-            return pb.none_of(pb.test(value, exact=""))
-        case (first, ""):
+def _native_like(when: Like) -> pb.Predicate:
+    value = pb.header(HEADERS[when.field])
+    match when.parts:
+        case (first, "") if first:
             return pb.test(value, prefix=first)
-        case ("", last):
+        case ("", last) if last:
             return pb.test(value, suffix=last)
         case ("", middle, ""):
             return pb.test(value, contains=middle)
-    raise RuntimeError("compile lets only these patterns through")
-
-
-def _in_subject_like(field: Field, parts: tuple[str, ...]) -> pb.Predicate:
-    return pb.test(pb.SUBJECT, contains=_like_part(field, parts))
-
-
-def _like_part(field: Field, parts: tuple[str, ...]) -> str:
-    """What a subject contains exactly when its site or jurisdiction has this prefix or suffix."""
-    match parts:
-        case (first, ""):
-            return f",{PARTS[field]}={first}"
-        case ("", last):
-            end = {Field.PRINCIPAL_SITE: f"{last},serialNumber=", Field.PRINCIPAL_JURISDICTION: f"{last},L="}
-            return end[field]
-    raise RuntimeError("compile lets only these patterns through")
+    return pb.none_of(pb.test(value, exact=""))
 
 
 def _in_subject(text: str) -> pb.Predicate:
+    if text.startswith("!"):
+        return pb.none_of(pb.test(pb.SUBJECT, contains=text[1:]))
     if text.startswith("$"):  # the last part: nothing follows it
         return pb.test(pb.SUBJECT, suffix=text[1:])
     return pb.test(pb.SUBJECT, contains=text)
-
-
-def _certificate(when: Expr) -> list[list[str]]:
-    """Tests on the subject as alternatives of conjunctions; `$` marks a suffix. See `certs.attributes` for the order."""
-    match when:
-        case Is(field, values):
-            return [[f",{PARTS[field]}={value},"] for value in sorted(map(str, values))]
-        case Digit(field, digits):
-            return [[f"OU={UNITS[field]}:{digit},"] for digit in sorted(digits)]
-        case Holds(field, value):
-            return [[f"OU={UNITS[field]}:{value},"]]
-        case PrincipalIn("Group", name):
-            return [[f"OU=group:{name},"]]
-        case PrincipalIn("Site", name):
-            return [[f",L={name},"]]
-        case PrincipalIn("Jurisdiction", name):
-            return [[f",C={name},"]]
-        case PrincipalIn("Node", name):
-            node, _, site = name.partition(".")
-            return [[f",L={site},", f"$,CN={node}"]]
-    raise RuntimeError(f"no test for `{type(when).__name__}`")
-
-
-# --- CEL ---------------------------------------------------------------------------------------------------------
-
-
-def expression(when: Expr, b: cel.Builder) -> CelExpr:
-    """The same condition as CEL, total on every request that has a verdict."""
-    match when:
-        case Bool(value):
-            return b.truth(value)
-        case And(items):
-            return b.both([expression(item, b) for item in items])
-        case Or(items):
-            return b.either([expression(item, b) for item in items])
-        case Not(item):
-            return b.call("!_", expression(item, b))
-        case Has(field):
-            return b.has_header(HEADERS[field])
-        case Is(field, values) if field in HEADERS:
-            return _on_header(b, field, lambda h: _one_of(b, h, [_word(v) for v in values]))
-        case Digit(field, digits) if field in HEADERS:
-            return _on_header(b, field, lambda h: _one_of(b, h, [str(d) for d in digits]))
-        case Like(field, parts) if field in HEADERS:
-            return _on_header(b, field, lambda h: _cel_like(b, field, h, parts))
-        case Like(field, parts):
-            return _cel_subject(b, _like_part(field, parts))
-    return b.either([b.both([_cel_subject(b, text) for text in texts]) for texts in _certificate(when)])
-
-
-def _on_header(b: cel.Builder, field: Field, test: Callable[[CelExpr], CelExpr]) -> CelExpr:
-    name = HEADERS[field]
-    inner = test(b.header(name))
-    return b.call("_&&_", b.has_header(name), inner) if field is Field.SUBJECT_REGION else inner
-
-
-def _one_of(b: cel.Builder, value: CelExpr, words: list[str]) -> CelExpr:
-    return b.either([b.call("_==_", value, b.text(word)) for word in sorted(words)])
-
-
-def _cel_like(b: cel.Builder, field: Field, value: CelExpr, parts: tuple[str, ...]) -> CelExpr:
-    del field
-    tests = []
-    if parts[0]:
-        tests.append(b.method(value, "startsWith", b.text(parts[0])))
-    if parts[-1]:
-        tests.append(b.method(value, "endsWith", b.text(parts[-1])))
-    tests.extend(b.method(value, "contains", b.text(middle)) for middle in parts[1:-1])
-    if parts[0] and parts[-1]:  # the two must not overlap
-        tests.append(b.call("_>=_", b.call("size", value), b.number(len(parts[0]) + len(parts[-1]))))
-    return b.both(tests)
-
-
-def _cel_subject(b: cel.Builder, text: str) -> CelExpr:
-    subject = b.name("connection", "subject_peer_certificate")
-    if text.startswith("$"):
-        return b.method(subject, "endsWith", b.text(text[1:]))
-    return b.method(subject, "contains", b.text(text))
-
-
-def _word(value: bool | str) -> str:
-    return str(value).lower() if isinstance(value, bool) else value

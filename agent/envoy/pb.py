@@ -3,14 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
+from envoy.config.core.v3 import address_pb2
 from envoy.config.rbac.v3 import rbac_pb2 as rbac_config
+from envoy.extensions.matching.common_inputs.network.v3 import network_inputs_pb2
 from envoy.extensions.matching.common_inputs.ssl.v3 import ssl_inputs_pb2
+from envoy.extensions.matching.input_matchers.ip.v3 import ip_pb2
 from envoy.type.matcher.v3 import http_inputs_pb2
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from xds.core.v3.extension_pb2 import TypedExtensionConfig
 from xds.type.matcher.v3 import http_inputs_pb2 as xds_inputs
 from xds.type.matcher.v3.matcher_pb2 import Matcher
+from xds.type.matcher.v3.regex_pb2 import RegexMatcher
 from xds.type.matcher.v3.string_pb2 import StringMatcher
 
 OnMatch: TypeAlias = Matcher.OnMatch
@@ -34,6 +38,7 @@ def header(name: str) -> TypedExtensionConfig:
 
 URI_SAN = extension("uri_san", ssl_inputs_pb2.UriSanInput())
 SUBJECT = extension("subject", ssl_inputs_pb2.SubjectInput())
+DIRECT_SOURCE = extension("source", network_inputs_pb2.DirectSourceIPInput())
 ATTRIBUTES = extension("attributes", xds_inputs.HttpAttributesCelMatchInput())
 
 
@@ -41,6 +46,26 @@ def test(input_: TypedExtensionConfig, **match: str) -> Predicate:
     """exact=, prefix=, suffix= or contains= on an input. An absent input matches nothing."""
     single = Predicate.SinglePredicate(input=input_, value_match=StringMatcher(**match))
     return Predicate(single_predicate=single)
+
+
+def pattern(input_: TypedExtensionConfig, regex: str) -> Predicate:
+    """The whole of an input matches an RE2 expression."""
+    matcher = RegexMatcher(google_re2=RegexMatcher.GoogleRE2(), regex=regex)
+    single = Predicate.SinglePredicate(input=input_, value_match=StringMatcher(safe_regex=matcher))
+    return Predicate(single_predicate=single)
+
+
+def from_network(*networks: str) -> Predicate:
+    """The connection comes from one of these networks: its own address, whatever headers say."""
+    ranges = [network.rpartition("/") for network in networks]
+    made = ip_pb2.Ip(
+        stat_prefix="source",
+        cidr_ranges=[
+            address_pb2.CidrRange(address_prefix=prefix, prefix_len={"value": int(length)})
+            for prefix, _, length in ranges
+        ],
+    )
+    return custom(DIRECT_SOURCE, extension("ip", made))
 
 
 def custom(input_: TypedExtensionConfig, matcher: TypedExtensionConfig) -> Predicate:

@@ -5,7 +5,8 @@ import random
 from collections.abc import Callable
 
 import pytest
-from worlds import Policies, facts, principals
+from generated import Policies
+from worlds import facts, principals
 
 from policies import codec, payloads
 from policies.compile import compile_egress, compile_ingress
@@ -59,7 +60,7 @@ PEERS = PeersBlob(
 
 def random_blob(seed: int) -> RulesBlob:
     rng = random.Random(seed)
-    policies = load({"f": Policies(rng).text(8)})
+    policies = load({"f": "\n".join(Policies(rng).some(8))})
     resources = [facts(rng, number) for number in range(6)]
     return RulesBlob(
         ingress=compile_ingress(policies, resources),
