@@ -22,7 +22,7 @@ def too_complex(policy: syntax.Policy) -> bool:
         node for node in (policy.principal, *(clause.node for clause in policy.clauses)) if node is not None
     ]
     deep = 2 + max((depth(node) for node in nodes), default=0)
-    asks_source = any(_mentions_source(node) for node in nodes)
+    asks_source = "context.source_ip" in syntax.variables(*nodes)
     return (
         deep > (MAX_SOURCE_DEPTH if asks_source else MAX_DEPTH)
         or 1 + sum(weight(node) + 1 for node in nodes) > MAX_ITEMS
@@ -60,12 +60,6 @@ def _ways(node: syntax.Node) -> int:
     if isinstance(node, syntax.If):
         return _ways(node.then) + _ways(node.other)
     return math.prod(_ways(child) for child in syntax.children(node) if not _is_boolean(child))
-
-
-def _mentions_source(node: syntax.Node) -> bool:
-    return (isinstance(node, syntax.Attr) and node.name == "source_ip") or any(
-        map(_mentions_source, syntax.children(node))
-    )
 
 
 def _is_set(node: syntax.Node) -> bool:

@@ -92,11 +92,9 @@ class _Shape:
 @functools.lru_cache(maxsize=2 * MAX_POLICIES)
 def _shape(policy: syntax.Policy) -> _Shape:
     """Remembered: the same policies are compiled for every node."""
-    nodes = (policy.principal, *(clause.node for clause in policy.clauses))
+    asked = syntax.variables(policy.principal, *(clause.node for clause in policy.clauses))
     return _Shape(
-        findings=tuple(_check_one(policy)),
-        by_resource=any(syntax.mentions(node, "resource") for node in nodes),
-        by_action=any(syntax.mentions(node, "action") for node in nodes),
+        findings=tuple(_check_one(policy)), by_resource="resource" in asked, by_action="action" in asked
     )
 
 

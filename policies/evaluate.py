@@ -1,15 +1,15 @@
 """Decide requests by `Rules`, in Python: for explaining, simulating, and judging open streams anew. No clock, no I/O.
 
-Forbid wins, order never matters, no permit is deny, an unknown resource is deny. Rules are numbered; per input and
-value one integer says in its bit *i* whether rule *i* accepts that value. A decision is the AND of a dozen
-integers; what bits cannot express is checked on the rules that remain.
+Forbid wins, order never matters, no permit is deny, an unknown resource is deny. Where rules ask for a time or an address
+that a request does not bring, it is `unevaluable`. Rules are found through `policies.bitmask`; nothing is remembered from
+one decision to the next.
 """
 
 import functools
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from policies import simplify
+from policies import bitmask, simplify
 from policies.model import (
     DAY_MS,
     And,
@@ -33,12 +33,11 @@ from policies.model import (
     PolicyId,
     PrincipalIn,
     Request,
+    ResourceKey,
     Rule,
     Rules,
     Same,
 )
-
-_Values = frozenset[object]
 
 READ: dict[Field, Callable[[Request], object]] = {
     Field.PRINCIPAL_SITE: lambda request: request.principal.site,
@@ -121,147 +120,85 @@ def _ancestors(kind: str, request: Request) -> Iterable[str]:
             return (principal.jurisdiction,)
 
 
+NO_PERMIT = Decision(code=Code.NO_PERMIT, because=())
+UNKNOWN = Decision(code=Code.UNKNOWN_RESOURCE, because=())
+UNEVALUABLE = Decision(code=Code.UNEVALUABLE, because=())
+
+
+class _Place:
+    """The rules about one action on one resource, in the order of their ids."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = rules
+        self.index = bitmask.Index(rules)
+        self.forbids = bitmask.bits(i for i, rule in enumerate(rules) if rule.effect is Effect.FORBID)
+        asked = {type(leaf) for rule in rules for leaf in simplify.leaves(rule.when)}
+        self.timed, self.located = bool(asked & {Before, Clock}), InRange in asked
+        codes = {Effect.FORBID: Code.FORBIDDEN, Effect.PERMIT: None}
+        self.alone = [Decision(code=codes[rule.effect], because=(rule.id,)) for rule in rules]
+
+    def decide(self, request: Request) -> Decision:
+        if (self.timed and request.now_ms is None) or (self.located and request.source_ip is None):
+            return UNEVALUABLE
+        live = self.index.candidates(request)
+        forbidding = live & self.forbids
+        return (
+            (forbidding and self._because(forbidding, request))
+            or ((permitting := live ^ forbidding) and self._because(permitting, request))
+            or NO_PERMIT
+        )
+
+    def _because(self, live: int, request: Request) -> Decision | None:
+        """The decision of those that hold; all of one effect."""
+        found: list[int] = []
+        rests = self.index.rest
+        while live:
+            number = live.bit_length() - 1
+            live ^= 1 << number
+            rest = rests[number]
+            if rest is None or holds(rest, request):
+                found.append(number)
+        if len(found) < 2:  # noqa: PLR2004  # the usual case is made beforehand
+            return self.alone[found[0]] if found else None
+        ids = dict.fromkeys(self.rules[number].id for number in reversed(found))
+        return Decision(code=self.alone[found[0]].code, because=tuple(ids))
+
+
 class Evaluator:
     """Rules, indexed once, deciding any number of requests."""
 
     def __init__(self, rules: Rules) -> None:
-        self._rules = rules.rules
-        self._resources = rules.resources
-        self._all = (1 << len(self._rules)) - 1
-        self._forbids = _bits(i for i, rule in enumerate(self._rules) if rule.effect is Effect.FORBID)
-        index = _Index(self._rules)
-        self._rest = index.rest
-        self._single = index.single_valued()
-        self._many = index.many_valued()
+        self._known = frozenset((key.kind, key.name, key.node) for key in rules.resources)
+        self._places = _places(sorted(rules.rules, key=lambda rule: rule.id))
 
     def decide(self, request: Request) -> Decision:
         """The verdict and the policies that caused it, sorted by id."""
-        if request.resource not in self._resources:
-            return Decision(code=Code.UNKNOWN_RESOURCE, because=())
-        live = self._candidates(request)
-        forbidden = self._matching(live & self._forbids, request)
-        if forbidden:
-            return Decision(code=Code.FORBIDDEN, because=forbidden)
-        permitted = self._matching(live & ~self._forbids, request)
-        return Decision(code=None if permitted else Code.NO_PERMIT, because=permitted)
-
-    def _candidates(self, request: Request) -> int:
-        """The rules that no bit excludes."""
-        live = self._all
-        for read, table, otherwise in self._single:
-            live &= table.get(read(request), otherwise)
-            if not live:
-                return 0
-        for read_many, table, otherwise in self._many:
-            accepted = otherwise
-            for value in read_many(request):
-                accepted |= table.get(value, 0)
-            live &= accepted
-        return live
-
-    def _matching(self, live: int, request: Request) -> tuple[PolicyId, ...]:
-        found: set[PolicyId] = set()
-        while live:
-            lowest = live & -live
-            live ^= lowest
-            number = lowest.bit_length() - 1
-            rest = self._rest[number]
-            if rest is None or holds(rest, request):
-                found.add(self._rules[number].id)
-        return tuple(sorted(found))
+        key = request.resource
+        if key is None:
+            return UNKNOWN
+        place = self._places.get((key.kind, key.name, key.node, request.action))
+        if place is None or (key.kind, key.name, key.node) not in self._known:
+            return NO_PERMIT if (key.kind, key.name, key.node) in self._known else UNKNOWN
+        return place.decide(request)
 
 
-_Single = tuple[Callable[[Request], object], dict[object, int], int]
-_Many = tuple[Callable[[Request], Iterable[object]], dict[object, int], int]
-
-_ONE: dict[str, Callable[[Request], object]] = {
-    "action": lambda request: request.action,
-    "resource": lambda request: request.resource,
-    "Node": lambda request: request.principal.node,
-    **{field.value: read for field, read in READ.items()},
-}
-_SEVERAL: dict[str, Callable[[Request], Iterable[object]]] = {
-    "Group": lambda request: request.principal.groups,
-    Field.PRINCIPAL_PURPOSES.value: lambda request: request.principal.purposes,
-    Field.PRINCIPAL_REGIONS.value: lambda request: request.principal.regions,
-}
-
-
-class _Index:
-    """Which values of which input each rule accepts, and what is left of its condition."""
-
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self.count = len(rules)
-        self.accepts: dict[str, dict[_Values, list[int]]] = {}
-        self.rest: list[Expr | None] = []
-        for number, rule in enumerate(rules):
-            taken = {"action", "resource"}
-            self._accept("action", frozenset(rule.actions), number)
-            self._accept("resource", frozenset(rule.resources), number)
-            rest: list[Expr] = []
-            for item in rule.when.items if isinstance(rule.when, And) else (rule.when,):
-                constraint = _constraint(item)
-                if constraint is None or constraint[0] in taken:
-                    rest.append(item)
-                    continue
-                taken.add(constraint[0])
-                self._accept(*constraint, number)
-            whole = simplify.both(*rest)
-            self.rest.append(None if whole == simplify.TRUE else whole)
-
-    def _accept(self, slot: str, values: _Values, number: int) -> None:
-        self.accepts.setdefault(slot, {}).setdefault(values, []).append(number)
-
-    def single_valued(self) -> list[_Single]:
-        return [(_ONE[slot], *self._table(slot)) for slot in self.accepts if slot not in _SEVERAL]
-
-    def many_valued(self) -> list[_Many]:
-        return [(_SEVERAL[slot], *self._table(slot)) for slot in self.accepts if slot in _SEVERAL]
-
-    def _table(self, slot: str) -> tuple[dict[object, int], int]:
-        """Value -> the rules that accept it; and the rules that do not ask, which accept every other value."""
-        masks = {values: _bits(numbers) for values, numbers in self.accepts[slot].items()}
-        asking = 0
-        for mask in masks.values():
-            asking |= mask
-        otherwise = ((1 << self.count) - 1) & ~asking
-        table: dict[object, int] = {}
-        for values, mask in masks.items():
-            for value in values:
-                table[value] = table.get(value, otherwise) | mask
-        return table, otherwise
-
-
-def _constraint(expr: Expr) -> tuple[str, _Values] | None:  # one arm per operator
-    """The one input that a condition asks about and the values that it accepts, where bits can say that."""
-    match expr:
-        case Is(field, values) | Digit(field, values):
-            return field.value, frozenset(values)
-        case Holds(field, value):
-            return field.value, frozenset({value})
-        case PrincipalIn("Site", id_):
-            return Field.PRINCIPAL_SITE.value, frozenset({id_})
-        case PrincipalIn("Jurisdiction", id_):
-            return Field.PRINCIPAL_JURISDICTION.value, frozenset({id_})
-        case PrincipalIn(kind, id_):
-            return kind, frozenset({id_})
-        case Or(items):
-            found = [_constraint(item) for item in items]
-            slots = {constraint[0] for constraint in found if constraint is not None}
-            if None in found or len(slots) != 1:
-                return None
-            return slots.pop(), frozenset(value for item in found if item for value in item[1])
-        case _:
-            return None
-
-
-def _bits(numbers: Iterable[int]) -> int:
-    """An integer with these bits set; built in bytes, since big integers are copied on every change."""
-    places = list(numbers)
-    data = bytearray(max(places, default=0) // 8 + 1)
-    for place in places:
-        data[place // 8] |= 1 << place % 8
-    return int.from_bytes(data, "little")
+def _places(rules: Sequence[Rule]) -> dict[tuple[str, str, str, str], _Place]:
+    """By kind, name and node of the resource, and action. Places with the same rules are one."""
+    alike: dict[tuple[frozenset[ResourceKey], frozenset[str]], list[int]] = {}
+    for number, rule in enumerate(rules):
+        alike.setdefault((rule.resources, rule.actions), []).append(number)
+    at: dict[tuple[str, str, str, str], list[int]] = {}
+    groups = list(alike.items())
+    for group, ((resources, actions), _) in enumerate(groups):
+        for key in resources:
+            for action in actions:
+                at.setdefault((key.kind, key.name, key.node, action), []).append(group)
+    made: dict[tuple[int, ...], _Place] = {}
+    for some in map(tuple, at.values()):
+        if some not in made:
+            numbers = sorted(number for group in some for number in groups[group][1])
+            made[some] = _Place([rules[number] for number in numbers])
+    return {where: made[tuple(some)] for where, some in at.items()}
 
 
 def reasons(rules: Iterable[Rule], because: Iterable[PolicyId]) -> Iterator[str]:

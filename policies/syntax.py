@@ -154,8 +154,16 @@ def children(node: Node) -> tuple[Node, ...]:
             return ()
 
 
-def mentions(node: Node | None, name: str) -> bool:
-    """Whether the variable `name` stands anywhere below."""
-    if node is None:
-        return False
-    return node == Var(name) or any(mentions(child, name) for child in children(node))
+def variables(*nodes: Node | None) -> frozenset[str]:
+    """The variables that stand anywhere below; an attribute of one as `context.now` too."""
+    found: set[str] = set()
+    pending = [node for node in nodes if node is not None]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, Var):
+            found.add(node.name)
+        elif isinstance(node, Attr) and isinstance(node.base, Var):
+            found |= {node.base.name, f"{node.base.name}.{node.name}"}
+        else:
+            pending += children(node)
+    return frozenset(found)

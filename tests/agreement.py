@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+import cedarpy
 from engine import Connections, Engine, World, same, spiffe_id
 from generated import Policies
 from worlds import MOMENTS, cedar_decisions, entities, facts, principals, requests
@@ -126,11 +127,10 @@ def decided_by_body(
     evaluator: Evaluator, request: Request, decision: Decision, others: Sequence[ResourceKey]
 ) -> bool:
     """Another model named in the same body would have been answered otherwise."""
-    return named_in_body(request) and any(
-        evaluator.decide(replace(request, resource=other)) != decision
-        for other in others
-        if other.kind == "Model" and other != request.resource
-    )
+    if not named_in_body(request):
+        return False
+    models = [one for one in others if one.kind == "Model" and one != request.resource]
+    return any(evaluator.decide(replace(request, resource=other)) != decision for other in models[:2])
 
 
 def sent(rules: Rules) -> Rules:
@@ -148,11 +148,12 @@ def evaluator_agrees(scene: Scene) -> Shares:
     parsed = parse.load({"p.cedar": scene.text})
     callee = Evaluator(sent(compile_ingress(parsed, scene.resources)))
     keys = [item.key for item in scene.resources]
+    prepared = cedarpy.PolicySet.from_str(scene.text)
     for principal, asked in scene.asked:
         egress = compile_egress(parsed, principal, scene.resources)
         caller = Evaluator(sent(egress))
         world = entities(principal, scene.resources)
-        for request, expected in zip(asked, cedar_decisions(scene.text, asked, world), strict=True):
+        for request, expected in zip(asked, cedar_decisions(prepared, asked, world), strict=True):
             decided = callee.decide(request)
             if decided != expected:
                 raise _reduced(scene, principal, request, "callee", decided, expected)
@@ -187,7 +188,8 @@ def _reduced(
             if end == "callee"
             else compile_egress(parsed, principal, scene.resources)
         )
-        (cedar,) = cedar_decisions("\n".join(policies), [request], entities(principal, scene.resources))
+        alone = cedarpy.PolicySet.from_str("\n".join(policies))
+        (cedar,) = cedar_decisions(alone, [request], entities(principal, scene.resources))
         return Evaluator(compiled).decide(request).allowed != cedar.allowed
 
     return DisagreementError(

@@ -57,9 +57,10 @@ def principals(rng: random.Random) -> Principal:
 def facts(rng: random.Random, number: int) -> ResourceFacts:
     site = rng.choice(list(SITES))
     node = f"n{rng.randint(1, 2)}.{site}"
+    # Several models, so that what a body names can decide.
     return ResourceFacts(
         key=ResourceKey(
-            kind=rng.choice([*RESOURCE_KINDS, "Model", "Model", "Model"]), name=f"r{number}", node=node
+            kind="Model" if number < 3 else rng.choice(RESOURCE_KINDS), name=f"r{number}", node=node
         ),
         groups=frozenset(rng.sample(GROUPS, rng.randint(0, 2))),
         owner=rng.choice(OWNERS),
@@ -172,9 +173,10 @@ def cedar_request(request: Request) -> dict[str, object]:
     }
 
 
-def cedar_decisions(text: str, asked: Sequence[Request], world: cedarpy.Entities) -> list[Decision]:
+def cedar_decisions(
+    policies: cedarpy.PolicySet, asked: Sequence[Request], world: cedarpy.Entities
+) -> list[Decision]:
     """Cedar's answers in our words. Its forbids that err are skipped by it and deny with us (invariant 6)."""
-    policies = cedarpy.PolicySet.from_str(text)
     answers = cedarpy.is_authorized_batch([cedar_request(item) for item in asked], policies, world)
     return [_decision(answer) for answer in answers]
 
