@@ -28,28 +28,44 @@ class Cutter:
         self._ingress_port, self._max_stream_s = ingress_port, max_stream_s
         self._judge: Judge | None = None
         self._verdicts: dict[tuple[str, ...], bool] = {}
+        self._verdicts_until: int | None = None
         self.not_cut: dict[str, str] = {}
 
     def rejudge(self, judge: Judge, streams: Iterable[OpenStream]) -> int:
         """Hold every open stream against a new state; the number that was ended."""
-        self._judge, self._verdicts = judge, {}
-        return sum(self._end(stream) for stream in list(streams) if not judge.may_go_on(stream))
+        now_ms = _now_ms()
+        self._judge = judge
+        self._forget(now_ms)
+        return sum(self._end(stream) for stream in list(streams) if not judge.may_go_on(stream, now_ms))
 
     def opened(self, line: Line) -> None:
         """A stream is judged when its start is read, however late that is: it may have slipped past a change.
 
-        Equal inputs have equal verdicts as long as the judge is the same: under load most streams are alike.
+        Equal inputs have equal verdicts as long as the judge is the same and no condition on time turns: under load most
+        streams are alike.
         """
         if self._judge is None:
             return
+        now_ms = _now_ms()
+        if self._verdicts_until is not None and now_ms >= self._verdicts_until:
+            self._forget(now_ms)
         key = _decided_on(line)
         verdict = self._verdicts.get(key)
         if verdict is None:
-            verdict = self._judge.may_go_on(lines.open_stream(line))
+            verdict = self._judge.may_go_on(lines.open_stream(line), now_ms)
             if len(self._verdicts) < MAX_VERDICTS:
                 self._verdicts[key] = verdict
         if not verdict:
             self._end(lines.open_stream(line))
+
+    @property
+    def due_ms(self) -> int | None:
+        """When every stream must be judged again, though nothing else changes."""
+        return self._verdicts_until
+
+    def _forget(self, now_ms: int) -> None:
+        self._verdicts = {}
+        self._verdicts_until = self._judge.holds_until(now_ms) if self._judge else None
 
     def disconnect(self, revoked: set[str], streams: Iterable[OpenStream]) -> None:
         """Destroy the mTLS connections of revoked peers."""
@@ -80,10 +96,15 @@ class Cutter:
                 cut.destroy(local, other)
 
 
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
 def _decided_on(line: Line) -> tuple[str, ...]:
     """All that a verdict can depend on: see `Judge`."""
     asked = (line.action, line.resource, line.protocol, line.method, line.path, line.stream)
-    return (line.dir, line.peer, line.subject, line.purpose, line.data_class, line.region, *asked)
+    source = line.src.rpartition(":")[0]
+    return (source, line.dir, line.peer, line.subject, line.purpose, line.data_class, line.region, *asked)
 
 
 def _loopback(stream: OpenStream) -> tuple[cut.Endpoint | None, cut.Endpoint | None]:

@@ -1,8 +1,10 @@
 """Decide an open stream again, on what it was decided on when it began, against what holds now. Pure.
 
-A stream goes on iff its node may still act, its peer still counts, and the rules still allow it. Anything that cannot be
-decided again ends.
+A stream goes on iff its node may still act, its peer still counts, and the rules still allow it, at this hour too. Anything
+that cannot be decided again ends.
 """
+
+import ipaddress
 
 from agent.evidence.lines import OpenStream
 from agent.state import Enforceable
@@ -22,15 +24,24 @@ class Judge:
         self._ingress = Evaluator(rules.ingress) if rules else None
         self._egress = Evaluator(rules.egress) if rules else None
 
-    def may_go_on(self, stream: OpenStream) -> bool:
+    def may_go_on(self, stream: OpenStream, now_ms: int) -> bool:
         if not self._leased or not self._peer_counts(stream):
             return False
         try:
-            request = self._request(stream)
+            request = self._request(stream, now_ms)
         except (CertError, ValueError):
             return False
         rules = self._ingress if stream.direction == "in" else self._egress
         return rules is not None and rules.decide(request).allowed
+
+    def holds_until(self, now_ms: int) -> int | None:
+        """When a condition on time may next turn, so that every stream must be judged again; None: never."""
+        turns = [
+            turn
+            for rules in (self._ingress, self._egress)
+            if rules is not None and (turn := rules.holds_until(now_ms)) is not None
+        ]
+        return min(turns, default=None)
 
     def _peer_counts(self, stream: OpenStream) -> bool:
         floors = self._state.trust.floors
@@ -39,7 +50,9 @@ class Judge:
         floor = floors.get(stream.peer, 1)
         return floor is not None and stream.epoch >= floor
 
-    def _request(self, stream: OpenStream) -> Request:
+    def _request(self, stream: OpenStream, now_ms: int) -> Request:
+        if not (stream.purpose and stream.protocol and stream.method and stream.path):
+            raise ValueError("a stream without what it was decided on")
         mine = self._state.identity
         if stream.direction == "in":
             caller, owner = spiffe.parse(stream.peer), mine.spiffe_id
@@ -59,7 +72,14 @@ class Judge:
             method=stream.method,
             path=stream.path,
             stream=stream.stream,
+            now_ms=now_ms,
+            source_ip=_address(stream.source) if stream.direction == "in" else None,
         )
+
+
+def _address(source: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Of `192.0.2.1:4711` or `[2001:db8::1]:4711`."""
+    return ipaddress.ip_address(source.rpartition(":")[0].strip("[]"))
 
 
 def principal(who: spiffe.SpiffeId, attributes: Attributes) -> Principal:

@@ -226,10 +226,12 @@ class Agent:
                 self._changed.set()
 
     async def _wait_changed(self) -> None:
-        """A change, or the end of the lease: then open streams must end too."""
-        left = self._received.lease.until - time.time()
+        """A change, the end of the lease, or a turn of a condition on time: then open streams may have to end too."""
+        now = time.time()
+        turn = self._cutter.due_ms if self._keeper is not None else None
+        due = [at - now for at in (self._received.lease.until, turn and turn / 1000) if at and at > now]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(left if left > 0 else None):
+            async with asyncio.timeout(min(due, default=None)):
                 await self._changed.wait()
         self._changed.clear()
 

@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import agent_memory, cli_start, datapath, demo, revoke, rotate
+from benchmarks import agent_memory, cli_start, datapath, datapath_growth, demo, evaluate, revoke, rotate
 from benchmarks.rows import Row, machine, save, show
 
 ALL = {
@@ -14,6 +14,8 @@ ALL = {
     "rotate": rotate.run,
     "agent_memory": agent_memory.run,
     "datapath": datapath.run,
+    "datapath_growth": datapath_growth.run,
+    "evaluate": evaluate.run,
 }
 
 

@@ -48,10 +48,10 @@ def policies() -> str:
 
 
 def run(directory: Path) -> list[Row]:
-    wrk = _wrk()
+    wrk = wrk_binary()
     groups = [f"g{number}" for number in range(GROUPS)]
     with backend(directory) as port, two_nodes(directory, port) as mesh:
-        _regroup(mesh, groups[GROUPS // 2])
+        regroup(mesh, groups[GROUPS // 2])
         mesh.policy(policies())
         mesh.wait_enforced()
         with (
@@ -72,7 +72,7 @@ def _measure(wrk: str, directory: Path, mesh: Mesh, ways: list[Way]) -> list[Row
     latencies: dict[str, list[float]] = {way.name: [] for way in ways}
     for number in range(ROUNDS + 1):
         for way in ways if number % 2 else reversed(ways):
-            rate, done = _wrk_run(wrk, directory, way)
+            rate, done = wrk_run(wrk, directory, way)
             one = asyncio.run(load.run(_asking(way), connections=1, seconds=SECONDS / 2))
             if set(one.statuses) != {200} or one.broken:
                 raise SystemExit(f"{way.name}: {one.statuses}, {one.broken} broken")
@@ -124,7 +124,7 @@ def _asking(way: Way) -> load.Next:
     return lambda: (way.port, raw)
 
 
-def _wrk_run(wrk: str, directory: Path, way: Way) -> tuple[float, int]:
+def wrk_run(wrk: str, directory: Path, way: Way) -> tuple[float, int]:
     """(requests a second, requests) of one run."""
     script = directory / f"{way.name}.lua"
     headers = {"Host": way.host, "Content-Type": "application/json", **CLAIMS}
@@ -145,7 +145,7 @@ def _wrk_run(wrk: str, directory: Path, way: Way) -> tuple[float, int]:
     return float(rate[1]), int(done[1])
 
 
-def _wrk() -> str:
+def wrk_binary() -> str:
     if shutil.which("wrk") is None:
         command = ["apt-get", "install", "-y", "wrk"]
         if os.getuid():
@@ -154,7 +154,7 @@ def _wrk() -> str:
     return shutil.which("wrk") or "wrk"
 
 
-def _regroup(mesh: Mesh, group: str) -> None:
+def regroup(mesh: Mesh, group: str) -> None:
     from controlplane.api.gen import admin_pb2
 
     attributes = admin_pb2.Attributes(groups=[group], purposes=["treatment"], tier=2, class_ceiling=4)

@@ -4,30 +4,49 @@ Which rules a request leaves is then the AND of a few integers, however many rul
 left to be checked on the rules that remain.
 """
 
+import itertools
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 
 from policies import simplify
-from policies.model import And, Digit, Expr, Field, Holds, Is, Or, PrincipalIn, Request, Rule
+from policies.model import (
+    DAY_MS,
+    DIGIT_FIELDS,
+    NOW_MAX_MS,
+    And,
+    Before,
+    Clock,
+    Digit,
+    Expr,
+    Field,
+    Has,
+    Holds,
+    Is,
+    Not,
+    Or,
+    PrincipalIn,
+    Request,
+    Rule,
+)
 
+Span = tuple[int, int]
 _Values = frozenset[object]
-_Single = tuple[Callable[[Request], object], Callable[[object, int], int], int]
-_Many = tuple[Callable[[Request], Iterable[object]], Callable[[object, int], int], int]
-
 _SEVERAL: dict[str, Callable[[Request], Iterable[object]]] = {
     "Group": attrgetter("principal.groups"),
     Field.PRINCIPAL_PURPOSES.value: attrgetter("principal.purposes"),
     Field.PRINCIPAL_REGIONS.value: attrgetter("principal.regions"),
 }
-_ONE: dict[str, Callable[[Request], object]] = {
-    "Node": attrgetter("principal.node"),
-    **{
-        field.value: attrgetter(field.value.removeprefix("context."))
-        for field in Field
-        if field.value not in _SEVERAL
-    },
+_ALWAYS: dict[str, frozenset[object]] = {
+    **{field.value: frozenset(simplify.DIGITS) for field in DIGIT_FIELDS},
+    Field.STREAM.value: frozenset({False, True}),
+    Field.SUBJECT_REGION.value: frozenset({None}),
 }
-"""How an input is read; `attrgetter` costs half of what a function of our own does."""
+"""Values that requests bring whether rules name them or not."""
+MAX_JOINED = 512  # combinations of values that get a mask of their own
+_NODE = "principal.node"
+MAX_STEPS = 256  # bounds of time that get masks of their own; with more, times are checked rule by rule
 
 
 class Index:
@@ -36,44 +55,62 @@ class Index:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._all = (1 << len(rules)) - 1
         accepts: dict[str, dict[_Values, list[int]]] = {}
+        spans: dict[str, dict[Span, list[int]]] = {}
+        bounds = steps(rules)
         self.rest: list[Expr | None] = []
         for number, rule in enumerate(rules):
             rest: list[Expr] = []
             taken: set[str] = set()
             for item in rule.when.items if isinstance(rule.when, And) else (rule.when,):
-                constraint = _constraint(item)
-                if constraint is None or constraint[0] in taken:
+                values, span = _constraint(item), _span(item)
+                if values is not None and values[0] not in taken:
+                    taken.add(values[0])
+                    accepts.setdefault(values[0], {}).setdefault(values[1], []).append(number)
+                elif span is not None and span[0] not in taken and len(bounds[span[0]]) <= MAX_STEPS:
+                    taken.add(span[0])
+                    spans.setdefault(span[0], {}).setdefault(span[1], []).append(number)
+                else:
                     rest.append(item)
-                    continue
-                slot, values = constraint
-                taken.add(slot)
-                accepts.setdefault(slot, {}).setdefault(values, []).append(number)
-            whole = simplify.both(*rest)
-            self.rest.append(None if whole == simplify.TRUE else whole)
+            # A value that must be one of some is there.
+            left = [item for item in rest if not (isinstance(item, Has) and item.field.value in taken)]
+            self.rest.append(simplify.both(*left) if left else None)
         tables = {slot: self._table(masks) for slot, masks in accepts.items()}
-        self._single: list[_Single] = [
-            (_ONE[slot], table.get, otherwise)
-            for slot, (table, otherwise) in tables.items()
-            if slot not in _SEVERAL
+        joined = _joined(
+            {slot: _ALWAYS.get(slot, frozenset()) | table.keys() for slot, (table, _) in tables.items()}
+        )
+        self._joint = self._joined_masks(joined, tables).get
+        self._joint_read = _reader(joined)
+        self._joint_tables = [(tables[slot][0].get, tables[slot][1]) for slot in joined]
+        single = [slot for slot in tables if slot not in _SEVERAL and slot not in joined]
+        self._read = _reader(single)
+        self._single = [(tables[slot][0].get, tables[slot][1]) for slot in single]
+        self._many = [
+            (_SEVERAL[slot], tables[slot][0].get, tables[slot][1]) for slot in tables if slot in _SEVERAL
         ]
-        self._many: list[_Many] = [
-            (_SEVERAL[slot], table.get, otherwise)
-            for slot, (table, otherwise) in tables.items()
-            if slot in _SEVERAL
-        ]
+        self._times = [(slot, *self._stretches(bounds[slot], by_span)) for slot, by_span in spans.items()]
 
     def candidates(self, request: Request) -> int:
-        """The rules that no bit excludes."""
-        live = self._all
-        for read, accepting, otherwise in self._single:
-            live &= accepting(read(request), otherwise)
+        """The rules that no bit excludes. A request without a time is not asked about it."""
+        values = self._joint_read(request)
+        live = self._joint(values)
+        if live is None:  # a value that no rule names
+            live = self._all
+            for value, (accepting, otherwise) in zip(values, self._joint_tables, strict=False):
+                live &= accepting(value, otherwise)
+        if self._single:
+            for value, (accepting, otherwise) in zip(self._read(request), self._single, strict=False):
+                live &= accepting(value, otherwise)
         if not live:
             return 0
-        for read_many, accepting, otherwise in self._many:
+        for read, accepting, otherwise in self._many:
             accepted = otherwise
-            for value in read_many(request):
+            for value in read(request):
                 accepted |= accepting(value, 0)
             live &= accepted
+        now_ms = request.now_ms
+        if now_ms is not None:
+            for slot, steps, masks in self._times:
+                live &= masks[bisect_right(steps, now_ms % DAY_MS if slot == "clock" else now_ms)]
         return live
 
     def _table(self, accepts: dict[_Values, list[int]]) -> tuple[dict[object, int], int]:
@@ -86,6 +123,76 @@ class Index:
             for value in values:
                 table[value] = table.get(value, otherwise) | mask
         return table, otherwise
+
+    def _joined_masks(
+        self, slots: dict[str, frozenset[object]], tables: dict[str, tuple[dict[object, int], int]]
+    ) -> dict[tuple[object, ...], int]:
+        """Inputs of few values together: every combination has its mask."""
+        found: dict[tuple[object, ...], int] = {}
+        for values in itertools.product(*slots.values()):
+            mask = self._all
+            for value, slot in zip(values, slots, strict=True):
+                mask &= tables[slot][0].get(value, tables[slot][1])
+            found[values] = mask
+        return found
+
+    def _stretches(self, steps: list[int], spans: dict[Span, list[int]]) -> tuple[list[int], list[int]]:
+        """Bounds of time, and between each two of them the rules that accept it."""
+        otherwise = self._all & ~bits(number for numbers in spans.values() for number in numbers)
+        masks = [otherwise] * (len(steps) + 1)
+        for (start, end), numbers in spans.items():
+            mask = bits(numbers)
+            for place in range(bisect_right(steps, start), bisect_right(steps, end - 1) + 1):
+                masks[place] |= mask
+        return steps, masks
+
+
+def _joined(domains: dict[str, frozenset[object]]) -> dict[str, frozenset[object]]:
+    """The inputs of fewest values, as long as their combinations are few."""
+    chosen: dict[str, frozenset[object]] = {}
+    for slot, domain in sorted(domains.items(), key=lambda item: (len(item[1]), item[0])):
+        if slot not in _SEVERAL and len(domain) * math.prod(map(len, chosen.values())) <= MAX_JOINED:
+            chosen[slot] = domain
+    return chosen
+
+
+def _reader(slots: Iterable[str]) -> Callable[[Request], tuple[object, ...]]:
+    """One call that reads several inputs; it costs less than a function of our own for each."""
+    paths = [slot.removeprefix("context.") for slot in slots]
+    if len(paths) > 1:
+        return attrgetter(*paths)
+    if paths:
+        one = attrgetter(*paths)
+        return lambda request: (one(request),)
+    return lambda _: ()
+
+
+def steps(rules: Iterable[Rule]) -> dict[str, list[int]]:
+    """Every bound of time that rules name."""
+    found: dict[str, set[int]] = {"clock": set(), "moment": set()}
+    for rule in rules:
+        for leaf in simplify.leaves(rule.when):
+            if isinstance(leaf, Before):
+                found["moment"].add(leaf.at_ms)
+            elif isinstance(leaf, Clock):
+                found["clock"] |= {leaf.from_ms, leaf.until_ms}
+    return {slot: sorted(named) for slot, named in found.items()}
+
+
+def _span(expr: Expr) -> tuple[str, Span] | None:
+    """The one stretch of time in which a condition holds."""
+    match expr:
+        case Before(at_ms):
+            return "moment", (0, at_ms)
+        case Not(Before(at_ms)):
+            return "moment", (at_ms, NOW_MAX_MS + 1)
+        case Clock(from_ms, until_ms):
+            return "clock", (from_ms, until_ms)
+        case Not(Clock(from_ms, until_ms)) if from_ms == 0:
+            return "clock", (until_ms, DAY_MS)
+        case Not(Clock(from_ms, until_ms)) if until_ms == DAY_MS:
+            return "clock", (0, from_ms)
+    return None
 
 
 def _constraint(expr: Expr) -> tuple[str, _Values] | None:  # one arm per operator
@@ -100,7 +207,7 @@ def _constraint(expr: Expr) -> tuple[str, _Values] | None:  # one arm per operat
         case PrincipalIn("Jurisdiction", id_):
             return Field.PRINCIPAL_JURISDICTION.value, frozenset({id_})
         case PrincipalIn(kind, id_):
-            return kind, frozenset({id_})
+            return _NODE if kind == "Node" else kind, frozenset({id_})
         case Or(items):
             found = [_constraint(item) for item in items]
             slots = {constraint[0] for constraint in found if constraint is not None}

@@ -168,8 +168,9 @@ class Evaluator:
     """Rules, indexed once, deciding any number of requests."""
 
     def __init__(self, rules: Rules) -> None:
-        self._known = frozenset((key.kind, key.name, key.node) for key in rules.resources)
-        self._places = _places(sorted(rules.rules, key=lambda rule: rule.id))
+        self._known = rules.resources
+        self._steps = bitmask.steps(rules.rules)
+        self._places = _places(sorted(rules.rules, key=lambda rule: rule.id), rules.resources)
 
     def decide(self, request: Request) -> Decision:
         """The verdict and the policies that caused it, sorted by id."""
@@ -177,12 +178,18 @@ class Evaluator:
         if key is None:
             return UNKNOWN
         place = self._places.get((key.kind, key.name, key.node, request.action))
-        if place is None or (key.kind, key.name, key.node) not in self._known:
-            return NO_PERMIT if (key.kind, key.name, key.node) in self._known else UNKNOWN
-        return place.decide(request)
+        if place is not None:
+            return place.decide(request)
+        return NO_PERMIT if key in self._known else UNKNOWN
+
+    def holds_until(self, now_ms: int) -> int | None:
+        """The next moment at which time alone may change an answer; None: never."""
+        midnight = now_ms - now_ms % DAY_MS
+        daily = [midnight + day + step for step in self._steps["clock"] for day in (0, DAY_MS)]
+        return min((at for at in (*self._steps["moment"], *daily) if at > now_ms), default=None)
 
 
-def _places(rules: Sequence[Rule]) -> dict[tuple[str, str, str, str], _Place]:
+def _places(rules: Sequence[Rule], known: frozenset[ResourceKey]) -> dict[tuple[str, str, str, str], _Place]:
     """By kind, name and node of the resource, and action. Places with the same rules are one."""
     alike: dict[tuple[frozenset[ResourceKey], frozenset[str]], list[int]] = {}
     for number, rule in enumerate(rules):
@@ -190,7 +197,7 @@ def _places(rules: Sequence[Rule]) -> dict[tuple[str, str, str, str], _Place]:
     at: dict[tuple[str, str, str, str], list[int]] = {}
     groups = list(alike.items())
     for group, ((resources, actions), _) in enumerate(groups):
-        for key in resources:
+        for key in resources & known:
             for action in actions:
                 at.setdefault((key.kind, key.name, key.node, action), []).append(group)
     made: dict[tuple[int, ...], _Place] = {}

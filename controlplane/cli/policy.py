@@ -1,6 +1,7 @@
 """`writ policy`: check, apply, read and question policies."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,6 +97,11 @@ def explain(
     data_class: Annotated[str, typer.Option(help="What the caller claims, 0 to 4.")] = "",
     region: Annotated[str, typer.Option(help="Subject region the caller claims.")] = "",
     stream: Annotated[bool, typer.Option("--stream", help="A streamed answer is asked for.")] = False,
+    at: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"], help="When, in UTC; now if not given."),
+    ] = None,
+    source_ip: Annotated[str, typer.Option(help="The address that the callee sees.")] = "",
 ) -> None:
     """Say whether a request would be allowed, which policies decide, and which clauses hold. Denied: exit 3."""
     from controlplane.api.gen import admin_pb2
@@ -108,6 +114,8 @@ def explain(
         data_class=data_class,
         subject_region=region,
         stream=stream,
+        at_ms=int(at.replace(tzinfo=UTC).timestamp() * 1000) if at else 0,
+        source_ip=source_ip,
         method="POST",
         path="/",
     )

@@ -1,5 +1,8 @@
 """Explain a request that somebody imagines: with the attributes and policies the control plane holds now."""
 
+import ipaddress
+import time
+
 from controlplane.api.gen import admin_pb2
 from controlplane.errors import InvalidError, NotFoundError
 from controlplane.model import NodeRow, ResourceRow
@@ -45,6 +48,8 @@ class Explaining:
             method=asked.method,
             path=asked.path,
             stream=asked.stream,
+            now_ms=asked.at_ms or int(time.time() * 1000),
+            source_ip=_address(asked.source_ip),
         )
         state = (await rows.policy_state(self._store)).row
         policies = await self._publisher.policies(state.now)
@@ -64,6 +69,14 @@ class Explaining:
                 for clause in trace.clauses
             ],
         )
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Where the request comes from; unknown, rules that ask for it cannot be evaluated."""
+    try:
+        return ipaddress.ip_address(text) if text else None
+    except ValueError as exc:
+        raise InvalidError(f"`{text[:64]}` is no address") from exc
 
 
 def _node(text: str) -> tuple[str, str]:

@@ -109,6 +109,35 @@ def test_a_restarted_agent_serves_from_disk_while_the_control_plane_is_away(mesh
     mesh.wait_enforced()
 
 
+def test_a_stream_ends_when_the_time_for_which_it_was_permitted_is_over(mesh) -> None:
+    until = int(time.time()) + 6
+    text = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until))
+    mesh.policy(small.POLICY.replace('"treatment"', f'"treatment" && context.now < datetime("{text}")'))
+    mesh.wait_enforced()
+    stream = calls.start_stream(caller(mesh), CALLEE, TREATMENT)
+    assert stream.ended.wait(20)
+    assert until <= time.time() < until + 5
+    assert ask(mesh) == "no_permit"
+    mesh.policy(small.POLICY)
+    eventually(lambda: ask(mesh) == "allowed")
+
+
+def test_a_caller_is_told_apart_by_where_it_calls_from(mesh) -> None:
+    said = (
+        small.POLICY + '@id("f") forbid(principal, action, resource) when { context.source_ip.isLoopback() };'
+    )
+    mesh.policy(said)
+    mesh.wait_enforced()
+    assert ask(mesh) == "forbidden"
+    mesh.policy(said.replace(".isLoopback()", '.isInRange(ip("10.0.0.0/8"))'))
+    mesh.wait_enforced()
+    stream = calls.start_stream(caller(mesh), CALLEE, TREATMENT)
+    assert ask(mesh) == "allowed"
+    assert not stream.ended.wait(3), "judged again each second, on the address that it came from"
+    stream.close()
+    mesh.policy(small.POLICY)
+
+
 def test_a_policy_that_is_replaced_ends_the_streams_it_no_longer_allows(mesh) -> None:
     stream = calls.start_stream(caller(mesh), CALLEE, TREATMENT)
     mesh.policy(small.POLICY.replace('"treatment"', '"research"'))

@@ -358,7 +358,7 @@ class ListPoliciesResponse(_message.Message):
     def __init__(self, sets: _Optional[_Iterable[_Union[PolicySet, _Mapping]]] = ..., policy_min: _Optional[int] = ..., policy_now: _Optional[int] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("caller", "action", "resource", "purpose", "data_class", "subject_region", "stream", "method", "path")
+    __slots__ = ("caller", "action", "resource", "purpose", "data_class", "subject_region", "stream", "method", "path", "at_ms", "source_ip")
     CALLER_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -368,6 +368,8 @@ class ExplainRequest(_message.Message):
     STREAM_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_IP_FIELD_NUMBER: _ClassVar[int]
     caller: str
     action: str
     resource: str
@@ -377,7 +379,9 @@ class ExplainRequest(_message.Message):
     stream: bool
     method: str
     path: str
-    def __init__(self, caller: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., purpose: _Optional[str] = ..., data_class: _Optional[str] = ..., subject_region: _Optional[str] = ..., stream: _Optional[bool] = ..., method: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
+    at_ms: int
+    source_ip: str
+    def __init__(self, caller: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., purpose: _Optional[str] = ..., data_class: _Optional[str] = ..., subject_region: _Optional[str] = ..., stream: _Optional[bool] = ..., method: _Optional[str] = ..., path: _Optional[str] = ..., at_ms: _Optional[int] = ..., source_ip: _Optional[str] = ...) -> None: ...
 
 class Clause(_message.Message):
     __slots__ = ("policy", "effect", "text", "value")
