@@ -21,14 +21,20 @@ from policies.model import (
 )
 
 SITES = {"berlin": "DE", "paris": "FR", "ohio": "US"}
-GROUPS = ("clinical", "edge", "research")
+GROUPS = (
+    "clin",
+    "clinical",
+    "edge",
+)  # one the beginning of another: a test that looks too short confuses them
 NODE_GROUPS = {
-    f"n{number}.{site}": frozenset(GROUPS[: number + place])
+    f"n{number}.{site}": frozenset(
+        group for bit, group in enumerate(GROUPS) if (3 * number + place) >> bit & 1
+    )
     for number in (1, 2)
     for place, site in enumerate(SITES)
 }
 """Of nodes that serve; others have any."""
-PURPOSES = ("care", "research", "billing")
+PURPOSES = ("care", "careful", "research")
 REGIONS = ("de", "fr", "us")
 OWNERS = ("radiology", "paris", "")
 SOURCES = ("127.0.0.1", "127.1.2.3", "10.0.0.1", "192.0.2.7", "::1", "2001:db8::1")
