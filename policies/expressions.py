@@ -129,10 +129,7 @@ def _load_leaf(tag: object, operands: list[object]) -> Expr:
             held = _field(field, SET_FIELDS)
             return Holds(held, _possible(held, _string(value)))
         case "like", [field, parts]:
-            return Like(
-                _field(field, STRING_FIELDS),
-                decode.items(parts, "parts", _string, least=1, most=grammar.MAX_WILDCARDS + 1),
-            )
+            return _load_like(_field(field, STRING_FIELDS), parts)
         case "only", [field, values]:
             return _load_only(_field(field, SET_FIELDS), values)
         case "same", [field, other]:
@@ -145,6 +142,13 @@ def _load_leaf(tag: object, operands: list[object]) -> Expr:
             return PrincipalIn(kind, decode.text(id_, "id", grammar.KINDS[kind]))
         case _:
             raise ContentError(f"unknown operator `{str(tag)[:80]}` or wrong operands")
+
+
+def _load_like(field: Field, value: object) -> Like:
+    parts = decode.items(value, "parts", _string, least=1, most=grammar.MAX_WILDCARDS + 1)
+    if not grammar.enforceable(field, parts):
+        raise ContentError("a pattern is too long")
+    return Like(field, parts)
 
 
 def _load_only(field: Field, values: object) -> Only:

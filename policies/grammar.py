@@ -2,7 +2,7 @@
 
 import re
 
-from policies.model import Field
+from policies.model import CARRIED, Field
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 RESOURCE_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
@@ -41,9 +41,9 @@ asks for an address is matched outside CEL, within the levels that the matcher t
 
 MAX_ONLY = 49
 MAX_WILDCARDS = 5
-MAX_PATTERN = 128
-"""What a proxy's regular expressions can hold: characters of a spelled-out set, each value with its comma; wildcards and
-characters of a pattern."""
+MAX_PATTERN = 48
+"""What a proxy's regular expressions can hold (measured; Envoy bounds their programs): characters of a spelled-out set, each
+value with its comma; wildcards and characters of a pattern that is not simple."""
 
 
 _PARTS = {
@@ -57,6 +57,20 @@ def possible_part(field: Field, part: str) -> bool:
     """Whether a request can bring a value that holds this text."""
     pattern = FIELDS.get(field)
     return pattern is None or _PARTS[pattern].fullmatch(part) is not None
+
+
+def is_simple(field: Field, parts: tuple[str, ...]) -> bool:
+    """Patterns that need no regular expression: `a*`, `*b`; on what a request carries also `a*b`, `*c*`."""
+    carried = field in CARRIED
+    if len(parts) == 3:  # noqa: PLR2004  # two wildcards
+        return carried and not parts[0] and not parts[-1]
+    return len(parts) <= 2 and (carried or not all(parts))  # noqa: PLR2004  # at most one wildcard
+
+
+def enforceable(field: Field, parts: tuple[str, ...]) -> bool:
+    """Whether a proxy can match a pattern."""
+    small = len(parts) - 1 <= MAX_WILDCARDS and sum(map(len, parts)) <= MAX_PATTERN
+    return small or is_simple(field, parts)
 
 
 def disjoint(field: Field, other: Field) -> bool:

@@ -157,7 +157,7 @@ def _like(base: Value, parts: tuple[str, ...]) -> Expr:
         case Word(value):
             return Bool(simplify.matches(parts, value))
         case Ref(field) if field not in DIGIT_FIELDS | SET_FIELDS:
-            if len(parts) - 1 > grammar.MAX_WILDCARDS or sum(map(len, parts)) > grammar.MAX_PATTERN:
+            if not grammar.enforceable(field, parts):
                 raise Refused(
                     f"a pattern may have at most {grammar.MAX_WILDCARDS} wildcards and {grammar.MAX_PATTERN} characters",
                     "like",

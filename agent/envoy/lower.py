@@ -6,8 +6,9 @@ Native matchers cannot fail: an absent input matches nothing. Whether every inpu
 """
 
 from agent.envoy import cel, pb
-from agent.envoy.terms import HEADERS, PARTS, certificate, expression, like_part, word
+from agent.envoy.terms import HEADERS, certificate, expression, like_part, word
 from policies.expressions import depth
+from policies.grammar import is_simple
 from policies.model import (
     And,
     Before,
@@ -83,19 +84,12 @@ def _is_native(when: Expr) -> bool:
         case Only(_, values):
             return not values
         case Like(field, parts):
-            return _simple(parts, subject=field in PARTS)
+            return is_simple(field, parts) and not (parts[0] and parts[-1])
         case Not(item):
             return _is_native(item)
         case And(items) | Or(items):
             return all(map(_is_native, items))
     return True
-
-
-def _simple(parts: tuple[str, ...], *, subject: bool) -> bool:
-    """`a*`, `*b`, and on a header `*c*`."""
-    if len(parts) == 3 and not subject:  # noqa: PLR2004  # two wildcards
-        return not parts[0] and not parts[-1]
-    return len(parts) == 2 and not all(parts)  # noqa: PLR2004  # one wildcard
 
 
 def native(when: Expr) -> pb.Predicate:

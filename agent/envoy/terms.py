@@ -11,6 +11,7 @@ from collections.abc import Callable
 from cel.expr.syntax_pb2 import Expr as CelExpr
 
 from agent.envoy import cel
+from policies.grammar import is_simple
 from policies.model import (
     DAY_MS,
     And,
@@ -113,6 +114,8 @@ def expression(when: Expr, b: cel.Builder) -> CelExpr:
         case Only(field, values) if values:
             return b.method(_subject(b), "matches", b.text(_only_pattern(field, values)))
         case Like(field, parts) if field in PARTS:
+            if is_simple(field, parts):
+                return _in_subject(b, like_part(field, parts))
             return b.method(_subject(b), "matches", b.text(_part_pattern(field, parts)))
     return _on_header(when, b)
 
@@ -124,8 +127,18 @@ def _on_header(when: Expr, b: cel.Builder) -> CelExpr:
         case Digit(field, digits) if field in HEADERS:
             return _header(b, field, lambda h: _one_of(b, h, [str(d) for d in digits]))
         case Like(field, parts):
-            return _header(b, field, lambda h: b.method(h, "matches", b.text(f"^{_pattern(parts, '.*')}$")))
+            return _header(b, field, lambda h: _like(b, field, h, parts))
     return b.either([b.both([_in_subject(b, text) for text in texts]) for texts in certificate(when)])
+
+
+def _like(b: cel.Builder, field: Field, value: CelExpr, parts: tuple[str, ...]) -> CelExpr:
+    if not is_simple(field, parts):
+        return b.method(value, "matches", b.text(f"^{_pattern(parts, '.*')}$"))
+    ends = [("startsWith", parts[0]), ("endsWith", parts[-1]), *(("contains", part) for part in parts[1:-1])]
+    tests = [b.method(value, name, b.text(part)) for name, part in ends if part]
+    if parts[0] and parts[-1]:  # the two must not overlap
+        tests.append(b.call("_>=_", b.call("size", value), b.number(len(parts[0]) + len(parts[-1]))))
+    return b.both(tests)
 
 
 def _since(b: cel.Builder, ms: int) -> list[CelExpr]:
