@@ -3,7 +3,9 @@
 Cedar's own parser decides what a policy means; `parse` checks that it sees as many policies as are found here.
 """
 
+import itertools
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _TOKEN = re.compile(
@@ -43,6 +45,35 @@ def split(source: str) -> tuple[Chunk, ...]:
     if start >= 0:
         chunks.append(Chunk(source[start:last], start_line, complete=False))
     return tuple(chunks)
+
+
+def slots(source: str) -> set[str]:
+    """The slots that stand in a policy."""
+    return {f"?{word}" for mark, word in _pairs(source) if mark == "?"}
+
+
+def _pairs(source: str) -> Iterator[tuple[str, str]]:
+    words = [match.group() for match in _TOKEN.finditer(source) if match.lastgroup != "space"]
+    return itertools.pairwise(words)
+
+
+def replaced(source: str, values: Mapping[str, str], id_: str) -> str:
+    """A template's text with its slots filled and the literal of its `@id` replaced; the rest byte for byte."""
+    made: list[str] = []
+    before: list[str] = []
+    for match in _TOKEN.finditer(source):
+        text = match.group()
+        if match.lastgroup == "space":
+            made.append(text)
+            continue
+        if before[-1:] == ["?"] and f"?{text}" in values:
+            made[max(place for place, one in enumerate(made) if one == "?")] = ""
+            text = values[f"?{text}"]
+        elif before[-3:] == ["@", "id", "("]:
+            text = id_
+        before.append(match.group())
+        made.append(text)
+    return "".join(made)
 
 
 def first_line(source: str, token: str) -> int:

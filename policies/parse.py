@@ -1,7 +1,8 @@
 """Cedar text -> `Policy` values that can be enforced. The one module that touches Cedar's engine.
 
 (1) Files are UTF-8, at most 1 MiB; at most 10,000 policies in all.
-(2) Every policy has an `@id`, unique over all files, and no annotation that we would silently ignore.
+(2) Every policy has an `@id`, unique over all files, and no annotation that we would silently ignore. Templates have
+    links (`policies.templates`), each of which is a policy.
 (3) It parses, and validates strictly against the schema.
 (4) It compiles (`compile.check`): on every node, or it is refused here.
 What Cedar says without a position gets a file and a line. Anything wrong refuses everything.
@@ -11,20 +12,18 @@ import functools
 import importlib.resources
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import cedarpy
 from cedarpy import pst
 
+from policies import annotations, lexer, syntax, templates
 from policies import compile as compiler
-from policies import grammar, lexer, syntax
 from policies.errors import Finding, PolicyError
 from policies.grammar import MAX_POLICIES
 from policies.model import ACTION_GROUPS, ACTIONS, Effect, PolicyId
 
 MAX_FILE_BYTES = 2**20
-MAX_REASON = 512
-SEVERITIES = ("low", "medium", "high", "critical")
-ANNOTATIONS = frozenset({"id", "reason", "severity"})
 _HINTS = {
     "unable to find an applicable action given the policy scope constraints": "a group of actions needs `in`, not `==`",
 }
@@ -33,22 +32,71 @@ _NUMBERED = re.compile(r"(for policy )?`?policy([0-9]+)`?,? ?")
 
 def load(files: Mapping[str, str | bytes]) -> tuple[syntax.Policy, ...]:
     """All policies, in the order of file names and lines; raises PolicyError with everything that is wrong."""
-    findings: list[Finding] = []
-    policies: list[syntax.Policy] = []
+    reading = _Reading()
     for name in sorted(files):
-        try:
-            policies += _load_file(name, _decode(name, files[name]))
-        except PolicyError as exc:
-            findings += exc.findings
-    findings += _doubled(policies)
-    if len(policies) > MAX_POLICIES:
-        findings.append(_finding("W-COUNT", policies[MAX_POLICIES], f"more than {MAX_POLICIES} policies"))
-    findings += _validate(policies)
+        reading.read(name, files[name])
+    policies, findings = reading.finish()
+    if not findings:
+        findings += [*_doubled(policies), *_validate(policies)]
     if not findings:
         findings += compiler.check(policies)
     if findings:
         raise PolicyError(*sorted(findings, key=lambda item: (item.file, item.line, item.code)))
     return tuple(policies)
+
+
+class _Reading:
+    """What has been read so far, file by file."""
+
+    def __init__(self) -> None:
+        self._policies: list[syntax.Policy] = []
+        self._templates: dict[str, templates.Template] = {}
+        self._links: list[templates.Link] = []
+        self._findings: list[Finding] = []
+        self._count = 0
+
+    def read(self, name: str, source: str | bytes) -> None:
+        try:
+            text = _decode(name, source)
+            if name.endswith(templates.SUFFIX):
+                self._links += templates.read(name, text)
+            else:
+                self._read_policies(name, text)
+        except PolicyError as exc:
+            self._findings += exc.findings
+
+    def _read_policies(self, name: str, text: str) -> None:
+        chunks = lexer.split(text)
+        self._count += len(chunks)
+        if self._count > MAX_POLICIES:  # before anything costly is done
+            line = chunks[MAX_POLICIES - self._count].line
+            raise _error("W-COUNT", name, line, f"more than {MAX_POLICIES} policies")
+        for chunk, parsed in _parse(name, text, chunks):
+            id_ = parsed.annotations["id"]
+            if not lexer.slots(chunk.text):
+                self._policies.append(_policy(name, chunk, parsed))
+            elif self._templates.setdefault(id_, made := templates.Template(id_, name, chunk)) is not made:
+                self._findings.append(_taken(name, chunk.line, id_, self._templates[id_]))
+
+    def finish(self) -> tuple[list[syntax.Policy], list[Finding]]:
+        """With links followed. Where a file could not be read, what is missing is not told as well."""
+        if self._findings:
+            return self._policies, self._findings
+        if self._count + len(self._links) > MAX_POLICIES:
+            last = self._links[-1]
+            return [], [
+                *_error("W-COUNT", last.file, last.line, f"more than {MAX_POLICIES} policies").findings
+            ]
+        try:
+            linked = [self._linked(*made) for made in templates.fill(self._templates, self._links)]
+        except PolicyError as exc:
+            return self._policies, list(exc.findings)
+        return self._policies + linked, []
+
+    def _linked(self, link: templates.Link, template: templates.Template, text: str) -> syntax.Policy:
+        chunk = lexer.Chunk(text, template.chunk.line, complete=True)
+        ((_, parsed),) = _parse(template.file, text, (chunk,))
+        return replace(_policy(template.file, chunk, parsed), id=PolicyId(link.id))
 
 
 @functools.cache
@@ -73,8 +121,8 @@ def _decode(name: str, source: str | bytes) -> str:
         raise _error("W-ENCODING", name, line, "file is not UTF-8") from exc
 
 
-def _load_file(name: str, source: str) -> list[syntax.Policy]:
-    chunks = lexer.split(source)
+def _parse(name: str, source: str, chunks: tuple[lexer.Chunk, ...]) -> list[tuple[lexer.Chunk, pst.Template]]:
+    """Each policy with its syntax tree, its annotations judged."""
     for chunk in chunks:
         if not chunk.complete:
             raise _error("W-SYNTAX", name, chunk.line, "policy has no `;` at its end")
@@ -82,22 +130,16 @@ def _load_file(name: str, source: str) -> list[syntax.Policy]:
         parsed = cedarpy.policies_to_pst(source)
     except ValueError as exc:
         raise _locate(name, chunks, str(exc)) from exc
-    for number, chunk in enumerate(chunks):
-        if f"policy{number}" in parsed.templates:
-            raise _error("W-TEMPLATE", name, chunk.line, "templates are not supported", "name the entity")
-    if len(parsed.static_policies) != len(chunks):
+    trees = {**parsed.static_policies, **parsed.templates}
+    if len(trees) != len(chunks):
         raise _error("W-SYNTAX", name, 1, "the policies of this file cannot be told apart")
-    findings: list[Finding] = []
-    policies: list[syntax.Policy] = []
-    for number, chunk in enumerate(chunks):
-        template = parsed.static_policies[f"policy{number}"]
-        wrong = list(_judge_annotations(name, chunk, dict(template.annotations)))
-        findings += wrong
-        if not wrong:
-            policies.append(_policy(name, chunk, template))
-    if findings:
-        raise PolicyError(*findings)
-    return policies
+    found = [(chunk, trees[f"policy{number}"]) for number, chunk in enumerate(chunks)]
+    wrong = [
+        one for chunk, tree in found for one in annotations.judge(name, chunk.line, dict(tree.annotations))
+    ]
+    if wrong:
+        raise PolicyError(*wrong)
+    return found
 
 
 def _locate(name: str, chunks: tuple[lexer.Chunk, ...], message: str) -> PolicyError:
@@ -114,25 +156,11 @@ def _locate(name: str, chunks: tuple[lexer.Chunk, ...], message: str) -> PolicyE
     return PolicyError(*findings) if findings else _error("W-SYNTAX", name, 1, message)
 
 
-def _judge_annotations(name: str, chunk: lexer.Chunk, annotations: dict[str, str]) -> Iterator[Finding]:
-    at = functools.partial(Finding, file=name, line=chunk.line)
-    policy = annotations.get("id", "")
-    if not policy:
-        yield at(code="W-ID", policy="", message="policy has no id", hint='write `@id("…")` above it')
-    elif not grammar.POLICY_ID.fullmatch(policy):
-        yield at(
-            code="W-ID", policy="", message=f"id `{policy[:80]}` does not match `{grammar.POLICY_ID.pattern}`"
-        )
-    for key in sorted(set(annotations) - ANNOTATIONS):
-        yield at(code="W-ANNOTATION", policy=policy, message=f"unknown annotation `@{key}`")
-    reason = annotations.get("reason", "")
-    if len(reason) > MAX_REASON or not reason.isprintable():
-        message = f"`@reason` must be one line of at most {MAX_REASON} printable characters"
-        yield at(code="W-ANNOTATION", policy=policy, message=message)
-    if annotations.get("severity", SEVERITIES[0]) not in SEVERITIES:
-        yield at(
-            code="W-ANNOTATION", policy=policy, message=f"`@severity` must be one of {', '.join(SEVERITIES)}"
-        )
+def _taken(file: str, line: int, policy: str, by: templates.Template | syntax.Policy) -> Finding:
+    first = by.chunk.line if isinstance(by, templates.Template) else by.line
+    return Finding(
+        code="W-ID", file=file, line=line, policy=policy, message=f"id is taken by {by.file}:{first}"
+    )
 
 
 def _doubled(policies: list[syntax.Policy]) -> Iterator[Finding]:
@@ -140,7 +168,7 @@ def _doubled(policies: list[syntax.Policy]) -> Iterator[Finding]:
     for policy in policies:
         other = first.setdefault(policy.id, policy)
         if other is not policy:
-            yield _finding("W-ID", policy, f"id is taken by {other.file}:{other.line}")
+            yield _taken(policy.file, policy.line, policy.id, other)
 
 
 def _validate(policies: list[syntax.Policy]) -> Iterator[Finding]:

@@ -30,15 +30,15 @@ def text(node: syntax.Node) -> str:  # noqa: C901, PLR0911, PLR0912  # one arm p
         case syntax.Lit(int() as value):
             return str(value)
         case syntax.Lit(value):
-            return _quoted(str(value))
+            return quoted(str(value))
         case syntax.Entity(kind, id_):
-            return f"{kind}::{_quoted(id_)}"
+            return f"{kind}::{quoted(id_)}"
         case syntax.Attr(base, name):
             return f"{_operand(base)}.{name}"
         case syntax.HasAttr(base, name):
             return f"{_operand(base)} has {name}"
         case syntax.Matches(base, parts):
-            pattern = "*".join(_quoted(part)[1:-1].replace("*", "\\*") for part in parts)
+            pattern = "*".join(quoted(part)[1:-1].replace("*", "\\*") for part in parts)
             return f'{_operand(base)} like "{pattern}"'
         case syntax.IsKind(base, kind):
             return f"{_operand(base)} is {kind}"
@@ -47,7 +47,7 @@ def text(node: syntax.Node) -> str:  # noqa: C901, PLR0911, PLR0912  # one arm p
         case syntax.SetOf(items):
             return f"[{', '.join(text(item) for item in items)}]"
         case syntax.RecordOf(fields):
-            return f"{{{', '.join(f'{_quoted(name)}: {text(value)}' for name, value in fields)}}}"
+            return f"{{{', '.join(f'{quoted(name)}: {text(value)}' for name, value in fields)}}}"
         case syntax.Call(op, args):
             return _call(op, args)
         case syntax.Foreign(what, _):
@@ -72,6 +72,7 @@ def _operand(node: syntax.Node) -> str:
     return f"({text(node)})" if compound else text(node)
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """A string literal."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(char if char.isprintable() else f"\\u{{{ord(char):x}}}" for char in escaped) + '"'

@@ -144,7 +144,12 @@ def explain(
 def _source(files: list[Path]) -> "admin_pb2.PolicySource":
     from controlplane.api.gen import admin_pb2
 
-    paths = [found for path in files for found in (sorted(path.glob("*.cedar")) if path.is_dir() else [path])]
+    patterns = ("*.cedar", "*.links.json")
+    paths = [
+        found
+        for path in files
+        for found in (sorted(one for p in patterns for one in path.glob(p)) if path.is_dir() else [path])
+    ]
     if not paths:
         raise CliError(
             "no policy files found", code=Exit.USAGE, hint="name *.cedar files or a directory of them"

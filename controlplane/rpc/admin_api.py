@@ -183,7 +183,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
 
     async def LintPolicy(self, request: admin_pb2.PolicySource, context: Context) -> admin_pb2.LintResponse:
         self._operator(context, "policy_lint")
-        found = lint.lint(_files(request))
+        found = await asyncio.to_thread(lint.lint, _files(request))
         return admin_pb2.LintResponse(findings=[convert.finding(one) for one in found])
 
     async def ApplyPolicy(
@@ -200,7 +200,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         if not request.dry_run:
             self._finish_rollout(version)
         generation = await self._c.nodes.generation()
-        warnings = [convert.finding(one) for one in lint.lint(files)]
+        warnings = [convert.finding(one) for one in await asyncio.to_thread(lint.lint, files)]
         return admin_pb2.ApplyPolicyResponse(
             version=version, generation=generation, policies=policies, nodes=bundles, findings=warnings
         )
