@@ -141,6 +141,36 @@ def explain(
         raise typer.Exit(Exit.DENIED)
 
 
+@app.command()
+def bundle(node: Annotated[str, typer.Argument(help="`<node>.<site>`.")]) -> None:
+    """Print what a node is given and why: its rules as callee and as caller, its peers, and what it is not given."""
+    from google.protobuf import json_format
+
+    from controlplane.api.gen import admin_pb2
+
+    name, _, site = node.partition(".")
+    with session.connect() as client:
+        said = client.call(client.stub.DescribeBundle, admin_pb2.GetNodeRequest(node=name, site=site))
+    if session.wants_json():
+        output.emit_json(json_format.MessageToDict(said, preserving_proto_field_name=True))
+        return
+    for title, rules in (("as callee", said.as_callee), ("as caller", said.as_caller)):
+        output.emit_table(
+            (f"POLICY ({title})", "EFFECT", "ACTIONS", "RESOURCES", "CONDITION"),
+            [(r.policy, r.effect, ", ".join(r.actions), ", ".join(r.resources), r.condition) for r in rules],
+            empty=f"no rules {title}: every such request is denied",
+        )
+    output.emit_table(
+        ("PEER", "ADDRESS", "RESOURCES", "BECAUSE OF"),
+        [(p.node, p.address, ", ".join(p.resources), ", ".join(p.policies)) for p in said.peers],
+        empty="no peers: this node may call nobody",
+    )
+    output.emit_table(
+        ("NOT GIVEN", "WHY"), [(d.policy, d.why) for d in said.dropped], empty="every policy concerns it"
+    )
+    output.note(f"policy version {said.policy_version}")
+
+
 def _source(files: list[Path]) -> "admin_pb2.PolicySource":
     from controlplane.api.gen import admin_pb2
 

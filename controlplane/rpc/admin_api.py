@@ -222,6 +222,12 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         self._operator(context, "policy_explain", caller=request.caller)
         return await self._c.explanation.explain(request)
 
+    async def DescribeBundle(
+        self, request: admin_pb2.GetNodeRequest, context: Context
+    ) -> admin_pb2.BundleDescription:
+        self._operator(context, "policy_bundle", node=request.node, site=request.site)
+        return await self._c.explanation.describe(request.node, request.site)
+
     async def GetStatus(self, request: admin_pb2.GetStatusRequest, context: Context) -> admin_pb2.Status:
         del request
         self._operator(context, "status")

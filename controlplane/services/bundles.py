@@ -4,7 +4,7 @@ A node gets its own resources' rules as callee, and as caller those of resources
 addresses of exactly the nodes that serve them. Blobs are named by content: equal inputs give one blob.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane import model
@@ -29,7 +29,7 @@ class Bundle:
         return codec.digest(self.rules), codec.digest(self.peers)
 
 
-def facts(row: ResourceRow, jurisdiction: str) -> ResourceFacts:
+def facts(row: ResourceRow, jurisdiction: str, node_groups: Iterable[str]) -> ResourceFacts:
     return ResourceFacts(
         key=ResourceKey(row.kind, row.name, f"{row.node}.{row.site}"),
         groups=frozenset(row.groups),
@@ -37,6 +37,7 @@ def facts(row: ResourceRow, jurisdiction: str) -> ResourceFacts:
         max_class=row.max_class,
         site=row.site,
         jurisdiction=jurisdiction,
+        node_groups=frozenset(node_groups),
     )
 
 
@@ -75,7 +76,7 @@ class BundleMaker:
         for row in resources:
             by_node.setdefault(f"{row.node}.{row.site}", []).append(row)
         described = {
-            name: tuple(facts(row, nodes[name].jurisdiction) for row in rows)
+            name: tuple(facts(row, nodes[name].jurisdiction, nodes[name].groups) for row in rows)
             for name, rows in by_node.items()
             if name in alive
         }

@@ -3,6 +3,7 @@
 import ipaddress
 import time
 
+from controlplane import model
 from controlplane.api.gen import admin_pb2
 from controlplane.errors import InvalidError, NotFoundError
 from controlplane.model import NodeRow, ResourceRow
@@ -10,8 +11,11 @@ from controlplane.services import rows
 from controlplane.services.bundles import facts, principal
 from controlplane.services.publish import Publisher
 from controlplane.store.base import Store
+from policies import wording
+from policies.compile import compile_egress, compile_ingress
 from policies.explain import explain
-from policies.model import ACTIONS, Code, Request, ResourceKey
+from policies.inventory import inventory
+from policies.model import ACTIONS, Code, Request, ResourceKey, Rule
 from policies.requests import accept_claims
 
 
@@ -54,7 +58,9 @@ class Explaining:
         state = (await rows.policy_state(self._store)).row
         policies = await self._publisher.policies(state.now)
         described = [
-            facts(s.row, owner.row.jurisdiction) for s in found if f"{s.row.node}.{s.row.site}" == key.node
+            facts(s.row, owner.row.jurisdiction, owner.row.groups)
+            for s in found
+            if f"{s.row.node}.{s.row.site}" == key.node
         ]
         said = explain(policies, described, request)
         return admin_pb2.ExplainResponse(
@@ -69,6 +75,53 @@ class Explaining:
                 for clause in trace.clauses
             ],
         )
+
+    async def describe(self, node: str, site: str) -> admin_pb2.BundleDescription:
+        """What `node` is given under the policies in force, and why."""
+        mine = (await rows.read_node(self._store, node, site)).row
+        nodes = {one.row.short: one.row for one in await rows.every(self._store, NodeRow, "node/")}
+        alive = {name for name, row in nodes.items() if row.state == model.ENROLLED}
+        declared = [
+            facts(one.row, nodes[owner].jurisdiction, nodes[owner].groups)
+            for one in await rows.every(self._store, ResourceRow, "resource/")
+            if (owner := f"{one.row.node}.{one.row.site}") in alive
+        ]
+        version = (await rows.policy_state(self._store)).row.now
+        policies = await self._publisher.policies(version)
+        remote = [one for one in declared if one.key.node != mine.short]
+        ingress = compile_ingress(policies, [one for one in declared if one.key.node == mine.short])
+        egress = compile_egress(policies, principal(mine), remote)
+        elsewhere = {rule.id for rule in compile_ingress(policies, remote).rules}
+        found = inventory(policies, ingress, egress, elsewhere)
+        return admin_pb2.BundleDescription(
+            policy_version=version,
+            as_callee=map(_rule, found.as_callee),
+            as_caller=map(_rule, found.as_caller),
+            peers=[
+                admin_pb2.BundlePeer(
+                    node=peer.node,
+                    address=nodes[peer.node].address,
+                    resources=map(_resource_text, peer.resources),
+                    policies=peer.policies,
+                )
+                for peer in found.peers
+            ],
+            dropped=[admin_pb2.DroppedPolicy(policy=id_, why=why) for id_, why in found.dropped.items()],
+        )
+
+
+def _rule(rule: Rule) -> admin_pb2.BundleRule:
+    return admin_pb2.BundleRule(
+        policy=rule.id,
+        effect=rule.effect.value,
+        actions=sorted(rule.actions),
+        resources=map(_resource_text, sorted(rule.resources)),
+        condition=wording.condition(rule.when),
+    )
+
+
+def _resource_text(key: ResourceKey) -> str:
+    return f"{key.kind}/{key.uid}"
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

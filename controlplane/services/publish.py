@@ -211,7 +211,7 @@ class Publisher:
                 return ()
             key = rows.policy_key(version)
             stored = await rows.read(self._store, PolicySetRow, key, f"policy version `{version}`")
-            self._policies[version] = parse.load(stored.row.files)
+            self._policies[version] = await asyncio.to_thread(parse.load, stored.row.files)
         return self._policies[version]
 
     async def apply_policy(

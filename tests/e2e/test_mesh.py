@@ -13,6 +13,7 @@ from mesh import ATTRIBUTES, CALLEE, CALLER, TREATMENT, ask, callee, caller
 
 from controlplane.api.gen import admin_pb2
 from controlplane.cli.demo import calls
+from policies import inventory
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.faults]
 
@@ -107,6 +108,30 @@ def test_a_restarted_agent_serves_from_disk_while_the_control_plane_is_away(mesh
     assert ask(mesh, purpose="research") == "no_permit"
     mesh.start_control_plane()
     mesh.wait_enforced()
+
+
+def test_a_node_is_given_what_concerns_it_and_no_more(mesh) -> None:
+    other = '@id("elsewhere") permit(principal in Group::"other", action == Action::"chat", resource);'
+    nowhere = '@id("nowhere") permit(principal, action, resource is Dataset);'
+    mesh.policy(f"{small.POLICY}{other}{nowhere}")
+    mesh.wait_enforced()
+    said = mesh.call("DescribeBundle", admin_pb2.GetNodeRequest(node="app-1", site="paris"))
+    assert [(peer.node, list(peer.policies)) for peer in said.peers] == [
+        (CALLEE, ["clinical-inference", "list-models"])
+    ]
+    assert {rule.policy for rule in said.as_caller} == {"clinical-inference", "list-models"}
+    assert not said.as_callee
+    assert {one.policy: one.why for one in said.dropped} == {
+        "elsewhere": inventory.NOT_CALLER,
+        "nowhere": inventory.NOT_SERVED,
+    }
+    served = mesh.call("DescribeBundle", admin_pb2.GetNodeRequest(node="gpu-1", site="berlin"))
+    assert {rule.policy: rule.condition for rule in served.as_callee} == {
+        "clinical-inference": 'principal in Group::"clinical" && context.purpose == "treatment"',
+        "list-models": 'principal in Group::"clinical"',
+        "elsewhere": 'principal in Group::"other"',
+    }
+    mesh.policy(small.POLICY)
 
 
 def test_a_stream_ends_when_the_time_for_which_it_was_permitted_is_over(mesh) -> None:

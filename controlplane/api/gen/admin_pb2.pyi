@@ -407,6 +407,54 @@ class ExplainResponse(_message.Message):
     clauses: _containers.RepeatedCompositeFieldContainer[Clause]
     def __init__(self, decision: _Optional[str] = ..., code: _Optional[str] = ..., because: _Optional[_Iterable[str]] = ..., clauses: _Optional[_Iterable[_Union[Clause, _Mapping]]] = ...) -> None: ...
 
+class BundleRule(_message.Message):
+    __slots__ = ("policy", "effect", "actions", "resources", "condition")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    ACTIONS_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    effect: str
+    actions: _containers.RepeatedScalarFieldContainer[str]
+    resources: _containers.RepeatedScalarFieldContainer[str]
+    condition: str
+    def __init__(self, policy: _Optional[str] = ..., effect: _Optional[str] = ..., actions: _Optional[_Iterable[str]] = ..., resources: _Optional[_Iterable[str]] = ..., condition: _Optional[str] = ...) -> None: ...
+
+class BundlePeer(_message.Message):
+    __slots__ = ("node", "address", "resources", "policies")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    POLICIES_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    address: str
+    resources: _containers.RepeatedScalarFieldContainer[str]
+    policies: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node: _Optional[str] = ..., address: _Optional[str] = ..., resources: _Optional[_Iterable[str]] = ..., policies: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class DroppedPolicy(_message.Message):
+    __slots__ = ("policy", "why")
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    policy: str
+    why: str
+    def __init__(self, policy: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
+
+class BundleDescription(_message.Message):
+    __slots__ = ("policy_version", "as_callee", "as_caller", "peers", "dropped")
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    AS_CALLEE_FIELD_NUMBER: _ClassVar[int]
+    AS_CALLER_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    policy_version: int
+    as_callee: _containers.RepeatedCompositeFieldContainer[BundleRule]
+    as_caller: _containers.RepeatedCompositeFieldContainer[BundleRule]
+    peers: _containers.RepeatedCompositeFieldContainer[BundlePeer]
+    dropped: _containers.RepeatedCompositeFieldContainer[DroppedPolicy]
+    def __init__(self, policy_version: _Optional[int] = ..., as_callee: _Optional[_Iterable[_Union[BundleRule, _Mapping]]] = ..., as_caller: _Optional[_Iterable[_Union[BundleRule, _Mapping]]] = ..., peers: _Optional[_Iterable[_Union[BundlePeer, _Mapping]]] = ..., dropped: _Optional[_Iterable[_Union[DroppedPolicy, _Mapping]]] = ...) -> None: ...
+
 class GetStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -121,6 +121,11 @@ class AdminStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ExplainResponse.FromString,
                 _registered_method=True)
+        self.DescribeBundle = channel.unary_unary(
+                '/writ.v1.Admin/DescribeBundle',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetNodeRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.BundleDescription.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/writ.v1.Admin/GetStatus',
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetStatusRequest.SerializeToString,
@@ -245,6 +250,13 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeBundle(self, request, context):
+        """what a node is given, and why
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetStatus(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -344,6 +356,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ExplainPolicy,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ExplainRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ExplainResponse.SerializeToString,
+            ),
+            'DescribeBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeBundle,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetNodeRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.BundleDescription.SerializeToString,
             ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
@@ -817,6 +834,33 @@ class Admin:
             '/writ.v1.Admin/ExplainPolicy',
             controlplane_dot_api_dot_gen_dot_admin__pb2.ExplainRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_admin__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/DescribeBundle',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.GetNodeRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.BundleDescription.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,0 +1,81 @@
+"""What is left of a policy for one node, in Cedar's words: for people who ask what a bundle holds. Never parsed again."""
+
+from datetime import UTC, datetime
+
+from policies.model import (
+    And,
+    Before,
+    Bool,
+    Clock,
+    Digit,
+    Expr,
+    Has,
+    Holds,
+    InRange,
+    Is,
+    Like,
+    Not,
+    Only,
+    Or,
+    PrincipalIn,
+    Same,
+)
+from policies.render import quoted
+
+
+def condition(expr: Expr) -> str:  # noqa: C901, PLR0911, PLR0912  # one arm per operator
+    """One line."""
+    match expr:
+        case Bool(value):
+            return str(value).lower()
+        case Is(field, values) | Digit(field, values):
+            words = sorted(map(_word, values))
+            return (
+                f"{field.value} == {words[0]}"
+                if len(words) == 1
+                else f"[{', '.join(words)}].contains({field.value})"
+            )
+        case Holds(field, value):
+            return f"{field.value}.contains({quoted(value)})"
+        case Only(field, values):
+            return f"[{', '.join(map(quoted, sorted(values)))}].containsAll({field.value})"
+        case Like(field, parts):
+            return f'{field.value} like "{"*".join(quoted(part)[1:-1] for part in parts)}"'
+        case Same(field, other):
+            return f"{field.value} == {other.value}"
+        case Before(at_ms):
+            return f'context.now < datetime("{_moment(at_ms)}")'
+        case Clock(from_ms, until_ms):
+            return f"{_clock(from_ms)} <= time of day < {_clock(until_ms)}"
+        case InRange(network):
+            return f'context.source_ip.isInRange(ip("{network}"))'
+        case Has(field):
+            base, _, name = field.value.partition(".")
+            return f"{base} has {name}"
+        case PrincipalIn(kind, id_):
+            return f"principal {'==' if kind == 'Node' else 'in'} {kind}::{quoted(id_)}"
+        case Not(item):
+            return f"!({condition(item)})"
+        case And(items):
+            return " && ".join(
+                f"({condition(item)})" if isinstance(item, Or) else condition(item) for item in items
+            )
+        case Or(items):
+            return " || ".join(
+                f"({condition(item)})" if isinstance(item, And) else condition(item) for item in items
+            )
+
+
+def _word(value: object) -> str:
+    return quoted(value) if isinstance(value, str) else str(value).lower()
+
+
+def _moment(ms: int) -> str:
+    text = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{ms % 1000:03}Z" if ms % 1000 else f"{text}Z"
+
+
+def _clock(ms: int) -> str:
+    seconds, rest = divmod(ms, 1000)
+    text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}"
+    return text if not (seconds % 60 or rest) else f"{text}:{seconds % 60:02}.{rest:03}"
