@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 PROTOS := $(wildcard controlplane/api/v1/*.proto)
 
-.PHONY: demo test test-long check lint format proto bench clean help
+.PHONY: demo test test-long agree check lint format proto bench clean help
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t14
@@ -19,6 +19,10 @@ test: lint  ## static checks, then every quick test, real Envoy included
 
 test-long: $(VENV)/.dev  ## the slow tests
 	$(BIN)/python -m pytest -m "slow or soak or clients" --timeout 900 $(ARGS)
+
+agree: $(VENV)/.dev  ## the three policy engines on ten times as many random decisions (SCENES=n)
+	WRIT_AGREE_TIMEOUT_S=86400 WRIT_AGREE_SCENES=$(or $(SCENES),6200) $(BIN)/python -m pytest -s -m slow $(ARGS) \
+		tests/policies/test_engines_agree.py tests/agent/envoy/test_engines_agree.py
 
 check: lint test  ## what must hold before a change lands
 

@@ -47,6 +47,28 @@ def split(source: str) -> tuple[Chunk, ...]:
     return tuple(chunks)
 
 
+_DEEPER = frozenset(
+    {"&&", "||", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "!", ".", "if", "in", "has", "like", "is"}
+)
+
+
+def nesting(source: str) -> int:
+    """An upper bound of how deep a policy's expressions nest: operators beside each other count like brackets."""
+    levels = [[0, 0]]  # per open bracket: operators in it, and the deepest of what is bracketed in it
+    for match in _TOKEN.finditer(source):
+        text = match.group()
+        if match.lastgroup == "space":
+            continue
+        if text in "([{":
+            levels.append([0, 0])
+        elif text in ")]}" and len(levels) > 1:
+            operators, inner = levels.pop()
+            levels[-1][1] = max(levels[-1][1], operators + inner + 1)
+        elif text in _DEEPER:
+            levels[-1][0] += 1
+    return sum(operators for operators, _ in levels) + max(inner for _, inner in levels) + len(levels)
+
+
 def slots(source: str) -> set[str]:
     """The slots that stand in a policy."""
     return {f"?{word}" for mark, word in _pairs(source) if mark == "?"}

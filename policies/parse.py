@@ -24,6 +24,7 @@ from policies.grammar import MAX_POLICIES
 from policies.model import ACTION_GROUPS, ACTIONS, Effect, PolicyId
 
 MAX_FILE_BYTES = 2**20
+MAX_NESTING = 500  # Cedar's parser is recursive: at some thousand levels it takes its process down
 _HINTS = {
     "unable to find an applicable action given the policy scope constraints": "a group of actions needs `in`, not `==`",
 }
@@ -71,6 +72,9 @@ class _Reading:
         if self._count > MAX_POLICIES:  # before anything costly is done
             line = chunks[MAX_POLICIES - self._count].line
             raise _error("W-COUNT", name, line, f"more than {MAX_POLICIES} policies")
+        for chunk in chunks:
+            if lexer.nesting(chunk.text) > MAX_NESTING:
+                raise _error("W-COMPLEX", name, chunk.line, "the policy nests too deeply", "split it")
         for chunk, parsed in _parse(name, text, chunks):
             id_ = parsed.annotations["id"]
             if not lexer.slots(chunk.text):
@@ -181,10 +185,12 @@ def _validate(policies: list[syntax.Policy]) -> Iterator[Finding]:
         if number is None:
             raise RuntimeError(f"validation itself failed: {error}")
         policy = policies[int(number.group(2))]
+        if message in _HINTS and any(known == policy.id for known, _ in seen):
+            continue  # what follows from another fault of the same policy
         if (policy.id, message) not in seen:
             seen.add((policy.id, message))
             quoted = re.search(r"`([^`]+)`", message)
-            token = quoted.group(1) if quoted else ""
+            token = quoted.group(1).rpartition("::")[2] if quoted else ""
             yield _finding("W-SCHEMA", policy, message, token, _HINTS.get(message, ""))
 
 

@@ -52,7 +52,7 @@ SCENES = int(os.environ.get("WRIT_AGREE_SCENES", "0")) // 12 or 52
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(int(os.environ.get("WRIT_AGREE_TIMEOUT_S", "900")))
 async def test_envoy_and_rules_agree_on_twenty_thousand(tmp_path: Path) -> None:
     shares = Shares()
     for first in range(20_000, 20_000 + SCENES, 13):
