@@ -40,6 +40,7 @@ def _policy(name: str, group: str, purpose: str, *, forbid: bool) -> str:
 def run(directory: Path) -> list[Row]:
     wrk = datapath.wrk_binary()
     with backend(directory) as port, two_nodes(directory, port) as mesh:
+        mesh.client.timeout_s = 300  # thousands of policies take the control plane seconds
         datapath.regroup(mesh, GROUP)
         way = datapath.Way("growth", mesh.nodes[CALLER].known_ports["egress"], f"{CALLEE}.mesh")
         rates: dict[int, list[float]] = {count: [] for count in (0, *COUNTS)}
