@@ -100,9 +100,9 @@ def _address(rng: random.Random, sources: Sequence[str]) -> ipaddress.IPv4Addres
 
 
 def _request(rng: random.Random, principal: Principal, resources: Sequence[ResourceFacts]) -> Request:
-    """A third name a model in their body, as an application would send it."""
+    """Most name a model in their body, as an application would send it."""
     models = [item.key for item in resources if item.key.kind == "Model"]
-    if not models or rng.random() < 0.4:
+    if not models or rng.random() < 0.35:
         return requests(rng, principal, rng.choice(resources).key)
     request = requests(rng, principal, rng.choice(models))
     action = rng.choice(sorted(BODY_ACTIONS))
