@@ -243,7 +243,8 @@ class Running:
         self._envoy.start(bootstrap.render(settings), "test")
         self.sidecar.port = (await self._envoy.listening())["ingress"]
         self.mine = mine
-        await self.enforce(**self._changes)
+        if self._changes.get("enforce", True):
+            await self.enforce(**self._changes)
 
     async def enforce(self, **changes: Any) -> None:
         wanted = state(self.sidecar.pki, self.sidecar.backend.server_port, self.mine, **changes)
