@@ -8,11 +8,10 @@ import ssl
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
-from clients import admin, ask, channel_of, enrolment, operator, ports, root_and_ca, token
+from clients import admin, ask, enrolment, operator, ports, root_and_ca, token
 from pki import Pki
 
 from agent import channel, enrol, identity
@@ -57,17 +56,6 @@ def test_a_lost_reply_is_given_again_and_only_to_the_same_key(mesh, anchors) -> 
     stub, text, key = enrolment(mesh, anchors[1]), token(mesh, "again"), keys.generate_p256()
     assert ask(stub, text, key).chain == ask(stub, text, key).chain
     assert ask(stub, text, keys.generate_p256()) == DENIED
-
-
-def test_of_fifty_at_once_one_enrols(mesh, anchors) -> None:
-    stub, text = enrolment(mesh, anchors[1]), token(mesh, "race")
-    with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda n: ask(stub, text, idempotency=f"{n:020d}"), range(50)))
-    assert sum(not isinstance(answer, grpc.StatusCode) for answer in answers) == 1
-    assert {answer for answer in answers if isinstance(answer, grpc.StatusCode)} <= {
-        DENIED,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-    }
 
 
 def test_what_is_no_token_of_ours_is_refused_with_one_text(mesh, anchors) -> None:
@@ -143,19 +131,6 @@ def test_tls_1_2_and_plaintext_are_refused(mesh) -> None:
             old.wrap_socket(raw)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as open_, pytest.raises(grpc.RpcError):
             admin_pb2_grpc.AdminStub(open_).ListNodes(admin_pb2.ListNodesRequest(), timeout=3)
-
-
-def test_an_open_channel_ends_with_the_revocation(mesh, anchors) -> None:
-    key = keys.generate_p256()
-    chain = ask(enrolment(mesh, anchors[1]), token(mesh, "gone"), key).chain
-    with channel_of(mesh, keys.dump_private(key, None), identity.pem(*chain)) as open_:
-        stub = identity_pb2_grpc.IdentityStub(open_)
-        renew = identity_pb2.RenewRequest(csr=make_csr(keys.generate_p256()), idempotency_key="f" * 20)
-        assert stub.Renew(renew, timeout=10).chain
-        mesh.revoke("gone.paris")
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.Renew(renew, timeout=10)
-    assert caught.value.code() is DENIED
 
 
 @pytest.mark.parametrize("place", ["issue.stored", "issue.signed"])
