@@ -160,7 +160,8 @@ class WitnessRow:
     origin: str
     size: int
     root: str  # hex
-    checkpoint: str  # cosigned note text
+    checkpoint: str  # note text, as the log signed it
+    cosigned_at: int  # Unix seconds; stored before anything is signed
     tallies: str = ""  # DSSE JSON text
 
 

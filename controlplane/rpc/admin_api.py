@@ -248,7 +248,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
                 spiffe_id=str(node.spiffe_id),
                 origin=row.origin,
                 size=row.size,
-                checkpoint=row.checkpoint.encode(),
+                checkpoint=self._c.witness.cosigned(row).encode(),
                 verifier_key=node.evidence_key,
                 tallies=row.tallies.encode(),
             )
