@@ -43,6 +43,7 @@ permit (principal in Group::"clinical", action == Action::"discover", resource);
 forbid (principal, action, resource) when { context has subject_region && context.subject_region == "us" };
 """
 CALLEE = "gpu-1.berlin"
+NOTHING = Rules(rules=(), resources=frozenset())
 CALLER = replace(CLINICAL, purposes=frozenset({"treatment", "research"}), regions=frozenset({"fr", "us"}))
 
 
@@ -96,6 +97,7 @@ class Sidecar:
     pki: Pki
     backend: Backend
     port: int = 0
+    egress_port: int = 0
     directory: Path = Path()
     caller: Leaf = field(init=False)
 
@@ -117,28 +119,57 @@ class Sidecar:
         connection = http.client.HTTPSConnection(
             "127.0.0.1", self.port, timeout=10, context=context or tls(leaf or self.caller)
         )
-        try:
-            connection.putrequest(method, path, skip_accept_encoding=True)
-            good = (
-                [("writ-purpose", "treatment"), ("writ-data-class", "1"), ("writ-subject-region", "fr")]
-                if claims
-                else []
-            )
-            for name, value in [*good, *(headers or [])]:
-                connection.putheader(name, value)
-            if body is not None:
-                connection.putheader("content-length", str(len(body)))
-            connection.endheaders(body)
-            response = connection.getresponse()
-            text = response.read()
-        except (OSError, http.client.HTTPException) as exc:
-            return Answer(0, type(exc).__name__)
-        finally:
-            connection.close()
-        try:
-            return Answer(response.status, str(json.loads(text)["error"]["code"]))
-        except (ValueError, KeyError, TypeError):
-            return Answer(response.status, "")
+        return _exchange(connection, method, path, headers, body, claims=claims)
+
+    def send(
+        self,
+        host: str,
+        *,
+        body: bytes | None = b'{"model":"ngram"}',
+        headers: list[tuple[str, str]] | None = None,
+        path: str = "/v1/chat/completions",
+        method: str = "POST",
+        claims: bool = True,
+    ) -> Answer:
+        """One request of a local application, through this sidecar to a peer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.egress_port, timeout=10)
+        return _exchange(connection, method, path, headers, body, claims=claims, host=host)
+
+
+def _exchange(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    headers: list[tuple[str, str]] | None,
+    body: bytes | None,
+    *,
+    claims: bool,
+    host: str = "",
+) -> Answer:
+    try:
+        connection.putrequest(method, path, skip_host=bool(host), skip_accept_encoding=True)
+        if host:
+            connection.putheader("host", host)
+        good = (
+            [("writ-purpose", "treatment"), ("writ-data-class", "1"), ("writ-subject-region", "fr")]
+            if claims
+            else []
+        )
+        for name, value in [*good, *(headers or [])]:
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("content-length", str(len(body)))
+        connection.endheaders(body)
+        response = connection.getresponse()
+        text = response.read()
+    except (OSError, http.client.HTTPException) as exc:
+        return Answer(0, type(exc).__name__)
+    finally:
+        connection.close()
+    try:
+        return Answer(response.status, str(json.loads(text)["error"]["code"]))
+    except (ValueError, KeyError, TypeError):
+        return Answer(response.status, "")
 
 
 def tls(leaf: Leaf | None, *, maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
@@ -166,7 +197,7 @@ def rules(policy: str = POLICY) -> Rules:
 def state(
     pki: Pki, port: int, mine: identity.Identity, *, policy: str = POLICY, **changes: Any
 ) -> Enforceable:
-    """What the callee enforces; `floors` and `lease_s` may be changed."""
+    """What the sidecar enforces; `floors`, `lease_s`, and for a caller `egress` and `peers` may be changed."""
     ingress = rules(policy)
     served = tuple(ServedResource(key=key, port=port) for key in sorted(ingress.resources))
     ticket = Ticket(
@@ -193,26 +224,28 @@ def state(
     lease = Lease(
         until=int(time.time()) + lease_s, boottime_until=time.clock_gettime(time.CLOCK_BOOTTIME) + lease_s
     )
-    nothing = Rules(rules=(), resources=frozenset())
-    blob = RulesBlob(ingress=ingress, egress=nothing, served=served)
-    bundle = TrustedBundle(ticket=ticket, rules=blob, peers=PeersBlob(peers=()))
+    blob = RulesBlob(ingress=ingress, egress=changes.get("egress", NOTHING), served=served)
+    bundle = TrustedBundle(ticket=ticket, rules=blob, peers=PeersBlob(peers=changes.get("peers", ())))
     return Enforceable(
         identity=mine, trust=trust, bundle=None if changes.get("no_bundle") else bundle, lease=lease
     )
 
 
 class Running:
-    """Starts the sidecar on an event loop of its own thread; a context manager."""
+    """Starts the sidecar on an event loop of its own thread; a context manager.
 
-    def __init__(self, **changes: Any) -> None:
-        self._changes = changes
+    As the callee gpu-1.berlin, unless another PKI and certificate are given.
+    """
+
+    def __init__(self, pki: Pki | None = None, leaf: Leaf | None = None, **changes: Any) -> None:
+        self._pki, self._leaf, self._changes = pki, leaf, changes
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._directory = tempfile.TemporaryDirectory(prefix="writ-sidecar-")
 
     def __enter__(self) -> Sidecar:
         self._thread.start()
-        pki = Pki(now=int(time.time()))
+        pki = self._pki or Pki(now=int(time.time()))
         self.sidecar = Sidecar(pki=pki, backend=Backend(), directory=Path(self._directory.name))
         self.run(self._start())
         return self.sidecar
@@ -222,7 +255,7 @@ class Running:
 
     async def _start(self) -> None:
         pki, directory = self.sidecar.pki, self.sidecar.directory
-        leaf = pki.node("gpu-1", "berlin", "DE", Attributes(class_ceiling=4))
+        leaf = self._leaf or pki.node("gpu-1", "berlin", "DE", Attributes(class_ceiling=4))
         mine = identity.make(leaf.key, (leaf.der, pki.node_ca), pki.root, pki.now)
         settings = EnvoySettings(
             directory=directory,
@@ -241,7 +274,8 @@ class Running:
         self.plane = DataPlane(self._ads, settings)
         self.plane.close(mine)
         self._envoy.start(bootstrap.render(settings), "test")
-        self.sidecar.port = (await self._envoy.listening())["ingress"]
+        ports = await self._envoy.listening()
+        self.sidecar.port, self.sidecar.egress_port = ports["ingress"], ports["egress"]
         self.mine = mine
         if self._changes.get("enforce", True):
             await self.enforce(**self._changes)
