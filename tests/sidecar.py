@@ -5,6 +5,7 @@ sidecar with one control switched off.
 """
 
 import asyncio
+import contextlib
 import http.client
 import json
 import ssl
@@ -55,6 +56,7 @@ class Backend(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Echo)
         self.seen: list[dict[str, Any]] = []
+        self.closed = threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -68,9 +70,20 @@ class _Echo(BaseHTTPRequestHandler):
             {"path": self.path, "headers": dict(self.headers.items()), "body": body.decode("latin-1")}
         )
         self.send_response(200)
+        if b'"stream":true' in body:
+            return self._words()
         self.send_header("content-length", "2")
         self.end_headers()
-        self.wfile.write(b"{}")
+        return self.wfile.write(b"{}")
+
+    def _words(self) -> None:
+        """An answer without end, one word every few milliseconds, until somebody cuts it."""
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            while not self.server.closed.wait(0.005):
+                self.wfile.write(b"5\r\nword \r\n")
 
     do_GET = do_POST
 
@@ -289,6 +302,7 @@ class Running:
         self._envoy.stop()
         self.run(self._envoy.died())
         self.run(self._ads.stop())
+        self.sidecar.backend.closed.set()
         self.sidecar.backend.shutdown()
         self.sidecar.backend.server_close()
         self._loop.call_soon_threadsafe(self._loop.stop)

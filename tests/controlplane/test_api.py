@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 import ssl
 import subprocess
@@ -131,27 +130,6 @@ def test_tls_1_2_and_plaintext_are_refused(mesh) -> None:
             old.wrap_socket(raw)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as open_, pytest.raises(grpc.RpcError):
             admin_pb2_grpc.AdminStub(open_).ListNodes(admin_pb2.ListNodesRequest(), timeout=3)
-
-
-@pytest.mark.parametrize("place", ["issue.stored", "issue.signed"])
-def test_a_crash_around_signing_gives_the_retry_one_certificate(tmp_path, place) -> None:
-    with Mesh(tmp_path, lease_s=60, heartbeat_s=1.0) as mesh:
-        mesh.init()
-        mesh.start_control_plane()
-        mesh.site("paris", "FR")
-        text = token(mesh, "crash")
-        _, ca = root_and_ca(mesh, text, tmp_path / "token")
-        mesh.control_plane.kill()
-        mesh.control_plane.environment["WRIT_FAILPOINT"] = place
-        mesh.start_control_plane()
-        key = keys.generate_p256()
-        assert ask(enrolment(mesh, ca), text, key) == UNAVAILABLE
-        assert mesh.control_plane.child.wait(10) == -signal.SIGKILL
-        del mesh.control_plane.environment["WRIT_FAILPOINT"]
-        mesh.start_control_plane()
-        first, second = ask(enrolment(mesh, ca), text, key), ask(enrolment(mesh, ca), text, key)
-        assert first.chain == second.chain
-        assert mesh.find("crash.paris").epoch == 1
 
 
 def test_a_second_control_plane_on_one_directory_is_refused(mesh) -> None:

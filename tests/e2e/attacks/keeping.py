@@ -76,7 +76,7 @@ def unsaid(made: Keeper, directory: Path) -> bool:
 def envoy_killed(directory: Path) -> bool:
     """With a stream open: its record was never written."""
     made = kept(directory / "log")
-    log = written(directory / "access.log", LINE, {**LINE, "k": "start", "id": "b"})
+    log = written(directory / "access.log", LINE, {**LINE, "k": "open", "id": "b"})
     made.end("b", log, "Envoy ended")
     return unsaid(made, directory)
 
