@@ -44,6 +44,7 @@ permit (principal in Group::"clinical", action == Action::"discover", resource);
 forbid (principal, action, resource) when { context has subject_region && context.subject_region == "us" };
 """
 CALLEE = "gpu-1.berlin"
+MAX_ANSWER = 1024
 NOTHING = Rules(rules=(), resources=frozenset())
 CALLER = replace(CLINICAL, purposes=frozenset({"treatment", "research"}), regions=frozenset({"fr", "us"}))
 
@@ -174,7 +175,7 @@ def _exchange(
             connection.putheader("content-length", str(len(body)))
         connection.endheaders(body)
         response = connection.getresponse()
-        text = response.read()
+        text = response.read(MAX_ANSWER)  # a stream may have no end
     except (OSError, http.client.HTTPException) as exc:
         return Answer(0, type(exc).__name__)
     finally:

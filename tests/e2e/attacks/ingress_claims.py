@@ -4,6 +4,7 @@ import pytest
 from attacks import mutants
 from attacks.control import Attack, Control
 from attacks.ingress import GOOD, ME, ask, claim
+from sidecar import Sidecar
 
 from agent.envoy import classifier, listeners
 
@@ -37,7 +38,34 @@ def believe_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier, "source", lambda *, egress: script)
 
 
+def unstripped(*headers: tuple[str, str]) -> Attack:
+    """Do any of these reach the application, which may believe them?"""
+
+    def attack(s: Sidecar) -> bool:
+        before = len(s.backend.seen)
+        assert s.ask(headers=list(headers)).allowed
+        (seen,) = s.backend.seen[before:]
+        del s.backend.seen[before:]
+        return any(seen["headers"].get(name) == value for name, value in headers)
+
+    return attack
+
+
 CONTROLS = (
+    Control(
+        3,
+        "headers: nothing of ours from outside",
+        [
+            ("an attribute that a header asserts", unstripped(("writ-tier", "4"), ("writ-group", "admin"))),
+            (
+                "a name that nobody uses yet",
+                unstripped(("writ-", "x"), ("writ-x", "x"), ("writ-purposes", "x")),
+            ),
+            ("a name that is part of one", unstripped(("writ-purp", "x"), ("writ-data-clas", "x"))),
+            ("a verdict of its own", unstripped(("writ-verdict", "mine"), ("writ-record-id", "mine"))),
+        ],
+        lambda monkeypatch: monkeypatch.setattr(listeners, "_strip", strip_nothing),
+    ),
     Control(
         2,
         "headers: sidecar-only ones are ours",
