@@ -65,9 +65,9 @@ class Streams:
         """The start record of the stream, however late it is read."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            for line in self.tail.read():
-                if line.k == "open":
-                    return line
+            for text in self.tail.read():
+                if not lines.ended(text):
+                    return lines.decode(text)
             assert time.monotonic() < deadline, "no start record"
             time.sleep(POLL_S)
 
