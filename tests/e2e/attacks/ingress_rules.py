@@ -4,11 +4,12 @@ import time
 
 import pytest
 from attacks import mutants
-from attacks.control import Control
+from attacks.control import Attack, Control
 from attacks.ingress import GOOD, ask, chat, claim
 from sidecar import CALLER, POLICY, Sidecar
 
 from agent.envoy import authorize, gate, lower, pb
+from agent.envoy.actions import Stamp
 from agent.envoy.dataplane import DataPlane
 from policies.model import Field
 
@@ -23,7 +24,7 @@ START_S = 10
 NO_REGIONS: dict[str, frozenset[str]] = {"regions": frozenset()}
 
 
-def hostile(**request) -> mutants.Any:
+def hostile(**request) -> Attack:
     """A node with its own real certificate and no sidecar of its own: nothing has been decided before it asks."""
 
     def attack(s: Sidecar) -> bool:
@@ -57,7 +58,7 @@ def nothing_written_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def open_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that an Envoy without a state is given lets requests pass, to the one that is served."""
 
-    def passed(_code: object, stamp: mutants.Stamp) -> mutants.Any:
+    def passed(_code: object, stamp: Stamp) -> authorize.RBAC:
         return authorize.RBAC(matcher=pb.always(pb.act(stamp.name("pass"), allow=True)))
 
     monkeypatch.setattr(gate, "closed", passed)
