@@ -1,0 +1,69 @@
+"""When rules allow, as one condition; and a real request for values that make it true."""
+
+from collections.abc import Mapping
+
+from policies import requests, simplify
+from policies.model import ACTIONS, Effect, Expr, Field, Principal, Request, ResourceKey, Rule, Rules
+from policies.satisfy import Domains, Value, Variable
+
+_BY_ACTION = {row.action: row for row in reversed(requests.TABLE)}
+Split = Mapping[tuple[str, ResourceKey], tuple[Rule, ...]]
+
+
+def split(rules: Rules) -> dict[tuple[str, ResourceKey], tuple[Rule, ...]]:
+    """The rules that concern each action on each resource."""
+    found: dict[tuple[str, ResourceKey], list[Rule]] = {}
+    for rule in rules.rules:
+        for action in rule.actions:
+            for resource in rule.resources:
+                found.setdefault((action, resource), []).append(rule)
+    return {place: tuple(concerned) for place, concerned in found.items()}
+
+
+def allowed(rules: tuple[Rule, ...]) -> Expr:
+    """Some permit holds and no forbid does."""
+    permits = simplify.either(*(rule.when for rule in rules if rule.effect is Effect.PERMIT))
+    forbids = simplify.either(*(rule.when for rule in rules if rule.effect is Effect.FORBID))
+    return simplify.both(permits, simplify.negate(forbids))
+
+
+def claims(caller: Principal) -> Domains:
+    """What a caller can claim within its certificate (invariant 4)."""
+    return {
+        Field.PURPOSE: tuple(sorted(caller.purposes)),
+        Field.DATA_CLASS: tuple(range(caller.class_floor, caller.class_ceiling + 1)),
+        Field.SUBJECT_REGION: tuple(sorted(caller.regions)) or (None,),
+    }
+
+
+def request(
+    caller: Principal, action: str, resource: ResourceKey, values: Mapping[Variable, Value]
+) -> Request:
+    """The request with these values; what they leave open is as such a request usually is."""
+    if action not in ACTIONS or not caller.purposes:
+        raise RuntimeError("there is no such request")
+    usual = _BY_ACTION.get(action, requests.FALLBACK)
+    defaults: dict[Field, Value] = {field: options[0] for field, options in claims(caller).items()}
+    defaults |= {
+        Field.PROTOCOL: usual.protocol,
+        Field.METHOD: usual.method or "POST",
+        Field.PATH: (usual.path or "/").replace("{name}", resource.name),
+        Field.STREAM: False,
+    }
+
+    def value(field: Field) -> Value:
+        return values.get(field, defaults[field])
+
+    region = value(Field.SUBJECT_REGION)
+    return Request(
+        principal=caller,
+        action=action,
+        resource=resource,
+        purpose=str(value(Field.PURPOSE)),
+        data_class=int(value(Field.DATA_CLASS) or 0),
+        subject_region=None if region is None else str(region),
+        protocol=str(value(Field.PROTOCOL)),
+        method=str(value(Field.METHOD)),
+        path=str(value(Field.PATH)),
+        stream=bool(value(Field.STREAM)),
+    )
