@@ -7,17 +7,17 @@ certificate or a resource is not declared, fails unless it expects that code. A 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from policies import entries, grammar, mesh
+from policies import entries, grammar, mesh, space
 from policies.compile import compile_egress, compile_ingress
 from policies.errors import InputError
 from policies.evaluate import Evaluator
 from policies.mesh import Mesh
 from policies.model import ACTIONS, CLASS_MAX, Code, Decision, PolicyId, Principal, Request, ResourceKey
-from policies.requests import FALLBACK, TABLE, accept_claims
+from policies.requests import accept_claims
 from policies.syntax import Policy
 
 BEFORE_POLICY = frozenset({Code.CLAIM_NOT_ALLOWED, Code.UNKNOWN_RESOURCE})
-_USUAL = {row.action: row for row in reversed(TABLE)}
+_CODES = {code.value: code for code in (Code.NO_PERMIT, Code.FORBIDDEN, *sorted(BEFORE_POLICY, key=str))}
 _ASKED = ("purpose", "data_class", "region", "protocol", "method", "path", "stream")
 
 
@@ -39,7 +39,7 @@ class Asked:
     def request(self, caller: Principal) -> Request | None:
         """The request that policies see; None where the claims are outside the caller's certificate."""
         claims = accept_claims(caller, self.purpose, self.data_class, self.region)
-        usual = _USUAL.get(self.action, FALLBACK)
+        protocol, method, path = space.usual(self.action, self.resource)
         if claims is None:
             return None
         return Request(
@@ -49,9 +49,9 @@ class Asked:
             purpose=claims.purpose,
             data_class=claims.data_class,
             subject_region=claims.subject_region,
-            protocol=self.protocol or usual.protocol,
-            method=self.method or usual.method or "POST",
-            path=self.path or (usual.path or "/").replace("{name}", self.resource.name),
+            protocol=self.protocol or protocol,
+            method=self.method or method,
+            path=self.path or path,
             stream=self.stream,
         )
 
@@ -218,8 +218,7 @@ def _case(value: object, where: str) -> Case:
 def _code(fields: Mapping[str, object], where: str, *, denied: bool) -> Code | None:
     if "code" not in fields:
         return None
-    codes = {code.value: code for code in Code}
-    found = codes.get(entries.text(fields["code"], f"{where}.code"))
+    found = _CODES.get(entries.text(fields["code"], f"{where}.code"))
     if found is None or not denied:
-        raise InputError(f"{where}.code", "must be a code of a denial", hint=", ".join(sorted(codes)))
+        raise InputError(f"{where}.code", "must be the code of a denial", hint=", ".join(_CODES))
     return found

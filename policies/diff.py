@@ -106,5 +106,5 @@ def _blocks(places: list[_Place]) -> Iterator[tuple[tuple[str, ...], tuple[Resou
     by_actions: dict[tuple[str, ...], list[ResourceKey]] = {}
     for resource, actions in by_resource.items():
         by_actions.setdefault(tuple(sorted(actions)), []).append(resource)
-    for actions, resources in by_actions.items():
-        yield actions, tuple(sorted(resources))
+    for together, resources in by_actions.items():
+        yield together, tuple(sorted(resources))

@@ -6,7 +6,7 @@ from policies import requests, simplify
 from policies.model import ACTIONS, Effect, Expr, Field, Principal, Request, ResourceKey, Rule, Rules
 from policies.satisfy import Domains, Value, Variable
 
-_BY_ACTION = {row.action: row for row in reversed(requests.TABLE)}
+_ROWS = {row.action: row for row in reversed(requests.TABLE)}
 Split = Mapping[tuple[str, ResourceKey], tuple[Rule, ...]]
 
 
@@ -36,20 +36,21 @@ def claims(caller: Principal) -> Domains:
     }
 
 
+def usual(action: str, resource: ResourceKey) -> tuple[str, str, str]:
+    """Protocol, method and path that such a request most often has."""
+    row = _ROWS.get(action, requests.FALLBACK)
+    return row.protocol, row.method or "POST", (row.path or "/").replace("{name}", resource.name)
+
+
 def request(
     caller: Principal, action: str, resource: ResourceKey, values: Mapping[Variable, Value]
 ) -> Request:
     """The request with these values; what they leave open is as such a request usually is."""
     if action not in ACTIONS or not caller.purposes:
         raise RuntimeError("there is no such request")
-    usual = _BY_ACTION.get(action, requests.FALLBACK)
     defaults: dict[Field, Value] = {field: options[0] for field, options in claims(caller).items()}
-    defaults |= {
-        Field.PROTOCOL: usual.protocol,
-        Field.METHOD: usual.method or "POST",
-        Field.PATH: (usual.path or "/").replace("{name}", resource.name),
-        Field.STREAM: False,
-    }
+    protocol, method, path = usual(action, resource)
+    defaults |= {Field.PROTOCOL: protocol, Field.METHOD: method, Field.PATH: path, Field.STREAM: False}
 
     def value(field: Field) -> Value:
         return values.get(field, defaults[field])

@@ -1,12 +1,12 @@
 """`writ policy`: check, apply, read and question policies."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controlplane.cli import documents, output, session
+from controlplane.cli import output, policy_check, session
 from controlplane.cli.errors import CliError, Exit
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ app = typer.Typer(help="Policies: Cedar, proven before it is applied.", no_args_
 Files = Annotated[list[Path], typer.Argument(help="Cedar files; a directory stands for its *.cedar files.")]
 
 
-@app.command()
-def lint(files: Files) -> None:
-    """Check policies against the schema and the mesh, change nothing. Fails on errors, not on warnings."""
-    with session.connect() as client:
-        findings = client.call(client.stub.LintPolicy, _source(files)).findings
-    _print(findings)
-    if any(finding.severity == "error" for finding in findings):
-        raise CliError("policies have errors", hint="each finding says what to change")
+CHECKS: dict[str, Callable[..., None]] = {
+    "lint": policy_check.lint,
+    "test": policy_check.run_cases,
+    "diff": policy_check.diff,
+    "context": policy_check.show_context,
+}
+for name, command in CHECKS.items():
+    app.command(name)(command)
 
 
 @app.command()
@@ -135,15 +135,11 @@ def explain(
 
 def _source(files: list[Path]) -> "admin_pb2.PolicySource":
     from controlplane.api.gen import admin_pb2
+    from controlplane.cli import policy_input
 
-    paths = [found for path in files for found in (sorted(path.glob("*.cedar")) if path.is_dir() else [path])]
-    if not paths:
-        raise CliError(
-            "no policy files found", code=Exit.USAGE, hint="name *.cedar files or a directory of them"
-        )
     source = admin_pb2.PolicySource()
-    for path in paths:
-        source.files.add(name=path.name, text=documents.read_text(path))
+    for name, text in policy_input.sources(files).items():
+        source.files.add(name=name, text=text)
     return source
 
 

@@ -1,0 +1,103 @@
+"""What a policy comes to whatever is declared: a request that it matches, and whether another policy covers it.
+
+Answers hold for every node and resource there could be; where there are too many kinds of them, there is no answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from policies import resources, simplify, space
+from policies.compile import compile_ingress
+from policies.evaluate import holds
+from policies.model import (
+    CLASS_MAX,
+    Expr,
+    Field,
+    Holds,
+    PolicyId,
+    Principal,
+    PrincipalIn,
+    Request,
+)
+from policies.operands import ResourceFacts
+from policies.satisfy import Value, Variable, consistent, witness
+from policies.syntax import Policy
+
+_SITE, _COUNTRY = "other-site", "ZZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A request that a policy matches, and the resource that it asks."""
+
+    request: Request
+    facts: ResourceFacts
+
+
+def example(policy: Policy) -> Match | None:
+    """None: no request that there could be matches. Raises UndecidedError."""
+    tried: set[Expr] = set()
+    for facts in resources.examples([policy]):
+        for action, when in _conditions(policy, facts).items():
+            if when in tried:
+                continue
+            tried.add(when)
+            values = witness(simplify.both(when, consistent(when)))
+            if values is not None:
+                return Match(_request(action, facts, values), facts)
+    return None
+
+
+def covers(other: Policy, policy: Policy) -> bool:
+    """Whether `other` matches all that `policy` does. Raises UndecidedError."""
+    if not policy.actions <= other.actions:
+        return False
+    tried: set[Expr] = set()
+    for facts in resources.examples([policy, other]):
+        theirs = _conditions(other, facts)
+        for action, when in _conditions(policy, facts).items():
+            rest = simplify.both(when, simplify.negate(theirs.get(action, simplify.FALSE)))
+            if rest in tried:
+                continue
+            tried.add(rest)
+            if witness(simplify.both(rest, consistent(rest))) is not None:
+                return False
+    return True
+
+
+def matching(policies: Sequence[Policy], at: Match) -> frozenset[PolicyId]:
+    """The policies that match the request."""
+    rules = compile_ingress(policies, [at.facts]).rules
+    return frozenset(
+        rule.id for rule in rules if at.request.action in rule.actions and holds(rule.when, at.request)
+    )
+
+
+def _conditions(policy: Policy, facts: ResourceFacts) -> dict[str, Expr]:
+    """When the policy matches, per action."""
+    rules = compile_ingress([policy], [facts]).rules
+    return {action: rule.when for rule in rules for action in rule.actions}
+
+
+def _request(action: str, facts: ResourceFacts, values: Mapping[Variable, Value]) -> Request:
+    """The request with these values, its caller included."""
+    true = [variable for variable, value in values.items() if value is True]
+
+    def held(field: Field) -> frozenset[str]:
+        return frozenset(leaf.value for leaf in true if isinstance(leaf, Holds) and leaf.field is field)
+
+    inside = {(leaf.kind, leaf.id) for leaf in true if isinstance(leaf, PrincipalIn)}
+    site = str(values.get(Field.PRINCIPAL_SITE, _SITE))
+    purpose, region = values.get(Field.PURPOSE), values.get(Field.SUBJECT_REGION)
+    caller = Principal(
+        node=next((id_ for kind, id_ in inside if kind == "Node"), f"other-node.{site}"),
+        site=site,
+        jurisdiction=str(values.get(Field.PRINCIPAL_JURISDICTION, _COUNTRY)),
+        tier=int(values.get(Field.PRINCIPAL_TIER) or 0),
+        groups=frozenset(id_ for kind, id_ in inside if kind == "Group"),
+        purposes=held(Field.PRINCIPAL_PURPOSES) | {str(purpose or "other")},
+        regions=held(Field.PRINCIPAL_REGIONS) | ({str(region)} if region else set()),
+        class_floor=0,
+        class_ceiling=int(values.get(Field.PRINCIPAL_CLASS_CEILING, CLASS_MAX) or 0),
+    )
+    return space.request(caller, action, facts.key, values)
