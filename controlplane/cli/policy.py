@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controlplane.cli import output, policy_check, session
-from controlplane.cli.errors import CliError, Exit
+from controlplane.cli import output, policy_check, policy_replay, session
+from controlplane.cli.errors import CliError
 
 if TYPE_CHECKING:
     from controlplane.api.gen import admin_pb2
@@ -18,12 +18,15 @@ Files = Annotated[list[Path], typer.Argument(help="Cedar files; a directory stan
 
 CHECKS: dict[str, Callable[..., None]] = {
     "lint": policy_check.lint,
-    "test": policy_check.run_cases,
     "diff": policy_check.diff,
+    "explain": policy_replay.explain,
+    "simulate": policy_replay.simulate,
+    "suggest": policy_replay.suggest,
     "context": policy_check.show_context,
 }
 for name, command in CHECKS.items():
     app.command(name)(command)
+app.command("test", epilog=policy_check.CASES)(policy_check.run_cases)
 
 
 @app.command()
@@ -85,52 +88,6 @@ def show(version: Annotated[int, typer.Argument(help="Version; 0 is the one in f
         return
     for file in found.source.files:
         typer.echo(f"// {output.safe(file.name)}\n{file.text.rstrip()}\n")
-
-
-@app.command()
-def explain(
-    caller: Annotated[str, typer.Option("--from", help="Calling node, `<node>.<site>`.")],
-    action: Annotated[str, typer.Option(help="Such as chat, embed, discover.")],
-    resource: Annotated[str, typer.Option(help="`Model/<name>@<node>.<site>`.")],
-    purpose: Annotated[str, typer.Option(help="What the caller claims.")] = "",
-    data_class: Annotated[str, typer.Option(help="What the caller claims, 0 to 4.")] = "",
-    region: Annotated[str, typer.Option(help="Subject region the caller claims.")] = "",
-    stream: Annotated[bool, typer.Option("--stream", help="A streamed answer is asked for.")] = False,
-) -> None:
-    """Say whether a request would be allowed, which policies decide, and which clauses hold. Denied: exit 3."""
-    from controlplane.api.gen import admin_pb2
-
-    request = admin_pb2.ExplainRequest(
-        caller=caller,
-        action=action,
-        resource=resource,
-        purpose=purpose,
-        data_class=data_class,
-        subject_region=region,
-        stream=stream,
-        method="POST",
-        path="/",
-    )
-    with session.connect() as client:
-        said = client.call(client.stub.ExplainPolicy, request)
-    clauses = [
-        {name: getattr(c, name) for name in ("policy", "effect", "text", "value")} for c in said.clauses
-    ]
-    if session.wants_json():
-        output.emit_json(
-            {"decision": said.decision, "code": said.code, "because": list(said.because), "clauses": clauses}
-        )
-    else:
-        output.emit_table(
-            ("POLICY", "EFFECT", "HOLDS", "CLAUSE"),
-            [(c["policy"], c["effect"], c["value"], c["text"]) for c in clauses],
-            empty="no policy concerns this request",
-        )
-        output.note(
-            said.decision + (f": {said.code}" if said.code else "") + f" {', '.join(said.because)}".rstrip()
-        )
-    if said.decision != "allow":
-        raise typer.Exit(Exit.DENIED)
 
 
 def _source(files: list[Path]) -> "admin_pb2.PolicySource":

@@ -28,6 +28,24 @@ Offline = Annotated[
 ]
 
 
+CASES = """\b
+A case file names its policies (beside it), nodes, resources and cases:
+  policies: [clinical.cedar]
+  nodes:
+    - {node: app-1.paris, jurisdiction: FR, groups: [clinical],
+       purposes: [treatment], class_ceiling: 3}
+    - {node: gpu-1.berlin, jurisdiction: DE}
+  resources:
+    - {resource: Model/ngram@gpu-1.berlin, groups: [clinical], max_class: 4}
+  cases:
+    - name: treatment is allowed
+      request: {from: app-1.paris, action: chat, purpose: treatment,
+                resource: Model/ngram@gpu-1.berlin}
+      expect: allow
+      policy: clinical-inference  # optional: which policy must decide
+"""
+
+
 def lint(files: Files, context_file: ContextFile = None, offline: Offline = False) -> None:
     """Check policies, change nothing. Fails on errors, not on warnings.
 
@@ -59,22 +77,9 @@ def run_cases(
         int, typer.Option(help="Fail when cases decide fewer of the policies, in percent.", min=0, max=100)
     ] = 0,
 ) -> None:
-    r"""Run cases: requests, and what must become of each. Files only; exit 1 when one fails.
+    """Run cases: requests, and what must become of each. Files only; exit 1 when one fails.
 
-    A case file names its policies (beside it), nodes, resources and cases:
-
-    \b
-      policies: [clinical.cedar]
-      nodes:
-        - {node: app-1.paris, jurisdiction: FR, groups: [clinical], purposes: [treatment], class_ceiling: 3}
-        - {node: gpu-1.berlin, jurisdiction: DE}
-      resources:
-        - {resource: Model/ngram@gpu-1.berlin, groups: [clinical], max_class: 4}
-      cases:
-        - name: treatment is allowed
-          request: {from: app-1.paris, action: chat, resource: Model/ngram@gpu-1.berlin, purpose: treatment}
-          expect: allow
-          policy: clinical-inference      # optional: which policy must decide
+    A denial counts only if policies decided it, or if the case expects its code: a typo must not pass as a denial.
     """
     from controlplane.cli import policy_cases
 
