@@ -40,9 +40,11 @@ def load(files: Mapping[str, str | bytes]) -> tuple[syntax.Policy, ...]:
             policies += _load_file(name, _decode(name, files[name]))
         except PolicyError as exc:
             findings += exc.findings
+        if len(policies) > MAX_POLICIES:  # what follows, and what else is wrong, would only take time
+            raise PolicyError(
+                _finding("W-COUNT", policies[MAX_POLICIES], f"more than {MAX_POLICIES} policies")
+            )
     findings += _doubled(policies)
-    if len(policies) > MAX_POLICIES:
-        findings.append(_finding("W-COUNT", policies[MAX_POLICIES], f"more than {MAX_POLICIES} policies"))
     findings += _validate(policies)
     if not findings:
         findings += compiler.check(policies)
