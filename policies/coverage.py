@@ -4,13 +4,14 @@ Answers hold for every node and resource there could be; where there are too man
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policies import resources, simplify, space
 from policies.compile import compile_ingress
-from policies.evaluate import holds
+from policies.evaluate import Evaluator
 from policies.model import (
     CLASS_MAX,
+    Effect,
     Expr,
     Field,
     Holds,
@@ -19,9 +20,10 @@ from policies.model import (
     PrincipalIn,
     Request,
 )
-from policies.operands import ResourceFacts
+from policies.operands import Known, ResourceFacts
 from policies.satisfy import Value, Variable, consistent, witness
-from policies.syntax import Policy
+from policies.specialise import condition
+from policies.syntax import Node, Policy
 
 _SITE, _COUNTRY = "other-site", "ZZ"
 
@@ -65,12 +67,31 @@ def covers(other: Policy, policy: Policy) -> bool:
     return True
 
 
-def matching(policies: Sequence[Policy], at: Match) -> frozenset[PolicyId]:
-    """The policies that match the request."""
-    rules = compile_ingress(policies, [at.facts]).rules
-    return frozenset(
-        rule.id for rule in rules if at.request.action in rule.actions and holds(rule.when, at.request)
-    )
+class Matching:
+    """Which of many policies match a request. Each resource is compiled for once, by the policies that name it at all."""
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self._by_scope: dict[Node | None, list[Policy]] = {}
+        for policy in policies:
+            # As permits: then all that match are named, and not only those that decide.
+            self._by_scope.setdefault(policy.resource, []).append(replace(policy, effect=Effect.PERMIT))
+        self._engines: dict[ResourceFacts, Evaluator] = {}
+
+    def at(self, match: Match) -> frozenset[PolicyId]:
+        if match.facts not in self._engines:
+            concerned = [
+                policy
+                for scope, policies in self._by_scope.items()
+                if _in_scope(scope, match.facts)
+                for policy in policies
+            ]
+            self._engines[match.facts] = Evaluator(compile_ingress(concerned, [match.facts]))
+        return frozenset(self._engines[match.facts].decide(match.request).because)
+
+
+def _in_scope(scope: Node | None, facts: ResourceFacts) -> bool:
+    known = Known(resource=facts, action="chat", principal=None)
+    return scope is None or condition(scope, known) != simplify.FALSE
 
 
 def _conditions(policy: Policy, facts: ResourceFacts) -> dict[str, Expr]:

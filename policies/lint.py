@@ -80,7 +80,7 @@ def _doubles(policy: Policy, other: Policy) -> Finding:
 
 def _never_or_covered(policies: Sequence[Policy]) -> Iterator[Finding]:
     """A policy that no request matches; and one that, wherever it matches, another makes idle."""
-    by_id = {policy.id: policy for policy in policies}
+    by_id, matching = {policy.id: policy for policy in policies}, coverage.Matching(policies)
     for policy in policies:
         with contextlib.suppress(UndecidedError):
             match = coverage.example(policy)
@@ -88,7 +88,7 @@ def _never_or_covered(policies: Sequence[Policy]) -> Iterator[Finding]:
                 message = "its conditions can never be true together"
                 yield _warning("W-CONTRADICTION", policy, message, "look for two values of one attribute")
                 continue
-            beside = sorted(coverage.matching(policies, match) - {policy.id})
+            beside = sorted(matching.at(match) - {policy.id})
             yield from _covered(policy, [by_id[other] for other in beside])
 
 

@@ -1,6 +1,6 @@
 """`writ policy`: check, apply, read and question policies."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,49 +29,117 @@ for name, command in CHECKS.items():
 app.command("test", epilog=policy_check.CASES)(policy_check.run_cases)
 
 
+Now = Annotated[bool, typer.Option("--now", help="Do not wait for agents: those that lag deny.")]
+Sites = Annotated[
+    list[str] | None, typer.Option("--sites", help="Only there; elsewhere what is in force stays. Repeat it.")
+]
+
+
 @app.command()
 def apply(
     files: Files,
-    now: Annotated[bool, typer.Option("--now", help="Do not wait for agents: those that lag deny.")] = False,
+    now: Now = False,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="Evaluate and record it beside the one in force; enforce nothing."),
+    ] = False,
+    sites: Sites = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Compile for every node, change nothing.")
     ] = False,
 ) -> None:
-    """Replace the policy set. It is compiled for every node first; an error anywhere changes nothing."""
+    """Replace the policy set. It is compiled for every node first; an error anywhere changes nothing.
+
+    Safer in three steps: `--shadow`, then `writ policy status` for what would change, then `writ policy promote`.
+    """
     from controlplane.api.gen import admin_pb2
 
-    request = admin_pb2.ApplyPolicyRequest(source=_source(files), now=now, dry_run=dry_run)
+    request = admin_pb2.ApplyPolicyRequest(
+        source=_source(files), now=now, dry_run=dry_run, shadow=shadow, sites=sites or []
+    )
     with session.connect() as client:
         done = client.call(client.stub.ApplyPolicy, request)
+    _print_applied(done, "would be applied" if dry_run else "is shadowed" if shadow else "is applied")
+
+
+@app.command()
+def promote(now: Now = False, sites: Sites = None) -> None:
+    """Enforce what is shadowed; or everywhere, what is enforced at some sites. It becomes a new version."""
+    from controlplane.api.gen import admin_pb2
+
+    request = admin_pb2.PromotePolicyRequest(now=now, sites=sites or [])
+    with session.connect() as client:
+        done = client.call(client.stub.PromotePolicy, request)
+    _print_applied(done, "is applied")
+
+
+@app.command()
+def rollback(
+    version: Annotated[
+        int, typer.Argument(help="Version; 0 is the one that was enforced before.", min=0)
+    ] = 0,
+    now: Now = False,
+) -> None:
+    """Enforce an earlier version again, as a new one. Ends a shadow."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        request = admin_pb2.RollbackPolicyRequest(version=version, now=now)
+        done = client.call(client.stub.RollbackPolicy, request)
+    _print_applied(done, "is applied")
+
+
+@app.command()
+def withdraw() -> None:
+    """End the shadow. Nothing that is enforced changes."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        done = client.call(client.stub.WithdrawPolicy, admin_pb2.WithdrawPolicyRequest())
     if session.wants_json():
-        facts = {"version": done.version, "generation": done.generation, "policies": done.policies}
-        output.emit_json({**facts, "nodes": done.nodes, "findings": [_document(f) for f in done.findings]})
-        return
-    _print(done.findings)
-    if any(finding.severity == "error" for finding in done.findings):
-        raise CliError("nothing was applied", hint="each finding says what to change")
-    what = "would be" if dry_run else "is"
-    output.note(
-        f"version {done.version} {what} applied: {done.policies} policies, {done.nodes} bundles changed"
-    )
+        output.emit_json({"version": done.version})
+    else:
+        output.note(f"version {done.version} is shadowed no more")
 
 
-@app.command("list")
-def list_policies() -> None:
-    """List policy versions."""
+@app.command()
+def status() -> None:
+    """Show which versions count, what each node enforces, and what the shadow would decide otherwise, by flow."""
+    from controlplane.cli import policy_status
+
+    policy_status.show()
+
+
+@app.command("list", hidden=True)
+@app.command()
+def history() -> None:
+    """List policy versions, the newest last: when, by whom, where they hold, and which counts."""
     from controlplane.api.gen import admin_pb2
 
     with session.connect() as client:
         found = client.call(client.stub.ListPolicies, admin_pb2.ListPoliciesRequest())
     if session.wants_json():
         sets = [
-            {"version": s.version, "applied_at": s.applied_at, "applied_by": s.applied_by} for s in found.sets
+            {
+                **{
+                    name: getattr(s, name)
+                    for name in ("version", "applied_at", "applied_by", "shadow", "base", "note")
+                },
+                "sites": list(s.sites),
+            }
+            for s in found.sets
         ]
-        output.emit_json({"sets": sets, "policy_min": found.policy_min, "policy_now": found.policy_now})
+        counts = {name: getattr(found, name) for name in ("policy_min", "policy_now", "shadow")}
+        output.emit_json({"sets": sets, **counts})
         return
-    rows = [(s.version, output.when(s.applied_at), s.applied_by, _standing(s, found)) for s in found.sets]
+    rows = [
+        (s.version, output.when(s.applied_at), s.applied_by, _place(s), s.note, _standing(s, found))
+        for s in found.sets
+    ]
     output.emit_table(
-        ("VERSION", "APPLIED", "BY", ""), rows, empty="no policy yet, so every request is denied"
+        ("VERSION", "APPLIED", "BY", "SITES", "NOTE", ""),
+        rows,
+        empty="no policy yet, so every request is denied",
     )
 
 
@@ -100,24 +168,26 @@ def _source(files: list[Path]) -> "admin_pb2.PolicySource":
     return source
 
 
-def _document(finding: "admin_pb2.Finding") -> dict[str, object]:
-    names = ("code", "severity", "file", "line", "policy", "message", "hint")
-    return {name: getattr(finding, name) for name in names}
-
-
-def _print(findings: "Iterable[admin_pb2.Finding]") -> None:
-    shown = list(findings)
+def _print_applied(done: "admin_pb2.ApplyPolicyResponse", what: str) -> None:
+    errors = any(finding.severity == "error" for finding in done.findings)
     if session.wants_json():
-        output.emit_json([_document(finding) for finding in shown])
-        return
-    for f in shown:
-        output.note(
-            f"{f.file}:{f.line}: {f.severity} {f.code}: {f.message}"
-            + (f"\n  hint: {f.hint}" if f.hint else "")
-        )
+        facts = {"version": done.version, "generation": done.generation, "policies": done.policies}
+        findings = [policy_check.finding_document(finding) for finding in done.findings]
+        output.emit_json({**facts, "nodes": done.nodes, "findings": findings})
+    else:
+        policy_check.print_findings(done.findings)
+    if errors:
+        raise CliError("nothing was applied", hint="each finding says what to change")
+    output.note(f"version {done.version} {what}: {done.policies} policies, {done.nodes} bundles made")
+
+
+def _place(policy: "admin_pb2.PolicySet") -> str:
+    return f"{', '.join(policy.sites)} (elsewhere {policy.base})" if policy.sites else "all"
 
 
 def _standing(policy: "admin_pb2.PolicySet", found: "admin_pb2.ListPoliciesResponse") -> str:
+    if policy.version == found.shadow:
+        return "shadow"
     if policy.version == found.policy_now:
         return "in force" if found.policy_min == found.policy_now else "being rolled out"
-    return "staged" if policy.version > found.policy_now else ""
+    return "was a shadow" if policy.shadow else "staged" if policy.version > found.policy_now else ""

@@ -3,7 +3,7 @@
 Everything here works from files alone; what needs a mesh takes it from `--context-file`, or asks the control plane.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,7 @@ from controlplane.cli import context, output, session
 from controlplane.cli.errors import CliError
 
 if TYPE_CHECKING:
+    from controlplane.api.gen import admin_pb2
     from policies.cases import Report
     from policies.diff import Change
     from policies.errors import Finding
@@ -150,21 +151,24 @@ def _print(findings: "Sequence[Finding]") -> None:
         from controlplane.cli import sarif
 
         output.emit_json(sarif.document(findings))
-        return
-    if session.wants_json():
+    elif session.wants_json():
         output.emit_json([finding_document(finding) for finding in findings])
-        return
+    else:
+        print_findings(findings)
+
+
+def print_findings(findings: "Iterable[Finding | admin_pb2.Finding]") -> None:
     for f in findings:
         output.note(f"{f.file}:{f.line}: {f.severity} {f.code}: {_named(f)}{f.message}")
         if f.hint:
             output.note(f"  hint: {f.hint}")
 
 
-def _named(finding: "Finding") -> str:
+def _named(finding: "Finding | admin_pb2.Finding") -> str:
     return f"policy `{finding.policy}`: " if finding.policy else ""
 
 
-def finding_document(finding: "Finding") -> dict[str, object]:
+def finding_document(finding: "Finding | admin_pb2.Finding") -> dict[str, object]:
     names = ("code", "severity", "file", "line", "policy", "message", "hint")
     return {name: getattr(finding, name) for name in names}
 

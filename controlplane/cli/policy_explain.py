@@ -9,7 +9,7 @@ from policies import cases
 from policies.errors import InputError
 from policies.explain import ClauseValue, Explanation, Trace, explain
 from policies.mesh import Mesh
-from policies.model import Code, Decision, Principal
+from policies.model import Code, Decision, Principal, Request
 from policies.recorded import DECIDED, Recorded
 
 
@@ -26,8 +26,7 @@ def of_request(
     if request is None:
         refused = Decision(code=Code.CLAIM_NOT_ALLOWED, because=())
         return Explanation(decision=refused, traces=(), nearest=None)
-    policies = policy_input.policies(policy_files) if policy_files else policy_versions.applied(0)
-    return explain(policies, mesh.resources, request)
+    return _explain(request, mesh, policy_files, version=0)
 
 
 def of_record(recorded: Recorded, policy_files: list[Path], context_file: Path | None) -> Explanation:
@@ -38,9 +37,18 @@ def of_record(recorded: Recorded, policy_files: list[Path], context_file: Path |
     request = recorded.request(_node(mesh, recorded.caller))
     if request is None:
         raise CliError("the record does not say what was asked for: no policy saw the request")
-    version = recorded.policy_version
-    policies = policy_input.policies(policy_files) if policy_files else policy_versions.applied(version)
-    return explain(policies, mesh.resources, request)
+    return _explain(request, mesh, policy_files, version=recorded.policy_version)
+
+
+def _explain(request: Request, mesh: Mesh, policy_files: list[Path], *, version: int) -> Explanation:
+    """By both ends, where they differ: who is denied by one is denied."""
+    callee = request.resource.node.partition(".")[2] if request.resource else ""
+    if policy_files:
+        ends = [policy_input.policies(policy_files)]
+    else:
+        ends = policy_versions.at_both_ends(version, request.principal.site, callee)
+    said = [explain(policies, mesh.resources, request) for policies in ends]
+    return next((one for one in said if not one.decision.allowed), said[0])
 
 
 def document(said: Explanation, recorded: Recorded | None) -> dict[str, object]:

@@ -146,7 +146,7 @@ def test_an_example_matches_its_policy(seed: int) -> None:
         except UndecidedError:
             continue
         if match is not None:
-            assert coverage.matching([policy], match) == {policy.id}
+            assert coverage.Matching([policy]).at(match) == {policy.id}
 
 
 def test_every_code_is_in_the_manual() -> None:
