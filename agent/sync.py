@@ -32,6 +32,7 @@ class Received:
 
     trusted: TrustedDocuments
     bundles: dict[int, TrustedBundle]
+    shadow: TrustedBundle | None = None  # evaluated beside what is enforced; not kept on disk
     blobs: dict[str, bytes] = field(default_factory=dict)
     lease: Lease = field(default_factory=Lease)
     error: str = ""
@@ -132,6 +133,8 @@ class Sync:
             self._heartbeat(response.heartbeat, now)
         for blob in response.blobs:
             self.received.blobs[codec.digest(blob)] = blob
+        if response.tickets:  # all that there are for us: a shadow that is not among them has ended
+            self.received.shadow = None
         for ticket in response.tickets:
             self._ticket(ticket, now)
         if response.tickets:
@@ -151,6 +154,10 @@ class Sync:
     def _ticket(self, data: bytes, now: int) -> None:
         trusted = self.received.trusted
         bundle = trusted.update_ticket(data, self.received.blobs, now)
+        if bundle.shadow:
+            self.received.shadow = bundle
+            self._store.keep(trusted)
+            return
         version = bundle.ticket.policy_version
         named = {digest: self.received.blobs[digest] for digest in (bundle.ticket.rules, bundle.ticket.peers)}
         self._store.keep(trusted)
@@ -165,7 +172,8 @@ class Sync:
         for version in states.outdated(self.received.bundles, trust):
             del self.received.bundles[version]
             self._store.forget({version})
-        named = {d for b in self.received.bundles.values() for d in (b.ticket.rules, b.ticket.peers)}
+        held = [*self.received.bundles.values(), *([self.received.shadow] if self.received.shadow else [])]
+        named = {d for b in held for d in (b.ticket.rules, b.ticket.peers)}
         self.received.blobs = {
             digest: blob for digest, blob in self.received.blobs.items() if digest in named
         }

@@ -46,7 +46,10 @@ def _get(version: int) -> "admin_pb2.PolicySet":
     from controlplane.api.gen import admin_pb2
 
     with session.connect() as client:
-        return client.call(client.stub.GetPolicy, admin_pb2.GetPolicyRequest(version=version))
+        found: admin_pb2.PolicySet = client.call(
+            client.stub.GetPolicy, admin_pb2.GetPolicyRequest(version=version)
+        )
+    return found
 
 
 def _parsed(found: "admin_pb2.PolicySet") -> tuple[Policy, ...]:
