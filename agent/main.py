@@ -235,6 +235,7 @@ class Agent:
             return
         self._shadow = Shadow(wanted, self._identity) if wanted is not None else None
         self._keep().consider(self._shadow.consider if self._shadow is not None else None)
+        self._sync.report(sync_pb2.SyncRequest(health=self._health()))  # who applied it waits for this
 
     async def _wait_changed(self) -> None:
         """A change, or the end of the lease: then open streams must end too."""

@@ -5,6 +5,7 @@ reported. The stream is opened again with jittered backoff, well within a lease,
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -100,12 +101,18 @@ class Sync:
     async def _requests(self) -> AsyncIterator[sync_pb2.SyncRequest]:
         yield sync_pb2.SyncRequest(hello=self._hooks.hello())
         self._hooks.changed()  # say again what is enforced
-        while True:
-            try:
-                async with asyncio.timeout(HEALTH_S):
-                    yield await self._up.get()
-            except TimeoutError:
+        clock = asyncio.get_running_loop().time
+        due = clock() + HEALTH_S
+        while True:  # health is due by the clock, not when there is nothing else to say
+            item = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    item = await self._up.get()
+            if item is not None:
+                yield item
+            if clock() >= due:
                 yield sync_pb2.SyncRequest(health=self._hooks.health())
+                due = clock() + HEALTH_S
 
     # --- documents ---------------------------------------------------------------------------------------------
 
