@@ -163,14 +163,14 @@ class _Engines:
         self._egress: dict[str, Evaluator] = {}
 
     def decide(self, request: Request) -> Decision:
-        """The callee's decision. RuntimeError if the caller's differs: both compile from the same policies."""
+        """The callee's decision. RuntimeError if the caller's end would not send what the callee's allows."""
         caller = request.principal
         if caller.node not in self._egress:
             rules = compile_egress(self._policies, caller, self.world.resources)
             self._egress[caller.node] = Evaluator(rules)
         decision = self._ingress.decide(request)
-        if self._egress[caller.node].decide(request).allowed is not decision.allowed:
-            raise RuntimeError("the two ends decide differently")
+        if decision.allowed and not self._egress[caller.node].decide(request).allowed:
+            raise RuntimeError("the caller's end is stricter than the callee's")
         return decision
 
 

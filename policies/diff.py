@@ -5,15 +5,16 @@ and path are taken as free of each other and of the action: a change may be show
 none is missed. A pair that is too large to decide counts as a gain: whoever asks for no widening gets none.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from policies import simplify, space
-from policies.compile import compile_egress
+from policies.compile import compile_ingress
 from policies.evaluate import Evaluator
 from policies.mesh import Mesh
-from policies.model import Decision, Effect, Expr, Principal, Request, ResourceKey, Rule
+from policies.model import Decision, Effect, Expr, Principal, Request, ResourceKey, Rules
 from policies.satisfy import UndecidedError, Value, Variable, witness
+from policies.space import Place
 from policies.syntax import Policy
 
 GAINS, LOSES, UNDECIDED = "gains", "loses", "may gain"
@@ -38,67 +39,91 @@ class Change:
 
 def diff(old: Sequence[Policy], new: Sequence[Policy], mesh: Mesh) -> list[Change]:
     """All changes, what is gained first."""
-    changes = [change for kind in mesh.alike([*old, *new]) for change in _Caller(*kind, mesh).diff(old, new)]
+    sides = (_Side(compile_ingress(old, mesh.resources)), _Side(compile_ingress(new, mesh.resources)))
+    changes = [
+        change
+        for caller, names in mesh.alike([*old, *new])
+        if caller.purposes  # else it can claim none, so nothing that it asks is allowed
+        for change in _changes(caller, names, list(mesh.places(caller)), sides)
+    ]
     return sorted(changes, key=lambda change: (change.what, change.nodes, change.resources, change.actions))
 
 
-_Place = tuple[str, ResourceKey]
-_Sides = tuple[frozenset[tuple[Effect, Expr]], frozenset[tuple[Effect, Expr]]]
+_Says = frozenset[tuple[Effect, Expr]]
 
 
-class _Caller:
-    """Nodes of one kind, all that is asked in the name of the first."""
+class _Side:
+    """One policy set, compiled once for all callers: what the callees enforce is never wider than what callers do."""
 
-    def __init__(self, caller: Principal, names: tuple[str, ...], mesh: Mesh) -> None:
-        self._caller, self._names = caller, names
-        self._remote = [facts for facts in mesh.resources if facts.key.node != caller.node]
-        self._places = list(mesh.pairs(caller))
+    def __init__(self, rules: Rules) -> None:
+        self.engine = Evaluator(rules)
+        self._rules = space.split(rules)
 
-    def diff(self, old: Sequence[Policy], new: Sequence[Policy]) -> Iterator[Change]:
-        if not self._caller.purposes:
-            return  # it can claim no purpose, so nothing that it asks is allowed
-        before, after = (compile_egress(policies, self._caller, self._remote) for policies in (old, new))
-        rules, engines = (space.split(before), space.split(after)), (Evaluator(before), Evaluator(after))
-        alike: dict[_Sides, list[_Place]] = {}
-        for action, facts in self._places:
-            place = (action, facts.key)
-            sides = (_says(rules[0].get(place, ())), _says(rules[1].get(place, ())))
-            if sides[0] != sides[1]:
-                alike.setdefault(sides, []).append(place)
-        for places in alike.values():
-            is_so, was_so = (space.allowed(side.get(places[0], ())) for side in reversed(rules))
-            for what, values in self._changes(was_so, is_so):
-                for actions, resources in _blocks(places):
-                    example = space.request(self._caller, actions[0], resources[0], values)
-                    was, now = (engine.decide(example) for engine in engines)
-                    shows = now.allowed is (what == GAINS) and was.allowed is not now.allowed
-                    yield Change(
-                        what=what if shows or what == LOSES else UNDECIDED,
-                        nodes=self._names,
-                        actions=actions,
-                        resources=resources,
-                        example=example,
-                        before=was,
-                        after=now,
-                    )
+    def of(self, caller: Principal) -> Callable[[Place], _Says]:
+        """What the rules of a place come to for one caller, whatever they are called."""
+        known: dict[Expr, Expr] = {}
 
-    def _changes(self, was_so: Expr, is_so: Expr) -> Iterator[tuple[str, dict[Variable, Value]]]:
-        domains = space.claims(self._caller)
-        for what, more, less in ((GAINS, is_so, was_so), (LOSES, was_so, is_so)):
-            try:
-                values = witness(simplify.both(more, simplify.negate(less)), domains)
-            except UndecidedError:
-                values = {}
-            if values is not None:
-                yield what, values
+        def says(place: Place) -> _Says:
+            found = set()
+            for rule in self._rules.get(place, ()):
+                if rule.when not in known:
+                    known[rule.when] = space.of(rule.when, caller)
+                if known[rule.when] != simplify.FALSE:
+                    found.add((rule.effect, known[rule.when]))
+            return frozenset(found)
+
+        return says
 
 
-def _says(rules: tuple[Rule, ...]) -> frozenset[tuple[Effect, Expr]]:
-    """What rules come to, whatever they are called."""
-    return frozenset((rule.effect, rule.when) for rule in rules)
+def _changes(
+    caller: Principal, names: tuple[str, ...], places: Sequence[Place], sides: tuple[_Side, _Side]
+) -> Iterator[Change]:
+    """Places that are ruled alike before and alike after are looked at once."""
+    before, after = (side.of(caller) for side in sides)
+    alike: dict[tuple[_Says, _Says], list[Place]] = {}
+    for place in places:
+        says = (before(place), after(place))
+        if says[0] != says[1]:
+            alike.setdefault(says, []).append(place)
+    for (was, now), ruled in alike.items():
+        for what, values in _witnesses(caller, space.allowed(was), space.allowed(now)):
+            for actions, resources in _blocks(ruled):
+                example = space.request(caller, actions[0], resources[0], values)
+                yield _change(what, names, actions, resources, example, sides)
 
 
-def _blocks(places: list[_Place]) -> Iterator[tuple[tuple[str, ...], tuple[ResourceKey, ...]]]:
+def _change(
+    what: str,
+    names: tuple[str, ...],
+    actions: tuple[str, ...],
+    resources: tuple[ResourceKey, ...],
+    example: Request,
+    sides: tuple[_Side, _Side],
+) -> Change:
+    was, now = (side.engine.decide(example) for side in sides)
+    shown = (was.allowed, now.allowed) == (what == LOSES, what == GAINS)
+    return Change(
+        what=what if shown or what == LOSES else UNDECIDED,
+        nodes=names,
+        actions=actions,
+        resources=resources,
+        example=example,
+        before=was,
+        after=now,
+    )
+
+
+def _witnesses(caller: Principal, was_so: Expr, is_so: Expr) -> Iterator[tuple[str, dict[Variable, Value]]]:
+    for what, more, less in ((GAINS, is_so, was_so), (LOSES, was_so, is_so)):
+        try:
+            values = witness(simplify.both(more, simplify.negate(less)), space.claims(caller))
+        except UndecidedError:
+            values = {}
+        if values is not None:
+            yield what, values
+
+
+def _blocks(places: list[Place]) -> Iterator[tuple[tuple[str, ...], tuple[ResourceKey, ...]]]:
     """Places as few pairs (actions, resources)."""
     by_resource: dict[ResourceKey, list[str]] = {}
     for action, resource in places:

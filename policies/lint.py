@@ -6,13 +6,12 @@ a guess.
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from policies import coverage, parse, space
-from policies.compile import compile_egress, compile_ingress
+from policies.compile import compile_ingress
 from policies.errors import Finding, PolicyError
 from policies.mesh import Mesh
-from policies.model import Effect, Expr, PolicyId
+from policies.model import Effect, Expr, PolicyId, Principal, Rule
 from policies.satisfy import Domains, UndecidedError, witness
 from policies.syntax import Policy
 
@@ -108,30 +107,25 @@ def _covered(policy: Policy, beside: Sequence[Policy]) -> Iterator[Finding]:
 
 def _unmet(policies: Sequence[Policy], mesh: Mesh) -> Iterator[Finding]:
     """Policies that nothing in this mesh can meet."""
-    declared = {rule.id for rule in compile_ingress(policies, mesh.resources).rules}
-    met = _met(policies, mesh)
+    rules: dict[PolicyId, list[Rule]] = {}
+    for rule in compile_ingress(policies, mesh.resources).rules:
+        rules.setdefault(rule.id, []).append(rule)
+    callers = [caller for caller, _ in mesh.alike(policies) if caller.purposes]
     for policy in policies:
-        if policy.id not in declared:
+        if policy.id not in rules:
             message = "can match no request for any declared resource"
             yield _warning("W-UNREACHABLE", policy, message, "declare the resource, or mend its name")
-        elif policy.id not in met:
+        elif not any(_met(rule, caller) for caller in callers for rule in rules[policy.id]):
             message = "can match no request of any known node"
             yield _warning(
                 "W-NO-NODE", policy, message, "mend the name, or enrol the node with these attributes"
             )
 
 
-def _met(policies: Sequence[Policy], mesh: Mesh) -> set[PolicyId]:
-    # As permits: compiling for a caller leaves out what no permit reaches, and forbids are to be met too.
-    open_ = {policy.id: replace(policy, effect=Effect.PERMIT) for policy in policies}
-    met: set[PolicyId] = set()
-    for caller, _ in mesh.alike(policies):
-        claims = space.claims(caller)
-        remote = [facts for facts in mesh.resources if facts.key.node != caller.node]
-        for rule in compile_egress(list(open_.values()), caller, remote).rules if caller.purposes else ():
-            if rule.id in open_ and _can_hold(rule.when, claims):
-                met.add(open_.pop(rule.id).id)
-    return met
+def _met(rule: Rule, caller: Principal) -> bool:
+    if all(key.node == caller.node for key in rule.resources):
+        return False  # what stays on a node passes no sidecar
+    return _can_hold(space.of(rule.when, caller), space.claims(caller))
 
 
 def _can_hold(when: Expr, claims: Domains) -> bool:

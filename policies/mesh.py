@@ -38,12 +38,12 @@ class Mesh:
         for kind in found.values():
             yield kind[0], tuple(node.node for node in kind)
 
-    def pairs(self, caller: Principal) -> Iterator[tuple[str, ResourceFacts]]:
+    def places(self, caller: Principal) -> Iterator[tuple[str, ResourceKey]]:
         """Every action on every resource that is not the caller's own: what stays on a node passes no sidecar."""
         for resource in self.resources:
             if resource.key.node != caller.node:
                 yield from (
-                    (action, resource) for action, kinds in KINDS_OF.items() if resource.key.kind in kinds
+                    (action, resource.key) for action, kinds in KINDS_OF.items() if resource.key.kind in kinds
                 )
 
 

@@ -1,18 +1,38 @@
 """When rules allow, as one condition; and a real request for values that make it true."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from policies import requests, simplify
-from policies.model import ACTIONS, Effect, Expr, Field, Principal, Request, ResourceKey, Rule, Rules
+from policies.evaluate import holds
+from policies.model import (
+    ACTIONS,
+    And,
+    Bool,
+    Digit,
+    Effect,
+    Expr,
+    Field,
+    Holds,
+    Is,
+    Like,
+    Not,
+    Or,
+    Principal,
+    PrincipalIn,
+    Request,
+    ResourceKey,
+    Rule,
+    Rules,
+)
 from policies.satisfy import Domains, Value, Variable
 
 _ROWS = {row.action: row for row in reversed(requests.TABLE)}
-Split = Mapping[tuple[str, ResourceKey], tuple[Rule, ...]]
+Place = tuple[str, ResourceKey]
 
 
-def split(rules: Rules) -> dict[tuple[str, ResourceKey], tuple[Rule, ...]]:
+def split(rules: Rules) -> dict[Place, tuple[Rule, ...]]:
     """The rules that concern each action on each resource."""
-    found: dict[tuple[str, ResourceKey], list[Rule]] = {}
+    found: dict[Place, list[Rule]] = {}
     for rule in rules.rules:
         for action in rule.actions:
             for resource in rule.resources:
@@ -20,11 +40,47 @@ def split(rules: Rules) -> dict[tuple[str, ResourceKey], tuple[Rule, ...]]:
     return {place: tuple(concerned) for place, concerned in found.items()}
 
 
-def allowed(rules: tuple[Rule, ...]) -> Expr:
+def allowed(rules: Collection[tuple[Effect, Expr]]) -> Expr:
     """Some permit holds and no forbid does."""
-    permits = simplify.either(*(rule.when for rule in rules if rule.effect is Effect.PERMIT))
-    forbids = simplify.either(*(rule.when for rule in rules if rule.effect is Effect.FORBID))
+    permits = simplify.either(*(when for effect, when in rules if effect is Effect.PERMIT))
+    forbids = simplify.either(*(when for effect, when in rules if effect is Effect.FORBID))
     return simplify.both(permits, simplify.negate(forbids))
+
+
+def of(expr: Expr, caller: Principal) -> Expr:
+    """What is left of a condition once its caller is known."""
+    match expr:
+        case Not(item):
+            return simplify.negate(of(item, caller))
+        case And(items):
+            return simplify.both(*(of(item, caller) for item in items))
+        case Or(items):
+            return simplify.either(*(of(item, caller) for item in items))
+        case PrincipalIn() | Holds():
+            return Bool(holds(expr, _anything(caller)))
+        case Is(field, _) | Digit(field, _) | Like(field, _) if field in _OF_PRINCIPAL:
+            return Bool(holds(expr, _anything(caller)))
+        case _:
+            return expr
+
+
+_OF_PRINCIPAL = frozenset(field for field in Field if field.value.startswith("principal."))
+
+
+def _anything(caller: Principal) -> Request:
+    """Some request of the caller, for conditions that only ask about the caller."""
+    return Request(
+        principal=caller,
+        action="",
+        resource=None,
+        purpose="",
+        data_class=0,
+        subject_region=None,
+        protocol="",
+        method="",
+        path="",
+        stream=False,
+    )
 
 
 def claims(caller: Principal) -> Domains:

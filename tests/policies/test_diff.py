@@ -135,14 +135,14 @@ def _every(caller, mesh: Mesh):
     texts = itertools.product(
         ["openai", "http"], ["GET", "POST"], ["/v1/models", "/x*y", "/a"], [True, False]
     )
-    for (action, facts), (purpose, data_class, region), rest in itertools.product(
-        list(mesh.pairs(caller)), list(claims), list(texts)
+    for (action, key), (purpose, data_class, region), rest in itertools.product(
+        list(mesh.places(caller)), list(claims), list(texts)
     ):
         protocol, method, path, stream = rest
         yield Request(
             principal=caller,
             action=action,
-            resource=facts.key,
+            resource=key,
             purpose=purpose,
             data_class=data_class,
             subject_region=region,
