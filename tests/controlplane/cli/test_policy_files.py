@@ -239,3 +239,11 @@ def test_bad_records_end_with_one_clear_error(files, what) -> None:
     assert [error in line for line in done.stderr.splitlines() if line.startswith("error: ")] == [True], (
         done.stderr
     )
+
+
+def test_the_packs_pass_their_cases_whole() -> None:
+    done = writ("test", "policies/packs", "--min-coverage", "100", "-o", "json")
+    assert done.returncode == Exit.OK, done.stderr
+    reports = json.loads(done.stdout)
+    assert len(reports) == 5
+    assert all(report["cases"] and not report["untouched"] for report in reports.values())
