@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from controlplane.cli import output, policy_check, policy_replay, session
-from controlplane.cli.errors import CliError
+from controlplane.cli.errors import CliError, Exit
 
 if TYPE_CHECKING:
     from controlplane.api.gen import admin_pb2
@@ -16,6 +16,7 @@ app = typer.Typer(help="Policies: Cedar, proven before it is applied.", no_args_
 Files = Annotated[list[Path], typer.Argument(help="Cedar files; a directory stands for its *.cedar files.")]
 
 
+MAX_SOURCE_BYTES = 900_000  # what a control plane stores as one version
 CHECKS: dict[str, Callable[..., None]] = {
     "lint": policy_check.lint,
     "diff": policy_check.diff,
@@ -165,6 +166,8 @@ def _source(files: list[Path]) -> "admin_pb2.PolicySource":
     source = admin_pb2.PolicySource()
     for name, text in policy_input.sources(files).items():
         source.files.add(name=name, text=text)
+    if source.ByteSize() > MAX_SOURCE_BYTES:
+        raise CliError(f"a policy set is at most {MAX_SOURCE_BYTES // 1000} kB", code=Exit.USAGE)
     return source
 
 
