@@ -150,6 +150,6 @@ CONTROLS = (
         1,
         "cut: streams that nothing permits any more",
         [("a stream that outlives its policy", known(policy=NO_CHAT))],
-        mutants.code(Judge, "may_go_on", ".decide(request).allowed", ".decide(request) is not None"),
+        mutants.code(Judge, "may_go_on", ".decide(asked).allowed", ".decide(asked) is not None"),
     ),
 )
