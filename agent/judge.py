@@ -7,6 +7,7 @@ that cannot be decided again ends.
 import ipaddress
 
 from agent.evidence.lines import OpenStream
+from agent.identity import Identity
 from agent.state import Enforceable
 from certs import spiffe
 from certs.attributes import Attributes, from_rendered
@@ -28,11 +29,11 @@ class Judge:
         if not self._leased or not self._peer_counts(stream):
             return False
         try:
-            request = self._request(stream, now_ms)
+            asked = request(stream, self._state.identity, now_ms)
         except (CertError, ValueError):
             return False
         rules = self._ingress if stream.direction == "in" else self._egress
-        return rules is not None and rules.decide(request).allowed
+        return rules is not None and rules.decide(asked).allowed
 
     def holds_until(self, now_ms: int) -> int | None:
         """When a condition on time may next turn, so that every stream must be judged again; None: never."""
@@ -50,36 +51,40 @@ class Judge:
         floor = floors.get(stream.peer, 1)
         return floor is not None and stream.epoch >= floor
 
-    def _request(self, stream: OpenStream, now_ms: int) -> Request:
-        if not (stream.purpose and stream.protocol and stream.method and stream.path):
-            raise ValueError("a stream without what it was decided on")
-        mine = self._state.identity
-        if stream.direction == "in":
-            caller, owner = spiffe.parse(stream.peer), mine.spiffe_id
-            who = principal(caller, from_rendered(stream.subject)[1])
-        else:
-            owner = spiffe.parse(stream.peer)
-            who = principal(mine.spiffe_id, mine.attributes)
-        kind, _, name = stream.resource.partition("/")
-        return Request(
-            principal=who,
-            action=stream.action,
-            resource=ResourceKey(kind, name, owner.short),
-            purpose=stream.purpose,
-            data_class=int(stream.data_class),
-            subject_region=stream.subject_region or None,
-            protocol=stream.protocol,
-            method=stream.method,
-            path=stream.path,
-            stream=stream.stream,
-            now_ms=now_ms,
-            source_ip=_address(stream.source) if stream.direction == "in" else None,
-        )
+
+def request(stream: OpenStream, mine: Identity, now_ms: int) -> Request:
+    """What policies are asked about a stream; CertError or ValueError where it does not say all of it."""
+    if not (stream.purpose and stream.protocol and stream.method and stream.path):
+        raise ValueError("a stream without what it was decided on")
+    if stream.direction == "in":
+        caller, owner = spiffe.parse(stream.peer), mine.spiffe_id
+        who = principal(caller, from_rendered(stream.subject)[1])
+    else:
+        owner = spiffe.parse(stream.peer)
+        who = principal(mine.spiffe_id, mine.attributes)
+    kind, _, name = stream.resource.partition("/")
+    return Request(
+        principal=who,
+        action=stream.action,
+        resource=ResourceKey(kind, name, owner.short),
+        purpose=stream.purpose,
+        data_class=int(stream.data_class),
+        subject_region=stream.subject_region or None,
+        protocol=stream.protocol,
+        method=stream.method,
+        path=stream.path,
+        stream=stream.stream,
+        now_ms=now_ms,
+        source_ip=_address(stream.source) if stream.direction == "in" else None,
+    )
 
 
-def _address(source: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Of `192.0.2.1:4711` or `[2001:db8::1]:4711`."""
-    return ipaddress.ip_address(source.rpartition(":")[0].strip("[]"))
+def _address(source: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Of `192.0.2.1:4711` or `[2001:db8::1]:4711`. None: rules that ask for it cannot be evaluated."""
+    try:
+        return ipaddress.ip_address(source.rpartition(":")[0].strip("[]"))
+    except ValueError:
+        return None
 
 
 def principal(who: spiffe.SpiffeId, attributes: Attributes) -> Principal:

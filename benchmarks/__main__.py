@@ -4,7 +4,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import agent_memory, cli_start, datapath, datapath_growth, demo, evaluate, revoke, rotate
+from benchmarks import (
+    agent_memory,
+    cli_start,
+    datapath,
+    datapath_growth,
+    demo,
+    evaluate,
+    revoke,
+    rotate,
+    simulate,
+)
 from benchmarks.rows import Row, machine, save, show
 
 ALL = {
@@ -13,6 +23,7 @@ ALL = {
     "revoke": revoke.run,
     "rotate": rotate.run,
     "agent_memory": agent_memory.run,
+    "simulate": simulate.run,
     "datapath": datapath.run,
     "datapath_growth": datapath_growth.run,
     "evaluate": evaluate.run,

@@ -25,9 +25,8 @@ from policies.model import ACTION_GROUPS, ACTIONS, Effect, PolicyId
 
 MAX_FILE_BYTES = 2**20
 MAX_NESTING = 500  # Cedar's parser is recursive: at some thousand levels it takes its process down
-_HINTS = {
-    "unable to find an applicable action given the policy scope constraints": "a group of actions needs `in`, not `==`",
-}
+_NO_ACTION = "unable to find an applicable action given the policy scope constraints"
+_HINTS = {_NO_ACTION: "a group of actions needs `in`, not `==`"}
 _NUMBERED = re.compile(r"(for policy )?`?policy([0-9]+)`?,? ?")
 
 
@@ -36,9 +35,11 @@ def load(files: Mapping[str, str | bytes]) -> tuple[syntax.Policy, ...]:
     reading = _Reading()
     for name in sorted(files):
         reading.read(name, files[name])
+        if reading.excess:  # what follows, and what else is wrong, would only take time
+            raise PolicyError(reading.excess)
     policies, findings = reading.finish()
     if not findings:
-        findings += [*_doubled(policies), *_validate(policies)]
+        findings += [*_doubled(policies), *_causes(list(_validate(policies)))]
     if not findings:
         findings += compiler.check(policies)
     if findings:
@@ -55,6 +56,7 @@ class _Reading:
         self._links: list[templates.Link] = []
         self._findings: list[Finding] = []
         self._count = 0
+        self.excess: Finding | None = None
 
     def read(self, name: str, source: str | bytes) -> None:
         try:
@@ -68,10 +70,11 @@ class _Reading:
 
     def _read_policies(self, name: str, text: str) -> None:
         chunks = lexer.split(text)
+        left = MAX_POLICIES - self._count
+        if len(chunks) > left:  # before anything costly is done
+            self.excess = _at("W-COUNT", name, chunks[left].line, f"more than {MAX_POLICIES} policies")
+            return
         self._count += len(chunks)
-        if self._count > MAX_POLICIES:  # before anything costly is done
-            line = chunks[MAX_POLICIES - self._count].line
-            raise _error("W-COUNT", name, line, f"more than {MAX_POLICIES} policies")
         for chunk in chunks:
             if lexer.nesting(chunk.text) > MAX_NESTING:
                 raise _error("W-COMPLEX", name, chunk.line, "the policy nests too deeply", "split it")
@@ -185,8 +188,6 @@ def _validate(policies: list[syntax.Policy]) -> Iterator[Finding]:
         if number is None:
             raise RuntimeError(f"validation itself failed: {error}")
         policy = policies[int(number.group(2))]
-        if message in _HINTS and any(known == policy.id for known, _ in seen):
-            continue  # what follows from another fault of the same policy
         if (policy.id, message) not in seen:
             seen.add((policy.id, message))
             quoted = re.search(r"`([^`]+)`", message)
@@ -194,13 +195,23 @@ def _validate(policies: list[syntax.Policy]) -> Iterator[Finding]:
             yield _finding("W-SCHEMA", policy, message, token, _HINTS.get(message, ""))
 
 
+def _causes(findings: list[Finding]) -> list[Finding]:
+    """A misspelt name is one mistake: that no action applies then is its consequence."""
+    misspelt = {item.policy for item in findings if item.message.startswith("unrecognized")}
+    return [item for item in findings if item.message != _NO_ACTION or item.policy not in misspelt]
+
+
 def _finding(code: str, policy: syntax.Policy, message: str, token: str = "", hint: str = "") -> Finding:
     line = policy.line_of(token)
     return Finding(code=code, file=policy.file, line=line, policy=policy.id, message=message, hint=hint)
 
 
+def _at(code: str, file: str, line: int, message: str, hint: str = "") -> Finding:
+    return Finding(code=code, file=file, line=line, policy="", message=message, hint=hint)
+
+
 def _error(code: str, file: str, line: int, message: str, hint: str = "") -> PolicyError:
-    return PolicyError(Finding(code=code, file=file, line=line, policy="", message=message, hint=hint))
+    return PolicyError(_at(code, file, line, message, hint))
 
 
 def _policy(name: str, chunk: lexer.Chunk, template: pst.Template) -> syntax.Policy:

@@ -6,7 +6,7 @@ import time
 from controlplane import model
 from controlplane.api.gen import admin_pb2
 from controlplane.errors import InvalidError, NotFoundError
-from controlplane.model import NodeRow, ResourceRow
+from controlplane.model import ENROLLED, NodeRow, ResourceRow
 from controlplane.services import rows
 from controlplane.services.bundles import facts, principal
 from controlplane.services.publish import Publisher
@@ -15,6 +15,7 @@ from policies import wording
 from policies.compile import compile_egress, compile_ingress
 from policies.explain import explain
 from policies.inventory import inventory
+from policies.mesh import Mesh
 from policies.model import ACTIONS, Code, Request, ResourceKey, Rule
 from policies.requests import accept_claims
 
@@ -24,6 +25,10 @@ class Explaining:
 
     def __init__(self, store: Store, publisher: Publisher) -> None:
         self._store, self._publisher = store, publisher
+
+    async def mesh(self) -> Mesh:
+        """What policies are held against."""
+        return await known_mesh(self._store)
 
     async def explain(self, asked: admin_pb2.ExplainRequest) -> admin_pb2.ExplainResponse:
         caller = principal((await rows.read_node(self._store, *_node(asked.caller))).row)
@@ -56,7 +61,10 @@ class Explaining:
             source_ip=_address(asked.source_ip),
         )
         state = (await rows.policy_state(self._store)).row
-        policies = await self._publisher.policies(state.now)
+        site = owner.row.site
+        policies = await self._publisher.versions.policies(
+            await self._publisher.versions.source(state.now, site)
+        )
         described = [
             facts(s.row, owner.row.jurisdiction, owner.row.groups)
             for s in found
@@ -87,7 +95,9 @@ class Explaining:
             if (owner := f"{one.row.node}.{one.row.site}") in alive
         ]
         version = (await rows.policy_state(self._store)).row.now
-        policies = await self._publisher.policies(version)
+        policies = await self._publisher.versions.policies(
+            await self._publisher.versions.source(version, mine.site)
+        )
         remote = [one for one in declared if one.key.node != mine.short]
         ingress = compile_ingress(policies, [one for one in declared if one.key.node == mine.short])
         egress = compile_egress(policies, principal(mine), remote)
@@ -130,6 +140,23 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(text) if text else None
     except ValueError as exc:
         raise InvalidError(f"`{text[:64]}` is no address") from exc
+
+
+async def known_mesh(store: Store) -> Mesh:
+    """Enrolled nodes and what they serve."""
+    nodes = {
+        stored.row.short: stored.row
+        for stored in await rows.every(store, NodeRow, "node/")
+        if stored.row.state == ENROLLED
+    }
+    declared = [stored.row for stored in await rows.every(store, ResourceRow, "resource/")]
+    served = [(row, nodes.get(f"{row.node}.{row.site}")) for row in declared]
+    return Mesh(
+        nodes=tuple(principal(row) for row in nodes.values()),
+        resources=tuple(
+            facts(row, owner.jurisdiction, owner.groups) for row, owner in served if owner is not None
+        ),
+    )
 
 
 def _node(text: str) -> tuple[str, str]:
