@@ -32,11 +32,12 @@ OPTIONS: list[tuple[str, int]] = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """PEM: the server's key and chain, and whom to accept as clients."""
+    """PEM: a control plane's key and chain, whom to accept as clients, and whom to believe as another replica."""
 
     key: bytes
     chain: bytes
     client_cas: bytes
+    control_plane_cas: bytes
 
 
 def api_server() -> grpc.aio.Server:

@@ -14,8 +14,8 @@ import structlog
 
 from controlplane import model
 from controlplane.errors import ConflictError, ControlPlaneError, InvalidError
-from controlplane.model import NodeRow, PolicySetRow, PolicyState, ResourceRow
-from controlplane.services import rows
+from controlplane.model import NodeRow, PolicySetRow, PolicyState, ReplicaRow, ResourceRow
+from controlplane.services import replicas, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
 from controlplane.services.hub import Hub
@@ -25,6 +25,9 @@ from policies import documents as d
 from policies.syntax import Policy
 
 log = structlog.get_logger()
+TRUST_PREFIXES = (rows.MESH, "floor/", rows.POLICY, "replica/", rows.DELEGATION)
+BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY)
+BREATH = 32  # bundles made in one go: a revocation must not wait for ten thousand
 STAGE_WAIT_S = 5.0  # how long a new policy waits for agents to hold it before it is put in force
 LAG_WAIT_S = 60.0  # how long it waits for them to enforce it before older versions stop counting
 FEATURES = ("rules-v1",)
@@ -64,7 +67,13 @@ class Publisher:
     ) -> None:
         self._store, self._made, self.hub = store, made, hub
         self._lease_s, self._heartbeat_s, self._clock = lease_s, heartbeat_s, clock
-        self._lock, self._bundles_due = asyncio.Lock(), asyncio.Event()
+        self._lock, self.bundles_due = asyncio.Lock(), asyncio.Event()
+        self._bundle_lock = asyncio.Lock()
+        self._asked = self._covered = 0
+        self._floors, self._replicas = rows.Parsed(NodeRow), rows.Parsed(ReplicaRow)
+        self._nodes, self._resources = rows.Parsed(NodeRow), rows.Parsed(ResourceRow)
+        self._renew_floors: dict[str, int | None] = {}
+        self.anchors = replicas.alone(made)
         self._policies: dict[int, tuple[Policy, ...]] = {}
         self._maker = BundleMaker()
         self._made_bundles: dict[int, dict[str, Bundle]] = {}
@@ -76,17 +85,33 @@ class Publisher:
     # --- trust and heartbeat ---------------------------------------------------------------------------------
 
     async def refresh(self) -> None:
-        """Sign the newest trust document and wake everybody; bundles follow in the background."""
+        """Sign the newest trust document and wake everybody; bundles follow in the background.
+
+        Whoever asks while one is being signed shares the next: it covers what was committed before it began.
+        """
+        self._asked += 1
+        mine = self._asked
         async with self._lock:
+            if self._covered >= mine:
+                return
+            covers = self._asked
             self.issue = await self._sign_trust()
+            self._covered = covers
         self.hub.wake_all()
-        self._bundles_due.set()
+        self.bundles_due.set()
 
     async def beat(self) -> None:
         """A new heartbeat, after reading the store: without an answer there is none."""
         async with self._lock:
-            self.issue = await self._sign_trust()
+            before, self.issue = self.issue, await self._sign_trust()
         self.hub.wake_all()
+        if before is None or before.generation != self.issue.generation:
+            self.bundles_due.set()
+
+    def may_go_on(self, spiffe_id: str, epoch: int) -> bool:
+        """Is a session of this node, begun with a certificate of this epoch, still wanted? As of the newest generation."""
+        floor = self._renew_floors.get(spiffe_id, 1)
+        return floor is not None and epoch >= floor
 
     async def run(self) -> None:
         """Heartbeats for ever, bundles when due."""
@@ -108,14 +133,22 @@ class Publisher:
         generation = mesh.revision if mesh else 0
         if self.issue is not None and generation == self.issue.generation:
             return self._with_heartbeat(self.issue, now)
-        floors = await rows.every(self._store, NodeRow, "floor/")
-        policy = (await rows.policy_state(self._store)).row
+        mesh_items, floor_items, policy_items, replica_items, delegation = (
+            await self._store.snapshot(TRUST_PREFIXES)
+        )[0]
+        generation = mesh_items[0].revision if mesh_items else 0
+        floors, known = self._floors(floor_items), self._replicas(replica_items)
+        policy = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
+        self.anchors = (
+            replicas.anchors(known, delegation, self._made) if known else replicas.alone(self._made)
+        )
+        self._renew_floors = {str(one.row.spiffe_id): _renew_floor(one.row) for one in floors}
         document = d.TrustDocument(
             trust_domain=self._made.trust_domain,
             generation=generation,
             roots=(self._made.root,),
-            node_cas=(self._made.node_ca.certificate,),
-            control_plane_cas=(self._made.control_plane_ca.certificate,),
+            node_cas=self.anchors.node_cas,
+            control_plane_cas=self.anchors.control_plane_cas,
             floors={str(stored.row.spiffe_id): _floor(stored.row) for stored in floors},
             policy_min=policy.minimum,
             policy_now=policy.now,
@@ -146,8 +179,8 @@ class Publisher:
 
     async def _bundle_runs(self) -> None:
         while True:
-            await self._bundles_due.wait()
-            self._bundles_due.clear()
+            await self.bundles_due.wait()
+            self.bundles_due.clear()
             try:
                 await self.refresh_bundles()
             except ControlPlaneError as exc:
@@ -155,19 +188,23 @@ class Publisher:
 
     async def refresh_bundles(self) -> None:
         """Make the bundles of every version that counts, sign tickets for those that changed, wake their nodes."""
-        state = (await rows.policy_state(self._store)).row
-        nodes = {stored.row.short: stored.row for stored in await rows.every(self._store, NodeRow, "node/")}
-        resources = [stored.row for stored in await rows.every(self._store, ResourceRow, "resource/")]
-        versions = sorted({state.now, state.staged or state.now})
-        self._maker.forget_before(state.now)
-        fresh = {v: self._maker.make(v, await self.policies(v), nodes, resources) for v in versions}
-        generation = self.issue.generation if self.issue else 0
-        issued = {
-            spiffe_id: self._node_issue(spiffe_id, {v: fresh[v][spiffe_id] for v in versions}, generation)
-            for spiffe_id in fresh[state.now]
-        }
-        changed = [spiffe_id for spiffe_id, issue in issued.items() if issue != self.nodes.get(spiffe_id)]
-        self.nodes = issued
+        async with self._bundle_lock:
+            (node_items, resource_items, policy_items), revision = await self._store.snapshot(BUNDLE_PREFIXES)
+            state = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
+            nodes = {stored.row.short: stored.row for stored in self._nodes(node_items)}
+            resources = [stored.row for stored in self._resources(resource_items)]
+            versions = sorted({state.now, state.staged or state.now})
+            self._maker.forget_before(state.now)
+            plans = {v: self._maker.plan(v, await self.policies(v), nodes, resources) for v in versions}
+            issued: dict[str, NodeIssue] = {}
+            for number, row in enumerate(plans[state.now].alive.values()):
+                if number % BREATH == 0:
+                    await asyncio.sleep(0)
+                bundles = {v: self._maker.bundle(plans[v], row) for v in versions}
+                name = str(row.spiffe_id)
+                issued[name] = self._node_issue(name, bundles, revision)
+            changed = [name for name, issue in issued.items() if issue != self.nodes.get(name)]
+            self.nodes = issued
         for spiffe_id in changed:
             self.hub.wake(spiffe_id)
 
@@ -281,3 +318,7 @@ class Publisher:
 
 def _floor(row: NodeRow) -> int | None:
     return None if row.state in {model.REVOKED, model.LOCKED} else row.floor
+
+
+def _renew_floor(row: NodeRow) -> int | None:
+    return None if row.state in {model.REVOKED, model.LOCKED} else row.renew_floor

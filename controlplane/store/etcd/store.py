@@ -158,6 +158,14 @@ class EtcdStore:
                 key = event.kv.key.decode().removeprefix(self._data)
                 yield Event(event.kv.mod_revision, key, item.value if item else None)
 
+    async def discard(self) -> None:
+        """Undo `create` while nothing has been stored: somebody else's failure must not leave a husk."""
+        puts = rpc.RangeRequest(key=self._data.encode(), range_end=self._range("")[1], limit=1)
+        if not (await self._connection.read("KV.Range", puts)).kvs:
+            end = etcd3.utils.increment_last_byte(self._prefix.encode())
+            gone = rpc.DeleteRangeRequest(key=self._prefix.encode(), range_end=end)
+            await self._connection.once("KV.DeleteRange", gone)
+
     async def close(self) -> None:
         await self._writer.close()
         await self._connection.close()

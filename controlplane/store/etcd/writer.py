@@ -102,7 +102,7 @@ class Writer:
         """The mark that stands in our key, which is ours; ExistsError when somebody else's does."""
         found = next(iter(refused.responses[0].response_range.kvs), None)
         if found is None or not found.value.startswith(self._prefix):
-            hint = "give each replica a name of its own: store.replica"
+            hint = "give each replica a name of its own: replica.name"
             raise ExistsError("another control plane writes under this replica's name", hint=hint)
         self._revision = found.mod_revision
         return bytes(found.value)
