@@ -89,7 +89,6 @@ def join(arguments: argparse.Namespace) -> None:
     config = settings.load(arguments.config)
     if config.store.kind != "etcd":
         raise InvalidError("one SQLite file serves one replica", hint='store.kind = "etcd"')
-    setup.check_free(config.state_dir)
     passphrase = setup.prepare_directory(config.state_dir, config.passphrase_file)
     signer = FileSigner(config.state_dir / "keys", passphrase)
     asked = _with_store(config, lambda store: _request(store, config, signer))
@@ -109,7 +108,7 @@ def join(arguments: argparse.Namespace) -> None:
 
 
 async def _request(store: Store, config: Config, signer: FileSigner) -> joining.Request:
-    return await joining.request(store, config.state_dir, signer, config.trust_domain, config.replica)
+    return await joining.request(store, signer, config.trust_domain, config.replica)
 
 
 def admit(arguments: argparse.Namespace) -> None:

@@ -60,12 +60,10 @@ class Grant:
     delegation: str
 
 
-async def request(
-    store: Store, directory: Path, signer: FileSigner, trust_domain: str, replica: str
-) -> Request:
-    """Make the keys, unless an earlier try has, and ask."""
-    if (directory / authorities.FILE).exists():
-        raise ExistsError(f"`{directory}` holds a control plane", hint="give state_dir another directory")
+async def request(store: Store, signer: FileSigner, trust_domain: str, replica: str) -> Request:
+    """Make the keys, unless an earlier try has, and ask. A try that never took its place may be repeated."""
+    if signer.has("root"):
+        raise ExistsError("the directory holds a mesh", hint="give state_dir another directory")
     known = await rows.every(store, ReplicaRow, "replica/")
     if not known:
         raise PreconditionError(

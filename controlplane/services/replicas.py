@@ -150,7 +150,7 @@ class Replicas:
             return
         newest = read_delegation(stored.row.envelope.encode(), self._made.root)
         if self._made.document_key not in newest.keys:
-            hint = "others were admitted or removed since: writ controlplane join again"
+            hint = "others were admitted or removed since: `writ controlplane join` again"
             raise PreconditionError(
                 f"the root has not delegated the document key of `{self.name}`", hint=hint
             )

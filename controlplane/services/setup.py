@@ -41,7 +41,6 @@ def check_free(directory: Path) -> None:
 
 def prepare_directory(directory: Path, passphrase_file: Path) -> bytes:
     """Make the state directory and, if there is none, a passphrase for unattended start. Returns the passphrase."""
-    check_free(directory)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
     if not passphrase_file.exists():

@@ -106,7 +106,7 @@ def test_first_contact_believes_only_the_root_in_the_token(mesh, tmp_path) -> No
     (tmp_path / "t").write_text(token(mesh, "pin"))
     read = enrol.read_token(tmp_path / "t")
     with pytest.raises(Exception, match="does not show the root"):
-        asyncio.run(channel.first_contact(read.address, "0" * 64, 2_000_000_000))
+        asyncio.run(channel.first_contact(read.addresses[0], "0" * 64, 2_000_000_000))
 
 
 def test_a_node_is_no_operator_and_an_operator_no_node(mesh, anchors) -> None:

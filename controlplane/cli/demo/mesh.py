@@ -19,6 +19,7 @@ from typing import Any, Self
 from controlplane.api.gen import admin_pb2
 from controlplane.cli import context
 from controlplane.cli.client import Client
+from controlplane.cli.demo.etcd import Etcd
 
 START_S = 30.0
 POLL_S = 0.005
@@ -105,23 +106,69 @@ class Node:
             os.kill(self.envoy_pid(), number)
 
 
+class Replica:
+    """One control plane: its settings, its state, and its process."""
+
+    def __init__(self, directory: Path, number: int) -> None:
+        name = "controlplane" if number == 1 else f"controlplane-{number}"
+        self.name, self.state = f"replica-{number}", directory / name
+        self.config, self.api = directory / f"{name}.toml", ""
+        self.process = Process(
+            "control plane" if number == 1 else f"control plane {number}",
+            [sys.executable, "-m", "controlplane", "--config", str(self.config)],
+            directory / f"{name}.log",
+            self.state / "ports.json",
+        )
+
+    def configure_like(self, first: "Replica") -> None:
+        """The same settings, but for what is ours: directory, name, ports."""
+        api, enrolment = (
+            json.loads(first.process.ports_file.read_text())[key] for key in ("api", "enrolment")
+        )
+        text = first.config.read_text()
+        for mine, theirs in (
+            (f'state_dir = "{self.state}"', f'state_dir = "{first.state}"'),
+            (f'passphrase_file = "{self.state}/passphrase"', f'passphrase_file = "{first.state}/passphrase"'),
+            (f'name = "{self.name}"', f'name = "{first.name}"'),
+            ('listen = "127.0.0.1:0"', f'listen = "127.0.0.1:{api}"'),
+            ('enrolment_listen = "127.0.0.1:0"', f'enrolment_listen = "127.0.0.1:{enrolment}"'),
+        ):
+            text = "\n".join(mine if line == theirs else line for line in text.splitlines())
+        self.config.write_text(text + "\n")
+
+    def pin(self, ports: dict[str, int]) -> None:
+        """Come back on the same ports after a restart: agents know them."""
+        enrolment = f'enrolment_listen = "127.0.0.1:{ports["enrolment"]}"'
+        _replace_line(self.config, 'listen = "127.0.0.1:0"', f'listen = "{self.api}"')
+        _replace_line(self.config, 'enrolment_listen = "127.0.0.1:0"', enrolment)
+
+
+def _replace_line(path: Path, old: str, new: str) -> None:
+    lines = [new if line == old else line for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines) + "\n")
+
+
 class Mesh:
     """Everything in one directory. Use as a context manager: nothing stays behind."""
 
     def __init__(
-        self, directory: Path, *, lease_s: int = 900, heartbeat_s: float = 10.0, svid_s: int = 3600
+        self,
+        directory: Path,
+        *,
+        lease_s: int = 900,
+        heartbeat_s: float = 10.0,
+        svid_s: int = 3600,
+        store: str = "sqlite",
+        replicas: int = 1,
+        etcd_members: int = 1,
     ) -> None:
         self.directory = directory
         self.nodes: dict[str, Node] = {}
         self._timing = {"lease_s": lease_s, "heartbeat_s": heartbeat_s, "svid_lifetime_s": svid_s}
         self._client: Client | None = None
-        self._api = ""
-        self.control_plane = Process(
-            "control plane",
-            [sys.executable, "-m", "controlplane", "--config", str(directory / "controlplane.toml")],
-            directory / "controlplane.log",
-            directory / "controlplane" / "ports.json",
-        )
+        self.etcd = Etcd(directory / "etcd", etcd_members) if store == "etcd" else None
+        self.replicas = [Replica(directory, number) for number in range(1, replicas + 1)]
+        self.control_plane = self.replicas[0].process
 
     def __enter__(self) -> Self:
         return self
@@ -133,17 +180,18 @@ class Mesh:
 
     def init(self) -> None:
         """`writ init`, with ports to be picked by the system, and the timing of this mesh."""
+        first = self.replicas[0]
         command = [sys.executable, "-m", "controlplane", "init", "--trust-domain", TRUST_DOMAIN]
-        command += [
-            "--dir",
-            str(self.directory / "controlplane"),
-            "--config",
-            str(self.directory / "controlplane.toml"),
-        ]
+        command += ["--dir", str(first.state), "--config", str(first.config)]
         command += ["--address", "127.0.0.1:0", "--enrolment", "127.0.0.1:0", "--context", "demo"]
         command += ["--out-context", str(self.context_file)]
+        if self.etcd is not None:
+            if not self.etcd.members:
+                self.etcd.__enter__()
+            command += ["--store", "etcd"]
+            command += [word for one in self.etcd.endpoints for word in ("--etcd-endpoint", one)]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        with (self.directory / "controlplane.toml").open("a") as file:
+        with first.config.open("a") as file:
             file.write(
                 "\n[identity]\n" + "".join(f"{key} = {value}\n" for key, value in self._timing.items())
             )
@@ -153,25 +201,38 @@ class Mesh:
         return self.directory / "cli" / "config.toml"
 
     def start_control_plane(self) -> None:
-        self.control_plane.start()
-        ports = self.control_plane.ports()
-        self._api = f"127.0.0.1:{ports['api']}"
-        self._pin_ports(ports)
-        self._client = Client(self.context(), timeout_s=30)
+        """Every replica; those that have not joined yet join."""
+        for replica in self.replicas:
+            if not replica.config.exists():
+                self._join(replica)
+            if replica.process.child is None or replica.process.child.poll() is not None:
+                self._start(replica)
+        self.connect()
 
-    def _pin_ports(self, ports: dict[str, int]) -> None:
-        """Come back on the same ports after a restart: agents know them; so does the operator's context."""
-        for path, old, new in (
-            (self.directory / "controlplane.toml", 'listen = "127.0.0.1:0"', f'listen = "{self._api}"'),
-            (
-                self.directory / "controlplane.toml",
-                'enrolment_listen = "127.0.0.1:0"',
-                f'enrolment_listen = "127.0.0.1:{ports["enrolment"]}"',
-            ),
-            (self.context_file, 'address = "127.0.0.1:0"', f'address = "{self._api}"'),
-        ):
-            lines = [new if line == old else line for line in path.read_text().splitlines()]
-            path.write_text("\n".join(lines) + "\n")
+    def _start(self, replica: "Replica") -> None:
+        replica.process.start()
+        ports = replica.process.ports()
+        replica.api = f"127.0.0.1:{ports['api']}"
+        replica.pin(ports)
+        if replica is self.replicas[0]:
+            _replace_line(self.context_file, 'address = "127.0.0.1:0"', f'address = "{replica.api}"')
+
+    def _join(self, replica: "Replica") -> None:
+        """`writ controlplane join`, on the machine that also has the root."""
+        first = self.replicas[0]
+        replica.configure_like(first)
+        command = [sys.executable, "-m", "controlplane", "join", "--config", str(replica.config)]
+        command += ["--root", str(first.state), "--context", "demo", "--out-context", str(self.context_file)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        self._start(replica)
+        context_text = self.context_file.read_text()
+        self.context_file.write_text(context_text.replace(",127.0.0.1:0", f",{replica.api}"))
+
+    def connect(self) -> None:
+        """The operator's client, to the first replica that answers."""
+        if self._client is not None:
+            self._client.close()
+        self._client = Client(self.context(), timeout_s=30)
 
     def context(self) -> context.Context:
         os.environ["WRIT_CONFIG"] = str(self.context_file)
@@ -201,8 +262,7 @@ class Mesh:
         self.token(name, attributes)
         settings = [
             f'state_dir = "{directory / "state"}"',
-            "[control_plane]",
-            f'address = "{self._api}"',
+            "control_planes = [" + ", ".join(f'"{one.api}"' for one in self.replicas) + "]",
             "[join]",
         ]
         settings += [f'token_file = "{directory / "token"}"', "[ingress]", 'listen = "127.0.0.1:0"']
@@ -297,4 +357,7 @@ class Mesh:
                 node.server.kill()
         if self._client is not None:
             self._client.close()
-        self.control_plane.kill()
+        for replica in self.replicas:
+            replica.process.kill()
+        if self.etcd is not None:
+            self.etcd.stop()
