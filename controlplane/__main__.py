@@ -50,7 +50,7 @@ def main() -> int:
             uvloop.run(service.run(config))
     except errors.ControlPlaneError as exc:
         sys.stderr.write(f"error: {exc}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
-        return EXITS.get(type(exc), 1)
+        return next((code for kind, code in EXITS.items() if isinstance(exc, kind)), 1)
     except asyncio.CancelledError:
         return 0
     return 0

@@ -52,9 +52,13 @@ def init(arguments: argparse.Namespace) -> None:
 
 async def _init_in_etcd(arguments: argparse.Namespace, new: NewSettings) -> None:
     config = settings.load(arguments.config)
-    if not arguments.etcd_kek_file:
-        new_key_file(config.store.kek_file)
-    store = await opening.create_etcd(config)
+    fresh = not arguments.etcd_kek_file and new_key_file(config.store.kek_file)
+    try:
+        store = await opening.create_etcd(config)
+    except BaseException:
+        if fresh:
+            config.store.kek_file.unlink()
+        raise
     try:
         _make(arguments, new)
     except BaseException:

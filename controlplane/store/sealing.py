@@ -87,15 +87,16 @@ def key_id(key: bytes) -> bytes:
     return hashlib.sha256(b"writ store key\n" + key).digest()[:ID_BYTES]
 
 
-def new_key_file(path: Path) -> None:
-    """A key file with one fresh key, 0600; an existing one is kept."""
+def new_key_file(path: Path) -> bool:
+    """A key file with one fresh key, 0600; an existing one is kept, which is False."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return
+        return False
     with os.fdopen(descriptor, "w") as file:
         file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode() + "\n")
+    return True
 
 
 def load_key_file(path: Path) -> Sealer:
