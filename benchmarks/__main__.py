@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import agent_memory, cli_start, datapath, demo, revoke, rotate
+from benchmarks import agent_memory, cli_start, datapath, demo, issuance, revoke, rotate
 from benchmarks.rows import Row, machine, save, show
 
 ALL = {
@@ -13,6 +13,7 @@ ALL = {
     "revoke": revoke.run,
     "rotate": rotate.run,
     "agent_memory": agent_memory.run,
+    "issuance": issuance.run,
     "datapath": datapath.run,
 }
 

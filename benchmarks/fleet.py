@@ -52,7 +52,9 @@ async def _seed(mesh: Mesh, count: int) -> Path:
         await store.close()
     path = mesh.directory / "fleet.json"
     pem = keys.dump_private(key, None).decode()
-    path.write_text(json.dumps({"key": pem, "chains": chains, "ca": _text(made.control_plane_ca.certificate)}))
+    path.write_text(
+        json.dumps({"key": pem, "chains": chains, "ca": _text(made.control_plane_ca.certificate)})
+    )
     return path
 
 

@@ -1,6 +1,6 @@
 """A process of nodes that renew once each, a bounded number at a time, on connections that stand already. Driven by `issuance`.
 
-    python -m benchmarks.renewers FLEET ADDRESS TRUST-DOMAIN FIRST COUNT IN-FLIGHT
+python -m benchmarks.renewers FLEET ADDRESS TRUST-DOMAIN FIRST COUNT IN-FLIGHT
 """
 
 import asyncio
