@@ -47,8 +47,17 @@ def _once(directory: Path, store: str) -> tuple[float, float]:
         each = NODES // PROCESSES
         load = [
             subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.renewers", str(nodes), mesh.replicas[0].api, TRUST_DOMAIN]
-                + [str(number * each), str(each), str(IN_FLIGHT // PROCESSES)],
+                [
+                    *(
+                        sys.executable,
+                        "-m",
+                        "benchmarks.renewers",
+                        str(nodes),
+                        mesh.replicas[0].api,
+                        TRUST_DOMAIN,
+                    ),
+                    *(str(number * each), str(each), str(IN_FLIGHT // PROCESSES)),
+                ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

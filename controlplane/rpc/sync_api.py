@@ -24,8 +24,9 @@ from controlplane.model import NodeRow
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
 from controlplane.services.hub import AgentState, Hub, keep_receipt
+from controlplane.services.issued import Issue
 from controlplane.services.nodes import Nodes
-from controlplane.services.publish import Issue, Publisher
+from controlplane.services.publish import Publisher
 from policies import documents as d
 from policies import payloads
 from policies.errors import DocumentError

@@ -8,7 +8,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
@@ -19,6 +19,7 @@ from controlplane.services import replicas, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
 from controlplane.services.hub import Hub
+from controlplane.services.issued import Issue, NodeIssue
 from controlplane.store.base import Store
 from policies import codec, parse, payloads
 from policies import documents as d
@@ -31,25 +32,6 @@ BREATH = 32  # bundles made in one go: a revocation must not wait for ten thousa
 STAGE_WAIT_S = 5.0  # how long a new policy waits for agents to hold it before it is put in force
 LAG_WAIT_S = 60.0  # how long it waits for them to enforce it before older versions stop counting
 FEATURES = ("rules-v1",)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issue:
-    """One signed state for everybody: bytes as they go on the wire."""
-
-    generation: int
-    trust: bytes
-    trust_digest: str
-    heartbeat: bytes
-    lease_until: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeIssue:
-    """Tickets of one node, and the blobs they name."""
-
-    tickets: tuple[bytes, ...]
-    blobs: dict[str, bytes]
 
 
 class Publisher:
@@ -142,14 +124,14 @@ class Publisher:
         self.anchors = (
             replicas.anchors(known, delegation, self._made) if known else replicas.alone(self._made)
         )
-        self._renew_floors = {str(one.row.spiffe_id): _renew_floor(one.row) for one in floors}
+        self._renew_floors = {str(one.row.spiffe_id): _alive(one.row, one.row.renew_floor) for one in floors}
         document = d.TrustDocument(
             trust_domain=self._made.trust_domain,
             generation=generation,
             roots=(self._made.root,),
             node_cas=self.anchors.node_cas,
             control_plane_cas=self.anchors.control_plane_cas,
-            floors={str(stored.row.spiffe_id): _floor(stored.row) for stored in floors},
+            floors={str(stored.row.spiffe_id): _alive(stored.row, stored.row.floor) for stored in floors},
             policy_min=policy.minimum,
             policy_now=policy.now,
         )
@@ -316,9 +298,6 @@ class Publisher:
         return True
 
 
-def _floor(row: NodeRow) -> int | None:
-    return None if row.state in {model.REVOKED, model.LOCKED} else row.floor
-
-
-def _renew_floor(row: NodeRow) -> int | None:
-    return None if row.state in {model.REVOKED, model.LOCKED} else row.renew_floor
+def _alive(row: NodeRow, floor: int) -> int | None:
+    """A floor, or None: nothing of this node counts."""
+    return None if row.state in {model.REVOKED, model.LOCKED} else floor

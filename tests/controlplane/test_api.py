@@ -25,7 +25,7 @@ from controlplane.api.gen import (
     identity_pb2,
     identity_pb2_grpc,
 )
-from controlplane.cli.demo.mesh import Mesh
+from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh
 
 pytestmark = pytest.mark.timeout(90)
 DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
@@ -197,3 +197,26 @@ def test_a_mesh_is_not_made_twice_in_one_directory(mesh) -> None:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         mesh.init()
     assert caught.value.returncode == 5
+
+
+def test_agents_that_come_at_once_are_all_let_in(mesh, anchors) -> None:
+    key = keys.generate_p256()
+    chain = identity.pem(*ask(enrolment(mesh, anchors[1]), token(mesh, "crowd"), key).chain)
+
+    async def connect() -> grpc.StatusCode:
+        credentials = grpc.ssl_channel_credentials(
+            mesh.context().ca.read_bytes(), keys.dump_private(key, None), chain
+        )
+        options = [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
+        async with grpc.aio.secure_channel(
+            f"127.0.0.1:{ports(mesh)['api']}", credentials, options=options
+        ) as open_:
+            try:
+                await identity_pb2_grpc.IdentityStub(open_).Renew(identity_pb2.RenewRequest(), timeout=30)
+            except grpc.aio.AioRpcError as exc:
+                return exc.code()
+
+    async def crowd() -> set[grpc.StatusCode]:
+        return set(await asyncio.gather(*(connect() for _ in range(200))))
+
+    assert asyncio.run(crowd()) == {grpc.StatusCode.INVALID_ARGUMENT}

@@ -14,7 +14,8 @@ from pathlib import Path
 from controlplane.api.gen import admin_pb2
 from controlplane.cli.demo import calls, outages, proof, revocation
 from controlplane.cli.demo.etcd import EtcdError
-from controlplane.cli.demo.mesh import Mesh, MeshError, Node
+from controlplane.cli.demo.mesh import Mesh, Node
+from controlplane.cli.demo.processes import MeshError
 from controlplane.cli.demo.show import Show
 
 FR, DE, US = "app-1.paris", "gpu-1.berlin", "lab-1.boston"
