@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import agent_memory, cli_start, datapath, demo, issuance, revoke, rotate
+from benchmarks import agent_memory, cli_start, datapath, demo, issuance, revoke, rotate, simulate
 from benchmarks.rows import Row, machine, save, show
 
 ALL = {
@@ -14,6 +14,7 @@ ALL = {
     "rotate": rotate.run,
     "agent_memory": agent_memory.run,
     "issuance": issuance.run,
+    "simulate": simulate.run,
     "datapath": datapath.run,
 }
 

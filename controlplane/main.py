@@ -25,10 +25,11 @@ from controlplane.api.gen import (
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.rpc import server
-from controlplane.rpc.admin_api import AdminServicer, Collaborators
+from controlplane.rpc.admin_api import AdminServicer
 from controlplane.rpc.evidence_api import EvidenceServicer
 from controlplane.rpc.links import Links
 from controlplane.rpc.nodes_api import EnrolmentServicer, IdentityServicer
+from controlplane.rpc.operators import Collaborators
 from controlplane.rpc.peer import Peers
 from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.sync_api import SyncServicer
@@ -43,6 +44,7 @@ from controlplane.services.nodes import Nodes
 from controlplane.services.publish import Publisher
 from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
+from controlplane.services.rollout import Rollout
 from controlplane.services.witness import Witness
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
@@ -159,6 +161,7 @@ def _register(
         nodes=nodes,
         resources=Resources(store, publisher.refresh),
         publisher=publisher,
+        rollout=Rollout(store, publisher),
         policy_sets=policy_sets.PolicySets(store),
         explanation=explanation.Explaining(store, publisher),
         witness=Witness(store, made),

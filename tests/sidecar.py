@@ -5,6 +5,7 @@ sidecar with one control switched off.
 """
 
 import asyncio
+import contextlib
 import http.client
 import json
 import ssl
@@ -43,6 +44,8 @@ permit (principal in Group::"clinical", action == Action::"discover", resource);
 forbid (principal, action, resource) when { context has subject_region && context.subject_region == "us" };
 """
 CALLEE = "gpu-1.berlin"
+MAX_ANSWER = 1024
+NOTHING = Rules(rules=(), resources=frozenset())
 CALLER = replace(CLINICAL, purposes=frozenset({"treatment", "research"}), regions=frozenset({"fr", "us"}))
 
 
@@ -54,6 +57,7 @@ class Backend(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Echo)
         self.seen: list[dict[str, Any]] = []
+        self.closed = threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -67,9 +71,20 @@ class _Echo(BaseHTTPRequestHandler):
             {"path": self.path, "headers": dict(self.headers.items()), "body": body.decode("latin-1")}
         )
         self.send_response(200)
+        if b'"stream":true' in body:
+            return self._words()
         self.send_header("content-length", "2")
         self.end_headers()
-        self.wfile.write(b"{}")
+        return self.wfile.write(b"{}")
+
+    def _words(self) -> None:
+        """An answer without end, one word every few milliseconds, until somebody cuts it."""
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            while not self.server.closed.wait(0.005):
+                self.wfile.write(b"5\r\nword \r\n")
 
     do_GET = do_POST
 
@@ -96,6 +111,7 @@ class Sidecar:
     pki: Pki
     backend: Backend
     port: int = 0
+    egress_port: int = 0
     directory: Path = Path()
     caller: Leaf = field(init=False)
 
@@ -117,28 +133,57 @@ class Sidecar:
         connection = http.client.HTTPSConnection(
             "127.0.0.1", self.port, timeout=10, context=context or tls(leaf or self.caller)
         )
-        try:
-            connection.putrequest(method, path, skip_accept_encoding=True)
-            good = (
-                [("writ-purpose", "treatment"), ("writ-data-class", "1"), ("writ-subject-region", "fr")]
-                if claims
-                else []
-            )
-            for name, value in [*good, *(headers or [])]:
-                connection.putheader(name, value)
-            if body is not None:
-                connection.putheader("content-length", str(len(body)))
-            connection.endheaders(body)
-            response = connection.getresponse()
-            text = response.read()
-        except (OSError, http.client.HTTPException) as exc:
-            return Answer(0, type(exc).__name__)
-        finally:
-            connection.close()
-        try:
-            return Answer(response.status, str(json.loads(text)["error"]["code"]))
-        except (ValueError, KeyError, TypeError):
-            return Answer(response.status, "")
+        return _exchange(connection, method, path, headers, body, claims=claims)
+
+    def send(
+        self,
+        host: str,
+        *,
+        body: bytes | None = b'{"model":"ngram"}',
+        headers: list[tuple[str, str]] | None = None,
+        path: str = "/v1/chat/completions",
+        method: str = "POST",
+        claims: bool = True,
+    ) -> Answer:
+        """One request of a local application, through this sidecar to a peer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.egress_port, timeout=10)
+        return _exchange(connection, method, path, headers, body, claims=claims, host=host)
+
+
+def _exchange(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    headers: list[tuple[str, str]] | None,
+    body: bytes | None,
+    *,
+    claims: bool,
+    host: str = "",
+) -> Answer:
+    try:
+        connection.putrequest(method, path, skip_host=bool(host), skip_accept_encoding=True)
+        if host:
+            connection.putheader("host", host)
+        good = (
+            [("writ-purpose", "treatment"), ("writ-data-class", "1"), ("writ-subject-region", "fr")]
+            if claims
+            else []
+        )
+        for name, value in [*good, *(headers or [])]:
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("content-length", str(len(body)))
+        connection.endheaders(body)
+        response = connection.getresponse()
+        text = response.read(MAX_ANSWER)  # a stream may have no end
+    except (OSError, http.client.HTTPException) as exc:
+        return Answer(0, type(exc).__name__)
+    finally:
+        connection.close()
+    try:
+        return Answer(response.status, str(json.loads(text)["error"]["code"]))
+    except (ValueError, KeyError, TypeError):
+        return Answer(response.status, "")
 
 
 def tls(leaf: Leaf | None, *, maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
@@ -166,7 +211,7 @@ def rules(policy: str = POLICY) -> Rules:
 def state(
     pki: Pki, port: int, mine: identity.Identity, *, policy: str = POLICY, **changes: Any
 ) -> Enforceable:
-    """What the callee enforces; `floors` and `lease_s` may be changed."""
+    """What the sidecar enforces; `floors`, `lease_s`, and for a caller `egress` and `peers` may be changed."""
     ingress = rules(policy)
     served = tuple(ServedResource(key=key, port=port) for key in sorted(ingress.resources))
     ticket = Ticket(
@@ -193,26 +238,28 @@ def state(
     lease = Lease(
         until=int(time.time()) + lease_s, boottime_until=time.clock_gettime(time.CLOCK_BOOTTIME) + lease_s
     )
-    nothing = Rules(rules=(), resources=frozenset())
-    blob = RulesBlob(ingress=ingress, egress=nothing, served=served)
-    bundle = TrustedBundle(ticket=ticket, rules=blob, peers=PeersBlob(peers=()))
+    blob = RulesBlob(ingress=ingress, egress=changes.get("egress", NOTHING), served=served)
+    bundle = TrustedBundle(ticket=ticket, rules=blob, peers=PeersBlob(peers=changes.get("peers", ())))
     return Enforceable(
         identity=mine, trust=trust, bundle=None if changes.get("no_bundle") else bundle, lease=lease
     )
 
 
 class Running:
-    """Starts the sidecar on an event loop of its own thread; a context manager."""
+    """Starts the sidecar on an event loop of its own thread; a context manager.
 
-    def __init__(self, **changes: Any) -> None:
-        self._changes = changes
+    As the callee gpu-1.berlin, unless another PKI and certificate are given.
+    """
+
+    def __init__(self, pki: Pki | None = None, leaf: Leaf | None = None, **changes: Any) -> None:
+        self._pki, self._leaf, self._changes = pki, leaf, changes
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._directory = tempfile.TemporaryDirectory(prefix="writ-sidecar-")
 
     def __enter__(self) -> Sidecar:
         self._thread.start()
-        pki = Pki(now=int(time.time()))
+        pki = self._pki or Pki(now=int(time.time()))
         self.sidecar = Sidecar(pki=pki, backend=Backend(), directory=Path(self._directory.name))
         self.run(self._start())
         return self.sidecar
@@ -222,7 +269,7 @@ class Running:
 
     async def _start(self) -> None:
         pki, directory = self.sidecar.pki, self.sidecar.directory
-        leaf = pki.node("gpu-1", "berlin", "DE", Attributes(class_ceiling=4))
+        leaf = self._leaf or pki.node("gpu-1", "berlin", "DE", Attributes(class_ceiling=4))
         mine = identity.make(leaf.key, (leaf.der, pki.node_ca), pki.root, pki.now)
         settings = EnvoySettings(
             directory=directory,
@@ -241,9 +288,11 @@ class Running:
         self.plane = DataPlane(self._ads, settings)
         self.plane.close(mine)
         self._envoy.start(bootstrap.render(settings), "test")
-        self.sidecar.port = (await self._envoy.listening())["ingress"]
+        ports = await self._envoy.listening()
+        self.sidecar.port, self.sidecar.egress_port = ports["ingress"], ports["egress"]
         self.mine = mine
-        await self.enforce(**self._changes)
+        if self._changes.get("enforce", True):
+            await self.enforce(**self._changes)
 
     async def enforce(self, **changes: Any) -> None:
         wanted = state(self.sidecar.pki, self.sidecar.backend.server_port, self.mine, **changes)
@@ -254,6 +303,7 @@ class Running:
         self._envoy.stop()
         self.run(self._envoy.died())
         self.run(self._ads.stop())
+        self.sidecar.backend.closed.set()
         self.sidecar.backend.shutdown()
         self.sidecar.backend.server_close()
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -17,7 +17,8 @@ from controlplane import model
 from controlplane.errors import ConflictError, ControlPlaneError
 from controlplane.model import CertificateRow, DutyRow
 from controlplane.services import rows
-from controlplane.services.publish import LAG_WAIT_S, Publisher
+from controlplane.services.publish import Publisher
+from controlplane.services.rollout import LAG_WAIT_S
 from controlplane.store.base import MAX_OPERATIONS, Store
 
 log = structlog.get_logger()

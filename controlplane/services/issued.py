@@ -20,3 +20,4 @@ class NodeIssue:
 
     tickets: tuple[bytes, ...]
     blobs: dict[str, bytes]
+    shadow: bytes = b""  # the ticket of the shadow policy, for agents that know what that is
