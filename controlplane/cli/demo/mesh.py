@@ -78,13 +78,21 @@ class Mesh:
         self._client: Client | None = None
         self.etcd = Etcd(directory / "etcd", etcd_members) if store == "etcd" else None
         self.replicas = [Replica(directory, number) for number in range(1, replicas + 1)]
-        self.control_plane = self.replicas[0].process
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    @property
+    def control_plane(self) -> Process:
+        """The first replica's process."""
+        return self.replicas[0].process
+
+    @control_plane.setter
+    def control_plane(self, process: Process) -> None:
+        self.replicas[0].process = process
 
     # --- control plane -----------------------------------------------------------------------------------------
 
