@@ -496,7 +496,7 @@ CONTROLS = (
             ("a number", chat(b'{"model":1}')),
             ("only a nested one", chat(b'{"x":{"model":"ngram"}}')),
         ],
-        script("local found = scan(body:getBytes(0, length), row[4])", 'local found = {model = "ngram"}'),
+        script("local found = text and scan(text, wanted)", 'local found = {model = "ngram"}'),
     ),
     Control(
         12,
