@@ -30,7 +30,7 @@ __all__ = ["KINDS_OF", "ResourceFacts", "check", "compile_egress", "compile_ingr
 
 KINDS_OF: dict[str, frozenset[str]] = {
     **dict.fromkeys(ACTION_GROUPS["infer"], frozenset({"Model"})),
-    **dict.fromkeys(("tensor", "media"), frozenset({"Model", "Service"})),
+    "media": frozenset({"Model", "Service"}),
     **dict.fromkeys(("embed", "train"), frozenset({"Model"})),
     **dict.fromkeys((*ACTION_GROUPS["federate"], "admin"), frozenset({"Service", "Model"})),
     **dict.fromkeys(ACTION_GROUPS["transfer"], frozenset({"Dataset", "Model", "Service"})),

@@ -25,6 +25,11 @@ def read(body: bytes, field: int) -> str | None:
         return None
 
 
+def first(body: bytes) -> bytes:
+    """The first length-prefixed message of a stream, with its prefix."""
+    return body[: _PREFIX + int.from_bytes(body[1:_PREFIX], "big")]
+
+
 def _framed(body: bytes) -> bytes:
     """(1)"""
     if len(body) < _PREFIX or body[0] != 0 or int.from_bytes(body[1:_PREFIX], "big") != len(body) - _PREFIX:

@@ -7,7 +7,8 @@ and for tests that hold the two against each other.
     `connect` on Service `http`: each needs a permit of its own.
 (3) Where a JSON body names the resource or the call it must be readable (`policies.scan`): no Content-Encoding, no
     `charset` but UTF-8. A body of gRPC must be one plain message (`policies.messages`) of content type
-    `application/grpc` or `application/grpc+proto`. Else `unread`.
+    `application/grpc` or `application/grpc+proto`; of a stream the first message counts, and the proxy ends the stream
+    at the first that says another thing. Else `unread`.
 (4) A query must not name the resource a second time, or once in another spelling. Headers that repeat what a call says
     (`Mcp-Method`, `Mcp-Name`) must say the same. Else `unread`.
 (5) A name is of our grammar (`grammar.RESOURCE_NAME`), else `unread`.
@@ -75,6 +76,8 @@ def classify(method: str, target: str, body: bytes | None, headers: Headers | No
             return _named(row, _asked(query, row.field), "opaque")
         case Source.FIELD:
             return _named(row, _message(body, int(row.field), headers), "read")
+        case Source.FIRST:
+            return _named(row, _message(messages.first(body or b""), int(row.field), headers), "read")
         case Source.BODY:
             return _from_json(row, query, _json(body, (row.field, "stream"), headers))
         case Source.CALL:

@@ -20,6 +20,7 @@ class Source(Enum):
     BODY = "body"  # a top-level member of the JSON body; for a call, one of its `params`
     QUERY = "query"
     FIELD = "field"  # of the one protobuf message
+    FIRST = "first"  # of the first message of a stream; every later one must say the same
     CALL = "call"  # the row of what the body calls says it
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from pki import CLINICAL, TD, Leaf, Pki
 
-from agent import identity
+from agent import identity, judge
 from agent.envoy import bootstrap, process
 from agent.envoy.ads import AdsServer
 from agent.envoy.dataplane import DataPlane
@@ -29,7 +29,7 @@ from certs import keys
 from certs.attributes import Attributes
 from policies import compile as compiler
 from policies import parse
-from policies.documents import PeersBlob, RulesBlob, ServedResource, Ticket, TrustDocument
+from policies.documents import Peer, PeersBlob, RulesBlob, ServedResource, Ticket, TrustDocument
 from policies.model import ResourceKey, Rules
 from policies.trusted import TrustedBundle
 
@@ -96,6 +96,7 @@ class Sidecar:
     pki: Pki
     backend: Backend
     port: int = 0
+    egress: int = 0
     directory: Path = Path()
     caller: Leaf = field(init=False)
 
@@ -154,20 +155,41 @@ def tls(leaf: Leaf | None, *, maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) 
     return context
 
 
-def rules(policy: str = POLICY) -> Rules:
-    key = ResourceKey("Model", "ngram", CALLEE)
-    facts = compiler.ResourceFacts(
-        key=key, groups=frozenset({"clinical"}), owner="berlin", max_class=4, site="berlin", jurisdiction="DE"
-    )
-    service = replace(facts, key=ResourceKey("Service", "openai", CALLEE), groups=frozenset())
-    return compiler.compile_ingress(parse.load({"test.cedar": policy}), [facts, service])
+KEYS = (ResourceKey("Model", "ngram", CALLEE), ResourceKey("Service", "openai", CALLEE))
+
+
+def facts(keys: tuple[ResourceKey, ...] = KEYS) -> list[compiler.ResourceFacts]:
+    """Models are in the group `clinical`."""
+    return [
+        compiler.ResourceFacts(
+            key=key,
+            groups=frozenset({"clinical"} if key.kind == "Model" else ()),
+            owner="berlin",
+            max_class=4,
+            site="berlin",
+            jurisdiction="DE",
+        )
+        for key in keys
+    ]
+
+
+def rules(policy: str = POLICY, keys: tuple[ResourceKey, ...] = KEYS) -> Rules:
+    return compiler.compile_ingress(parse.load({"test.cedar": policy}), facts(keys))
+
+
+def own(mine: identity.Identity, port: int, policy: str, keys: tuple[ResourceKey, ...]) -> tuple[Rules, Peer]:
+    """A node that is its own peer: what it sends goes through both directions of one sidecar."""
+    me = judge.principal(mine.spiffe_id, mine.attributes)
+    outward = compiler.compile_egress(parse.load({"test.cedar": policy}), me, facts(keys))
+    return outward, Peer(node=CALLEE, spiffe_id=str(mine.spiffe_id), address=f"127.0.0.1:{port}")
 
 
 def state(
     pki: Pki, port: int, mine: identity.Identity, *, policy: str = POLICY, **changes: Any
 ) -> Enforceable:
     """What the callee enforces; `floors` and `lease_s` may be changed."""
-    ingress = rules(policy)
+    keys = changes.get("resources", KEYS)
+    ingress = rules(policy, keys)
     served = tuple(ServedResource(key=key, port=port) for key in sorted(ingress.resources))
     ticket = Ticket(
         trust_domain=TD,
@@ -193,9 +215,12 @@ def state(
     lease = Lease(
         until=int(time.time()) + lease_s, boottime_until=time.clock_gettime(time.CLOCK_BOOTTIME) + lease_s
     )
-    nothing = Rules(rules=(), resources=frozenset())
-    blob = RulesBlob(ingress=ingress, egress=nothing, served=served)
-    bundle = TrustedBundle(ticket=ticket, rules=blob, peers=PeersBlob(peers=()))
+    egress, peers = Rules(rules=(), resources=frozenset()), PeersBlob(peers=())
+    if "loop" in changes:
+        egress, peer = own(mine, changes["loop"], policy, keys)
+        peers = PeersBlob(peers=(peer,))
+    blob = RulesBlob(ingress=ingress, egress=egress, served=served)
+    bundle = TrustedBundle(ticket=ticket, rules=blob, peers=peers)
     return Enforceable(
         identity=mine, trust=trust, bundle=None if changes.get("no_bundle") else bundle, lease=lease
     )
@@ -222,7 +247,7 @@ class Running:
 
     async def _start(self) -> None:
         pki, directory = self.sidecar.pki, self.sidecar.directory
-        leaf = pki.node("gpu-1", "berlin", "DE", Attributes(class_ceiling=4))
+        leaf = pki.node("gpu-1", "berlin", "DE", self._changes.pop("attributes", Attributes(class_ceiling=4)))
         mine = identity.make(leaf.key, (leaf.der, pki.node_ca), pki.root, pki.now)
         settings = EnvoySettings(
             directory=directory,
@@ -241,12 +266,16 @@ class Running:
         self.plane = DataPlane(self._ads, settings)
         self.plane.close(mine)
         self._envoy.start(bootstrap.render(settings), "test")
-        self.sidecar.port = (await self._envoy.listening())["ingress"]
+        ports = await self._envoy.listening()
+        self.sidecar.port, self.sidecar.egress = ports["ingress"], ports["egress"]
         self.mine = mine
+        if self._changes.pop("loop", False):
+            self._changes["loop"] = self.sidecar.port
         await self.enforce(**self._changes)
 
     async def enforce(self, **changes: Any) -> None:
-        wanted = state(self.sidecar.pki, self.sidecar.backend.server_port, self.mine, **changes)
+        port = changes.pop("backend_port", self.sidecar.backend.server_port)
+        wanted = state(self.sidecar.pki, port, self.mine, **changes)
         await self.plane.shut(wanted, recording=changes.get("recording", True))
         await self.plane.load(wanted)
 

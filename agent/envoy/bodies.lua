@@ -4,6 +4,7 @@
 -- classify.lua in one script.
 
 local MAX_DEPTH = @MAX_DEPTH@
+local MAX_MESSAGE = 4 * 1024 * 1024 -- of a stream: what gRPC servers take if nobody tells them otherwise
 local ECHO = "id" -- the member that is only given back
 local byte, find, sub, lower, gsub, match = string.byte, string.find, string.sub, string.lower, string.gsub, string.match
 
@@ -164,11 +165,15 @@ local function varint(s, i, most, shortest)
   return nil
 end
 
+local function framed(s, i)
+  local _, a, b, c, d = byte(s, i, i + 4)
+  return d and 5 + ((a * 256 + b) * 256 + c) * 256 + d
+end
+
 local WIDTH = {[1] = 8, [5] = 4}
 
 local function message(s, wanted)
-  local flag, a, b, c, d = byte(s, 1, 5)
-  if flag ~= 0 or not d or ((a * 256 + b) * 256 + c) * 256 + d ~= #s - 5 then return nil end
+  if byte(s) ~= 0 or framed(s, 1) ~= #s then return nil end
   local i, found = 6, nil
   while i <= #s do
     local tag, length
@@ -191,5 +196,19 @@ local function message(s, wanted)
     i = i + length
   end
   return found
+end
+
+-- The messages of a stream that are complete and name `name`; what is left of the text; how much of it the next message
+-- needs; whether one named something else.
+local function whole_messages(s, wanted, name)
+  local i = 1
+  while true do
+    local size = framed(s, i)
+    if not size or i + size > #s + 1 then
+      return sub(s, 1, i - 1), sub(s, i), size or 5, false
+    end
+    if message(sub(s, i, i + size - 1), wanted) ~= name then return sub(s, 1, i - 1), "", 5, true end
+    i = i + size
+  end
 end
 

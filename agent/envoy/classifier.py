@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import resources
 
+from agent.envoy import extraction
 from policies import paths
 from policies.requests import call_members
 from policies.scan import ECHO, FLAG, MAX_DEPTH
@@ -38,6 +39,8 @@ def source(*, egress: bool) -> str:
         "@FALLBACK@": _row(FALLBACK),
         "@GRPC@": _row(GRPC),
         "@MAX_DEPTH@": str(MAX_DEPTH),
+        "@EXTRACTION@": extraction.NAME,
+        "@FIELD@": extraction.FIELD,
     }
     for name, value in values.items():
         text = text.replace(name, value)
@@ -92,7 +95,7 @@ def _row(row: Endpoint | Call) -> str:
 
 
 def _is_number(row: Endpoint | Call) -> bool:
-    return isinstance(row, Endpoint) and row.source is Source.FIELD
+    return isinstance(row, Endpoint) and row.source in {Source.FIELD, Source.FIRST}
 
 
 def _calls(protocol: str) -> dict[str, str]:

@@ -179,6 +179,12 @@ function READ.field(handle, headers, row)
   return body and message(body, row.field), row.stream, row
 end
 
+function READ.first(handle, headers, row)
+  if headers:get("content-encoding") ~= nil or not is_grpc(headers) then return nil, false, row end
+  local found = handle:streamInfo():dynamicMetadata():get("@EXTRACTION@")
+  return found and found["@FIELD@"] and found["@FIELD@"][1], row.stream, row
+end
+
 function READ.call(handle, headers, row)
   local said_method, said_name = headers:get("mcp-method"), headers:get("mcp-name")
   local found = json(handle, headers, MEMBERS[row.protocol])
@@ -190,6 +196,30 @@ function READ.call(handle, headers, row)
   if (said_method and said_method ~= method) or (said_name and said_name ~= said) then return nil, false, call end
   if call.field then return said, call.stream, call end
   return call.name, call.stream, call
+end
+
+-- A message that says it is compressed, and is not: servers end the stream.
+local BROKEN = "\1\0\0\0\1?"
+
+-- Let pass only whole messages that name what was decided on. Nothing can be answered here any more, so a stream that
+-- breaks this is broken for its server too, and stays so.
+local function watch(handle, field, name)
+  local parts, have, need, broken = {}, 0, 5, false
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    if length > 0 and not broken then
+      parts[#parts + 1], have = chunk:getBytes(0, length), have + length
+      local passed = ""
+      if have >= need then
+        passed, parts[1], need, broken = whole_messages(table.concat(parts), field, name)
+        parts, have = {parts[1]}, #parts[1]
+      end
+      broken = broken or need > MAX_MESSAGE
+      chunk:setBytes(broken and passed .. BROKEN or passed)
+    elseif length > 0 then
+      chunk:setBytes("")
+    end
+  end
 end
 
 local function named(name)
@@ -245,4 +275,5 @@ function envoy_on_request(handle)
   if name then headers:replace("writ-resource", row.kind .. "/" .. name) end
   if not EGRESS then handle:clearRouteCache() end
   headers:replace("writ-verdict", verdict)
+  if row.source == "first" and verdict == "ok" then watch(handle, row.field, name) end
 end
