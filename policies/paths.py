@@ -2,9 +2,10 @@ r"""Paths that mean one thing to every server, and the rows of the table that th
 
 (1) A path without query is *ambiguous* if it does not begin with `/`, holds a character outside `!` to `~`, `\`, `;`,
     `#`, `//`, a `.` or `..` segment, or a `%` that no two hex digits follow or that encodes an unreserved character,
-    `/`, `\`, `;`, `%` or a control character; or if it meets a row, of any method, only in lower case, without its
-    trailing `/` or with other characters where a part is free. Servers differ about what such a path means.
+    `/`, `\`, `;`, `%` or a control character, or begins overlong UTF-8. Servers differ about what such a path means.
 (2) Any other path meets the rows that match it byte for byte.
+(3) It is *near* a row if it meets one of any method in lower case, without its trailing `/`, with anything where a part
+    is free. Near a row and meeting none is nobody's: some server takes it for that row.
 """
 
 import re
@@ -23,6 +24,7 @@ _PLAIN = re.compile(r"/[!-~]*")
 _CONFUSING = re.compile(r"[\\;#]|//|/\.\.?(?:/|\Z)")
 _ESCAPE = re.compile(r"%(.{0,2})")
 _HEX = re.compile(r"[0-9A-Fa-f]{2}")
+_OVERLONG = re.compile(r"%(?:c[01]|f[5-9a-f]|e0%[89]|f0%8)", re.IGNORECASE)
 _NEEDLESS = re.compile(r"[A-Za-z0-9._~/\\;%\x00-\x1f\x7f-]")
 
 
@@ -64,21 +66,19 @@ def find(method: str, path: str) -> tuple[Endpoint, str] | None:
     return None
 
 
+def near(path: str) -> bool:
+    """Rule (3)."""
+    folded = path.lower().rstrip("/")
+    return any(shape.folded.fullmatch(folded) for shape in _shapes())
+
+
 def ambiguous(path: str) -> bool:
     """Rule (1)."""
     if not _PLAIN.fullmatch(path) or _CONFUSING.search(path):
         return True
-    if any(_needless(escape) for escape in _ESCAPE.findall(path)):
+    if _OVERLONG.search(path):  # once read as `/` or `.` by servers that did not look
         return True
-    return not _meets(path) and _meets_folded(path.lower().rstrip("/"))
-
-
-def _meets(path: str) -> bool:
-    return any(shape.exact.fullmatch(path) for shape in _shapes())
-
-
-def _meets_folded(path: str) -> bool:
-    return any(shape.folded.fullmatch(path) for shape in _shapes())
+    return any(_needless(escape) for escape in _ESCAPE.findall(path))
 
 
 def _needless(escape: str) -> bool:

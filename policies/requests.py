@@ -2,7 +2,7 @@
 
 The same table is rendered into Envoy's classifier (`agent/envoy/classify.lua`); the Python twin here is for explaining
 and for tests that hold the two against each other.
-(1) An ambiguous path (`policies.paths`): body `unread`, denied whatever is permitted.
+(1) A path that is ambiguous, or near a row and meets none (`policies.paths`): body `unread`, denied whatever is permitted.
 (2) Any other path is its row of the table; gRPC that no row knows is `connect` on the service's full name, all else
     `connect` on Service `http`: each needs a permit of its own.
 (3) Where a JSON body names the resource or the call it must be readable (`policies.scan`): no Content-Encoding, no
@@ -10,7 +10,7 @@ and for tests that hold the two against each other.
     `application/grpc` or `application/grpc+proto`; of a stream the first message counts, and the proxy ends the stream
     at the first that says another thing. Else `unread`.
 (4) A query must not name the resource a second time, or once in another spelling. Headers that repeat what a call says
-    (`Mcp-Method`, `Mcp-Name`) must say the same. Else `unread`.
+    (`Mcp-Method`, `Mcp-Name`) must say the same. A call must not differ from one we know only by case. Else `unread`.
 (5) A name is of our grammar (`grammar.RESOURCE_NAME`), else `unread`.
 """
 
@@ -54,6 +54,7 @@ Headers = Mapping[str, str]
 """By lower-case name; several values of one name are joined with commas."""
 
 _CALLS = {(call.protocol, call.method): call for call in CALLS}
+_FOLDED_CALLS = {(call.protocol, call.method.lower()) for call in CALLS}
 _UTF8 = re.compile(r"""[^;,]*;[ \t]*charset="?utf-8"?[ \t]*""", re.IGNORECASE)
 
 
@@ -65,7 +66,7 @@ def classify(method: str, target: str, body: bytes | None, headers: Headers | No
         return _unread(FALLBACK)
     found = paths.find(method, path)
     if found is None:
-        return _unknown(method, path, headers)
+        return _unread(FALLBACK) if paths.near(path) else _unknown(method, path, headers)
     row, name = found
     match row.source:
         case Source.FIXED:
@@ -147,6 +148,8 @@ def _called(row: Endpoint, found: dict[str, str | bool] | None, headers: Headers
     said = found.get(f"params.{call.field}") if call and call.field else None
     if headers.get("mcp-method", method) != method or headers.get("mcp-name", said) != said:  # (4)
         return _unread(call or row)
+    if call is None and (row.protocol, str(method).lower()) in _FOLDED_CALLS:
+        return _unread(row)
     if call is None:
         return _named(row, row.name, "read")
     return _named(call, call.name or said, "read")

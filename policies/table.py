@@ -6,7 +6,7 @@ Whoever changes the table is a developer: a mistake in it is a `RuntimeError` at
 import importlib.resources
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from policies.model import ACTIONS, RESOURCE_KINDS
@@ -121,7 +121,8 @@ def _read() -> tuple[int, tuple[Endpoint, ...], tuple[Call, ...]]:
     lines = list(_lines())
     version = next(int(words[1]) for words in lines if words[0] == "version")
     rows = tuple(_endpoint(words) for words in lines if words[0] not in {"call", "version"})
-    return version, rows, tuple(_call(words) for words in lines if words[0] == "call")
+    heads = tuple(replace(row, method="HEAD") for row in rows if row.method == "GET" and not row.stream)
+    return version, rows + heads, tuple(_call(words) for words in lines if words[0] == "call")
 
 
 TABLE_VERSION, TABLE, CALLS = _read()

@@ -62,16 +62,31 @@ class _Echo(BaseHTTPRequestHandler):
     server: Backend
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        if self.headers.get("transfer-encoding") == "chunked":
+            body = b"".join(iter(self._chunk, b""))
+        else:
+            body = self.rfile.read(int(self.headers.get("content-length", "0")))
         self.server.seen.append(
-            {"path": self.path, "headers": dict(self.headers.items()), "body": body.decode("latin-1")}
+            {
+                "method": self.command,
+                "path": self.path,
+                "headers": dict(self.headers.items()),
+                "body": body.decode("latin-1"),
+            }
         )
         self.send_response(200)
         self.send_header("content-length", "2")
         self.end_headers()
-        self.wfile.write(b"{}")
+        if self.command != "HEAD":
+            self.wfile.write(b"{}")
 
-    do_GET = do_POST
+    def _chunk(self) -> bytes:
+        size = int(self.rfile.readline().partition(b";")[0], 16)
+        data = self.rfile.read(size)
+        self.rfile.readline()
+        return data
+
+    do_GET = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = do_POST
 
     def log_message(self, *_: object) -> None:
         pass

@@ -33,8 +33,11 @@ def source(*, egress: bool) -> str:
         "@EXACT@": _map({f"{row.method} {row.path}": _row(row) for row in whole}),
         "@SHAPES@": _shapes(),
         "@FOLDED@": _folded(),
-        "@PATHS@": _map({row.path.lower(): _text(row.path) for row in whole}),
+        "@PATHS@": _map({row.path.lower(): "true" for row in whole}),
         "@CALLS@": _map({protocol: _map(_calls(protocol)) for protocol in protocols}),
+        "@CALLED@": _map(
+            {protocol: _map({name.lower(): "true" for name in _calls(protocol)}) for protocol in protocols}
+        ),
         "@MEMBERS@": _map({protocol: _wanted(call_members(protocol)) for protocol in protocols}),
         "@FALLBACK@": _row(FALLBACK),
         "@GRPC@": _row(GRPC),
@@ -54,8 +57,7 @@ def _shapes() -> str:
             by_path.setdefault(row.path, {})[row.method] = _row(row)
     grouped: dict[str, list[str]] = {}
     for path, rows in by_path.items():
-        named = "true" if "{name}" in path else "false"
-        shape = f"{{{_text(_pattern(path, HOLES))}, {named}, {_map(rows)}}}"
+        shape = f"{{{_text(_pattern(path, HOLES))}, {_map(rows)}}}"
         grouped.setdefault(_group(path), []).append(shape)
     return _map({group: _list(shapes) for group, shapes in grouped.items()})
 

@@ -6,10 +6,11 @@
 
 local EGRESS = @EGRESS@
 local EXACT = @EXACT@      -- ["METHOD path"] = row
-local SHAPES = @SHAPES@    -- ["depth/first segment"] = {{pattern, has a name, {METHOD = row}}, …}: paths with free parts
+local SHAPES = @SHAPES@    -- ["depth/first segment"] = {{pattern, {METHOD = row}}, …}: paths with free parts
 local FOLDED = @FOLDED@    -- the same in lower case, with anything where a part is free: {pattern, …}
-local PATHS = @PATHS@      -- [path without free parts, in lower case] = as it is
+local PATHS = @PATHS@      -- [path without free parts, in lower case] = true
 local CALLS = @CALLS@      -- [protocol] = {[JSON-RPC method] = row}
+local CALLED = @CALLED@    -- [protocol] = {[JSON-RPC method in lower case] = true}
 local MEMBERS = @MEMBERS@  -- [protocol] = what is wanted of the body of a call
 local FALLBACK = @FALLBACK@
 local GRPC = @GRPC@
@@ -73,36 +74,46 @@ local function shapes(from, path)
   return from[depth .. match(path, "^/[^/]*")] or {}
 end
 
--- Rule (1) of policies.paths, for a path that is not byte for byte one of the table.
-local function ambiguous(path, met)
+local function overlong(escape, behind)
+  return find(escape, "^c[01]$") or find(escape, "^f[5-9a-f]$") or (escape == "e0" and find(behind, "^%%[89]"))
+    or (escape == "f0" and behind == "%8")
+end
+
+-- The rules of policies.paths, by number, for a path that is not byte for byte one of the table. --------------------
+
+-- (1)
+local function ambiguous(path)
   if not find(path, "^/[!-~]*$") or find(path, "[\\;#]") or find(path, "//", 1, true) or find(path .. "/", "/%.%.?/") then
     return true
   end
-  for escape in string.gmatch(path, "%%(.?.?)") do
-    if needless(escape) then return true end
-  end
-  if met then return false end
-  local folded = gsub(lower(path), "/$", "")
-  if folded == "" then return false end
-  if PATHS[folded] then return true end
-  for _, pattern in ipairs(shapes(FOLDED, folded)) do
-    if find(folded, pattern) then return true end
+  for escape, behind in string.gmatch(path .. "  ", "%%(.?.?)()") do
+    if needless(escape) or overlong(lower(escape), sub(path, behind, behind + 1)) then return true end
   end
   return false
 end
 
--- The row of a path that is not exactly in the table, the name in it, and whether it meets a row of any method.
+local function shapes(from, path)
+  local _, depth = gsub(path, "/", "/")
+  return from[depth .. match(path, "^/[^/]*")] or {}
+end
+
+-- (2)
 local function shaped(method, path)
-  if byte(path) ~= 47 then return nil end
-  local row, name, met
   for _, shape in ipairs(shapes(SHAPES, path)) do
-    local first, _, part = find(path, shape[1])
-    if first and (not shape[2] or #part <= 128) then
-      met = true
-      if shape[3][method] and not row then row, name = shape[3][method], shape[2] and part end
-    end
+    local row = shape[2][method]
+    local first, _, name = find(path, shape[1])
+    if row and first and (not name or #name <= 128) then return row, name or row.name end
   end
-  return row, name, met
+end
+
+-- (3)
+local function near(path)
+  local folded = gsub(lower(path), "/$", "")
+  if folded == "" or PATHS[folded] then return folded ~= "" end
+  for _, pattern in ipairs(shapes(FOLDED, folded)) do
+    if find(folded, pattern) then return true end
+  end
+  return false
 end
 
 local function is_grpc(headers)
@@ -114,10 +125,11 @@ end
 local function endpoint(headers, method, path)
   local row = EXACT[method .. " " .. path]
   if row then return row, row.name, false end
-  local name, met
-  row, name, met = shaped(method, path)
-  if ambiguous(path, met or PATHS[lower(path)] == path) then return FALLBACK, nil, true end
-  if row then return row, name or row.name, false end
+  if ambiguous(path) then return FALLBACK, nil, true end
+  local name
+  row, name = shaped(method, path)
+  if row then return row, name, false end
+  if near(path) then return FALLBACK, nil, true end
   local service = method == "POST" and match(path, "^/([A-Za-z0-9_.]+)/[A-Za-z0-9_]+$")
   if service and #service <= 128 and is_grpc(headers) then return GRPC, service, false end
   return FALLBACK, FALLBACK.name, false
@@ -192,6 +204,7 @@ function READ.call(handle, headers, row)
   echo(handle, found.id)
   local method = found.method or ""
   local call = CALLS[row.protocol][method] or row
+  if call == row and CALLED[row.protocol][lower(method)] then return nil, false, row end
   local said = call.field and (found.params or {})[call.field]
   if (said_method and said_method ~= method) or (said_name and said_name ~= said) then return nil, false, call end
   if call.field then return said, call.stream, call end

@@ -1,0 +1,80 @@
+"""Nothing that is protected is reached, however it is spelled: each attempt is denied, or means the same to every server."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from cases import CASES, CHATS, Case
+from readings import protected
+from sidecar import CALLEE, Running, Sidecar
+from wire import CHAT, Reply, http1
+
+from policies.model import ResourceKey
+
+pytestmark = pytest.mark.timeout(120)
+
+POLICY = """
+@id("one-model")
+permit (principal, action, resource is Model) when { resource.name == "ngram" };
+@id("one-tool")
+permit (principal, action, resource is Tool) when { resource.name == "add" };
+@id("everything-else")
+permit (principal, action, resource is Service);
+@id("not-admin")
+forbid (principal, action == Action::"connect", resource) when { context.path like "/admin*" };
+"""
+KEYS = tuple(
+    ResourceKey(kind, name, CALLEE)
+    for kind, name in (
+        ("Model", "ngram"),
+        ("Model", "secret"),
+        ("Tool", "add"),
+        ("Tool", "secret"),
+        ("Service", "http"),
+        ("Service", "openai"),
+        ("Service", "oip"),
+        ("Service", "mcp"),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def sidecar() -> Iterator[Sidecar]:
+    with Running(policy=POLICY, resources=KEYS) as running:
+        yield running
+
+
+def outcome(sidecar: Sidecar, before: int, reply: Reply) -> str:
+    """What the backend received decides, whatever the caller was answered."""
+    reached = sidecar.backend.seen[before:]
+    for seen in reached:
+        assert not protected(seen), (protected(seen), seen)
+    return "harmless" if reached or reply.allowed else "denied"
+
+
+def test_what_is_permitted_passes_and_what_is_protected_exists(sidecar: Sidecar) -> None:
+    assert http1(sidecar, CHATS, method="POST", body=CHAT).statuses == (200,)
+    assert http1(sidecar, "/open").statuses == (200,)
+    assert http1(sidecar, "/admin").statuses == (403,)
+    assert sidecar.backend.seen[-1]["path"] == "/open"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.ref}: {case.name!a}")
+def test_an_attempt_reaches_nothing_protected(
+    case: Case, sidecar: Sidecar, outcomes: Counter[tuple[str, str]]
+) -> None:
+    before = len(sidecar.backend.seen)
+    outcomes[case.ref, outcome(sidecar, before, case.send(sidecar))] += 1
+
+
+@pytest.mark.parametrize(
+    "place", ["/{}admin", "/adm{}n", "/admi{}", "/admin{}", "/{}/admin", "/open/{}{}/admin"]
+)
+def test_no_percent_encoding_reaches_it(
+    place: str, sidecar: Sidecar, outcomes: Counter[tuple[str, str]]
+) -> None:
+    for byte in range(256):
+        for escape in {f"%{byte:02x}", f"%{byte:02X}"}:
+            before = len(sidecar.backend.seen)
+            reply = http1(sidecar, place.format(*[escape] * place.count("{}")))
+            outcomes["all percent-encodings", outcome(sidecar, before, reply)] += 1
