@@ -56,6 +56,9 @@ class Backend(ThreadingHTTPServer):
         self.seen: list[dict[str, Any]] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def handle_error(self, *_: object) -> None:
+        """A connection that was cut is no fault of ours."""
+
 
 class _Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"

@@ -30,18 +30,13 @@ FORGEABLE = (
     "x-forwarded-proto",
     "x-forwarded-host",
     "x-request-id",
-    "x-envoy-original-path",
-    "x-envoy-retry-on",
-    "x-envoy-upstream-rq-timeout-ms",
-    "x-envoy-max-retries",
-    "x-envoy-expected-rq-timeout-ms",
-    "x-envoy-internal",
     "x-http-method-override",  # some servers let these say what the request line has said
     "x-http-method",
     "x-method-override",
     "x-original-url",
     "x-rewrite-url",
 )
+FORGEABLE_PREFIXES = ("x-envoy-", "x-ai-eg-", "x-gateway-")  # what proxies and gateways believe of each other
 CURVES = ["X25519MLKEM768", "X25519", "P-256"]  # hybrid first: recorded traffic outlives its secrets
 
 
@@ -127,7 +122,10 @@ def _strip(keep: tuple[str, ...]) -> dict[str, Any]:
     names = [*sorted(known), *FORGEABLE]
     config = {
         "@type": TYPE + "http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        "mutations": [{"remove": name} for name in names],
+        "mutations": [
+            *({"remove": name} for name in names),
+            *({"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in FORGEABLE_PREFIXES),
+        ],
     }
     return {"name": "envoy.http.early_header_mutation.header_mutation", "typed_config": config}
 

@@ -266,7 +266,12 @@ FRAMING = {
     "trailers with claims": raw(
         POST + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\nwrit-purpose: research\r\n\r\n"
     ),
-    "a body on GET": raw(b"GET /open HTTP/1.1\r\n" + H + b"Content-Length: %d\r\n\r\n" % len(ADMIN) + ADMIN),
+    "a body on GET": raw(
+        b"GET /open HTTP/1.1\r\n"
+        + H
+        + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(ADMIN)
+        + ADMIN
+    ),
     "a pipelined request": raw(b"GET /open HTTP/1.1\r\n" + H + b"\r\n" + ADMIN),
     "Expect": raw(POST + b"Expect: 100-continue\r\nContent-Length: 0\r\n\r\n" + ADMIN),
     "h2c upgrade": get(

@@ -49,7 +49,7 @@ def http1(
     head = method.encode() + b" " + raw + b" HTTP/1.1\r\n"
     extra = [f"Content-Length: {len(body)}"] if body and length else []
     return send(
-        sidecar, head + lines(host, "Connection: close", *extra, *more, claims=claims) + b"\r\n" + body
+        sidecar, head + lines(host, *extra, *more, "Connection: close", claims=claims) + b"\r\n" + body
     )
 
 
