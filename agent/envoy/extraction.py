@@ -25,7 +25,7 @@ def streams() -> list[Endpoint]:
 
 def http_filter() -> dict[str, Any]:
     """The filter, switched off."""
-    methods = {
+    methods: dict[str, Any] = {
         row.path[1:].replace("/", "."): {"request_field_extractions": {FIELD: {}}} for row in streams()
     }
     files = descriptor_pb2.FileDescriptorSet(
