@@ -56,6 +56,10 @@ class Backend(ThreadingHTTPServer):
         self.seen: list[dict[str, Any]] = []
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def answer(self, _seen: dict[str, Any]) -> tuple[str, bytes]:
+        """Content type and body."""
+        return "application/json", b"{}"
+
     def handle_error(self, *_: object) -> None:
         """A connection that was cut is no fault of ours."""
 
@@ -69,19 +73,32 @@ class _Echo(BaseHTTPRequestHandler):
             body = b"".join(iter(self._chunk, b""))
         else:
             body = self.rfile.read(int(self.headers.get("content-length", "0")))
-        self.server.seen.append(
-            {
-                "method": self.command,
-                "path": self.path,
-                "headers": dict(self.headers.items()),
-                "body": body.decode("latin-1"),
-            }
-        )
+        seen = {
+            "method": self.command,
+            "path": self.path,
+            "headers": dict(self.headers.items()),
+            "body": body.decode("latin-1"),
+        }
+        self.server.seen.append(seen)
+        if self.headers.get("upgrade") == "websocket":
+            self._mirror()
+            return
+        kind, answer = self.server.answer(seen)
         self.send_response(200)
-        self.send_header("content-length", "2")
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(answer)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(b"{}")
+            self.wfile.write(answer)
+
+    def _mirror(self) -> None:
+        """Behind the handshake: what comes goes back."""
+        self.send_response(101)
+        self.send_header("connection", "upgrade")
+        self.send_header("upgrade", "websocket")
+        self.end_headers()
+        while data := self.connection.recv(65536):
+            self.wfile.write(data)
 
     def _chunk(self) -> bytes:
         size = int(self.rfile.readline().partition(b";")[0], 16)
