@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import agent_memory, cli_start, datapath, demo, revoke, rotate
+from benchmarks import agent_memory, body_rule, cli_start, datapath, demo, revoke, rotate
 from benchmarks.rows import Row, machine, save, show
 
 ALL = {
@@ -14,6 +14,7 @@ ALL = {
     "rotate": rotate.run,
     "agent_memory": agent_memory.run,
     "datapath": datapath.run,
+    "body_rule": body_rule.run,
 }
 
 
