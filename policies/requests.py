@@ -144,11 +144,13 @@ def _called(row: Endpoint, found: dict[str, str | bool] | None, headers: Headers
     if found is None:
         return _unread(row)
     method = found.get("method", "")
-    call = _CALLS.get((row.protocol, str(method)))
+    if not isinstance(method, str):
+        return _unread(row)
+    call = _CALLS.get((row.protocol, method))
     said = found.get(f"params.{call.field}") if call and call.field else None
     if headers.get("mcp-method", method) != method or headers.get("mcp-name", said) != said:  # (4)
         return _unread(call or row)
-    if call is None and (row.protocol, str(method).lower()) in _FOLDED_CALLS:
+    if call is None and (row.protocol, method.lower()) in _FOLDED_CALLS:
         return _unread(row)
     if call is None:
         return _named(row, row.name, "read")

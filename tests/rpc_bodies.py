@@ -18,6 +18,7 @@ CALLS_READ: dict[str, tuple[bytes, dict[str, str | bool]]] = {
     "id an object": (b'{"id":{"a":[1]},"method":"ping"}', {"method": "ping"}),
     "id null": (b'{"id":null,"method":"ping"}', {"method": "ping"}),
     "id with an escape": (b'{"id":"\\u0041","method":"ping"}', {"method": "ping"}),
+    "method true": (b'{"method":true}', {"method": True}),
     "no params": (b'{"method":"ping"}', {"method": "ping"}),
     "params null": (b'{"params":null,"method":"ping"}', {"method": "ping"}),
     "params empty": (b'{"params":{},"method":"ping"}', {"method": "ping"}),

@@ -166,7 +166,7 @@ end
 
 -- JSON-RPC takes back the id of a call that was denied: only what needs no escaping in an answer.
 local function echo(handle, id)
-  if id and #id <= 66 and (find(id, "^-?%d+$") or find(id, '^"[A-Za-z0-9._:-]*"$')) then
+  if id and #id <= 66 and (id == "0" or find(id, "^-?[1-9]%d*$") or find(id, '^"[A-Za-z0-9._:-]*"$')) then
     handle:headers():replace("writ-rpc-id", id)
   end
 end
@@ -203,6 +203,7 @@ function READ.call(handle, headers, row)
   if not found then return nil, false, row end
   echo(handle, found.id)
   local method = found.method or ""
+  if type(method) ~= "string" then return nil, false, row end
   local call = CALLS[row.protocol][method] or row
   if call == row and CALLED[row.protocol][lower(method)] then return nil, false, row end
   local said = call.field and (found.params or {})[call.field]

@@ -303,7 +303,6 @@ def test_a_name_is_read_alike(port: int, name: str) -> None:
                 "/x%f5",
                 "/x%FF",
                 "/x%e0",
-                "/x%f0",
                 "/~",
                 "/x?y=;",
             )
@@ -393,8 +392,8 @@ def test_claims_count_alike(
 
 @pytest.mark.parametrize("name", sorted(CLAIMS))
 def test_a_claim_that_comes_twice_is_refused(port: int, name: str) -> None:
-    lines = [f"{key}: {value}" for key, value in CLAIMS.items()] + [f"{name}: {CLAIMS[name]}"]
-    request = "GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n" + "\r\n".join(lines) + "\r\n\r\n"
+    lines = "".join(f"{key}: {value}\r\n" for key, value in [*CLAIMS.items(), (name, CLAIMS[name])])
+    request = f"GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lines}\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(request.encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))

@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import h2.config
@@ -13,6 +13,7 @@ import h2.exceptions
 from sidecar import Sidecar, tls
 
 CLAIMS = (("writ-purpose", "treatment"), ("writ-data-class", "1"), ("writ-subject-region", "fr"))
+CHATS = "/v1/chat/completions"
 CHAT = b'{"model":"ngram"}'
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -153,3 +154,24 @@ def _statuses(connection: ssl.SSLSocket, machine: h2.connection.H2Connection, wa
                 ended += 1
         connection.sendall(machine.data_to_send())
     return found
+
+
+# --- what will be sent, once there is a sidecar -------------------------------------------------------------
+
+Send = Callable[[Sidecar], Reply]
+
+
+def get(target: str | bytes, *headers: str | bytes, method: str = "GET") -> Send:
+    return lambda s: http1(s, target, *headers, method=method)
+
+
+def post(body: bytes, *headers: str | bytes, target: str = CHATS, length: bool = True) -> Send:
+    return lambda s: http1(s, target, *headers, method="POST", body=body, length=length)
+
+
+def frames(*streams: Stream) -> Send:
+    return lambda s: http2(s, *streams)
+
+
+def raw(data: bytes) -> Send:
+    return lambda s: send(s, data)

@@ -42,6 +42,7 @@ def call(name: str, id_: str = "7") -> bytes:
     [
         ("7", 7),
         ("-1", -1),
+        ("0", 0),
         ('"a-1.b:c_d"', "a-1.b:c_d"),
         ("null", None),
         ("1.5", None),
