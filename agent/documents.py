@@ -85,4 +85,4 @@ class DocumentStore:
         blobs = {digest: data for digest, data in self.blobs().items() if codec.digest(data) == digest}
         found = [path.read_bytes() for path in sorted((self._directory / TICKETS).glob("*.json"))]
         accepted = trusted.restore_tickets(found, blobs, now)
-        bundles.update({bundle.ticket.policy_version: bundle for bundle in accepted})
+        bundles.update({one.ticket.policy_version: one for one in accepted if not one.shadow})

@@ -5,6 +5,7 @@ decided again ends.
 """
 
 from agent.evidence.lines import OpenStream
+from agent.identity import Identity
 from agent.state import Enforceable
 from certs import spiffe
 from certs.attributes import Attributes, from_rendered
@@ -26,11 +27,11 @@ class Judge:
         if not self._leased or not self._peer_counts(stream):
             return False
         try:
-            request = self._request(stream)
+            asked = request(stream, self._state.identity)
         except (CertError, ValueError):
             return False
         rules = self._ingress if stream.direction == "in" else self._egress
-        return rules is not None and rules.decide(request).allowed
+        return rules is not None and rules.decide(asked).allowed
 
     def _peer_counts(self, stream: OpenStream) -> bool:
         floors = self._state.trust.floors
@@ -39,27 +40,28 @@ class Judge:
         floor = floors.get(stream.peer, 1)
         return floor is not None and stream.epoch >= floor
 
-    def _request(self, stream: OpenStream) -> Request:
-        mine = self._state.identity
-        if stream.direction == "in":
-            caller, owner = spiffe.parse(stream.peer), mine.spiffe_id
-            who = principal(caller, from_rendered(stream.subject)[1])
-        else:
-            owner = spiffe.parse(stream.peer)
-            who = principal(mine.spiffe_id, mine.attributes)
-        kind, _, name = stream.resource.partition("/")
-        return Request(
-            principal=who,
-            action=stream.action,
-            resource=ResourceKey(kind, name, owner.short),
-            purpose=stream.purpose,
-            data_class=int(stream.data_class),
-            subject_region=stream.subject_region or None,
-            protocol=stream.protocol,
-            method=stream.method,
-            path=stream.path,
-            stream=stream.stream,
-        )
+
+def request(stream: OpenStream, mine: Identity) -> Request:
+    """What policies are asked about a stream; CertError or ValueError where it does not say all of it."""
+    if stream.direction == "in":
+        caller, owner = spiffe.parse(stream.peer), mine.spiffe_id
+        who = principal(caller, from_rendered(stream.subject)[1])
+    else:
+        owner = spiffe.parse(stream.peer)
+        who = principal(mine.spiffe_id, mine.attributes)
+    kind, _, name = stream.resource.partition("/")
+    return Request(
+        principal=who,
+        action=stream.action,
+        resource=ResourceKey(kind, name, owner.short),
+        purpose=stream.purpose,
+        data_class=int(stream.data_class),
+        subject_region=stream.subject_region or None,
+        protocol=stream.protocol,
+        method=stream.method,
+        path=stream.path,
+        stream=stream.stream,
+    )
 
 
 def principal(who: spiffe.SpiffeId, attributes: Attributes) -> Principal:

@@ -27,6 +27,7 @@ from agent.errors import AgentError, EnrolError
 from agent.evidence.keeper import Keeper, Owner
 from agent.evidence.tail import Tail
 from agent.identity import Identity
+from agent.shadow import Shadow
 from agent.statements import Statements
 from agent.sync import Hooks, Received, Sync, features
 from audit.tally import Tallies
@@ -67,6 +68,7 @@ class Agent:
         self._keeper: Keeper | None = None
         self._enforcing: Enforcing | None = None
         self._plane: DataPlane | None = None
+        self._shadow: Shadow | None = None
 
     # --- starting ----------------------------------------------------------------------------------------------
 
@@ -219,11 +221,21 @@ class Agent:
                 bundle=states.select(self._received.bundles, trusted.trust),
                 lease=self._received.lease,
             )
+            self._look_at_shadow()
             if states.narrowed_below_floor(self._identity, trusted.trust):
                 self._renew_now.set()
             if not await self._enforcing.enforce(state):
                 await asyncio.sleep(GRACE_S)
                 self._changed.set()
+
+    def _look_at_shadow(self) -> None:
+        """Ask another shadow, or none; as long as it is the same, its counts go on."""
+        wanted = self._received.shadow
+        if Shadow.same(self._shadow, wanted, self._identity):
+            return
+        self._shadow = Shadow(wanted, self._identity) if wanted is not None else None
+        self._keep().consider(self._shadow.consider if self._shadow is not None else None)
+        self._sync.report(sync_pb2.SyncRequest(health=self._health()))  # who applied it waits for this
 
     async def _wait_changed(self) -> None:
         """A change, or the end of the lease: then open streams must end too."""
@@ -314,6 +326,7 @@ class Agent:
             records=keeper.records,
             gaps=keeper.gaps,
             not_cut=list(self._cutter.not_cut.values()),
+            shadow=self._shadow.report() if self._shadow is not None else None,
         )
 
 

@@ -38,8 +38,10 @@ class Enforceable:
 
 
 def select(bundles: Mapping[int, TrustedBundle], trust: TrustDocument) -> TrustedBundle | None:
-    """The newest held version that counts."""
-    versions = [v for v in bundles if trust.policy_min <= v <= trust.policy_now]
+    """The newest held version that counts. A shadow never does, whatever its number."""
+    versions = [
+        v for v, held in bundles.items() if trust.policy_min <= v <= trust.policy_now and not held.shadow
+    ]
     return bundles[max(versions)] if versions else None
 
 

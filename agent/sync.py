@@ -5,6 +5,7 @@ reported. The stream is opened again with jittered backoff, well within a lease,
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable
@@ -32,6 +33,7 @@ class Received:
 
     trusted: TrustedDocuments
     bundles: dict[int, TrustedBundle]
+    shadow: TrustedBundle | None = None  # evaluated beside what is enforced; not kept on disk
     blobs: dict[str, bytes] = field(default_factory=dict)
     lease: Lease = field(default_factory=Lease)
     error: str = ""
@@ -99,12 +101,18 @@ class Sync:
     async def _requests(self) -> AsyncIterator[sync_pb2.SyncRequest]:
         yield sync_pb2.SyncRequest(hello=self._hooks.hello())
         self._hooks.changed()  # say again what is enforced
-        while True:
-            try:
-                async with asyncio.timeout(HEALTH_S):
-                    yield await self._up.get()
-            except TimeoutError:
+        clock = asyncio.get_running_loop().time
+        due = clock() + HEALTH_S
+        while True:  # health is due by the clock, not when there is nothing else to say
+            item = None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    item = await self._up.get()
+            if item is not None:
+                yield item
+            if clock() >= due:
                 yield sync_pb2.SyncRequest(health=self._hooks.health())
+                due = clock() + HEALTH_S
 
     # --- documents ---------------------------------------------------------------------------------------------
 
@@ -132,6 +140,8 @@ class Sync:
             self._heartbeat(response.heartbeat, now)
         for blob in response.blobs:
             self.received.blobs[codec.digest(blob)] = blob
+        if response.tickets:  # all that there are for us: a shadow that is not among them has ended
+            self.received.shadow = None
         for ticket in response.tickets:
             self._ticket(ticket, now)
         if response.tickets:
@@ -151,6 +161,10 @@ class Sync:
     def _ticket(self, data: bytes, now: int) -> None:
         trusted = self.received.trusted
         bundle = trusted.update_ticket(data, self.received.blobs, now)
+        if bundle.shadow:
+            self.received.shadow = bundle
+            self._store.keep(trusted)
+            return
         version = bundle.ticket.policy_version
         named = {digest: self.received.blobs[digest] for digest in (bundle.ticket.rules, bundle.ticket.peers)}
         self._store.keep(trusted)
@@ -165,7 +179,8 @@ class Sync:
         for version in states.outdated(self.received.bundles, trust):
             del self.received.bundles[version]
             self._store.forget({version})
-        named = {d for b in self.received.bundles.values() for d in (b.ticket.rules, b.ticket.peers)}
+        held = [*self.received.bundles.values(), *([self.received.shadow] if self.received.shadow else [])]
+        named = {d for b in held for d in (b.ticket.rules, b.ticket.peers)}
         self.received.blobs = {
             digest: blob for digest, blob in self.received.blobs.items() if digest in named
         }

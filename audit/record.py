@@ -6,6 +6,7 @@ Never a prompt or an answer; claims are called claims. Path segments that look p
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -54,6 +55,9 @@ class DecisionRecord:
     boot: str
     seq: int
     kind: str = "decision"
+    shadow: str = ""  # what a shadow policy would have decided: `allow` or a code; empty, and then left out: none was asked
+    shadow_policy: str = ""
+    shadow_version: int = 0
 
     @property
     def record_id(self) -> str:
@@ -90,7 +94,8 @@ KINDS: dict[str, type[Record]] = {"decision": DecisionRecord, "gap": GapRecord, 
 FIELDS: dict[type[Record], tuple[str, ...]] = {
     kind: tuple(sorted(field.name for field in fields(kind))) for kind in KINDS.values()
 }
-
+SHADOW = frozenset({"shadow", "shadow_policy", "shadow_version"})
+"""Left out of a record that no shadow policy was asked about."""
 
 VARYING = {
     "duration_ms": "%d",
@@ -106,7 +111,7 @@ def dump(record: Record) -> bytes:
     """Canonical bytes: the entry that is hashed into the log."""
     # A record is flat and its fields are text, small integers and truths: for those the standard library's compact form,
     # keys sorted, is the canonical one (a test holds it against `certs.canonical`), at a fifth of the cost.
-    fields_of = {name: getattr(record, name) for name in FIELDS[type(record)]}
+    fields_of = {name: getattr(record, name) for name in _present(record)}
     data = json.dumps(fields_of, ensure_ascii=False, separators=(",", ":")).encode()
     if len(data) > MAX_BYTES:
         raise RuntimeError("record fields must be bounded before they get here")
@@ -120,10 +125,17 @@ def template(record: DecisionRecord) -> bytes:
     Under load nearly all requests are like one of a few before them, and making a record whole costs ten times as much.
     """
     parts = []
-    for name in FIELDS[DecisionRecord]:
+    for name in _present(record):
         value = json.dumps(getattr(record, name), ensure_ascii=False).replace("%", "%%")
         parts.append(f'"{name}":{VARYING.get(name, value)}')
     return ("{" + ",".join(parts) + "}").encode()
+
+
+def _present(record: Record) -> Iterable[str]:
+    names = FIELDS[type(record)]
+    if isinstance(record, DecisionRecord) and not record.shadow:
+        return (name for name in names if name not in SHADOW)
+    return names
 
 
 def load(data: bytes) -> Record:
@@ -137,7 +149,12 @@ def load(data: bytes) -> Record:
 
 
 def _build(kind: type[R], document: dict[str, Any]) -> R:
+    shadowed = SHADOW & document.keys()
+    if shadowed and (shadowed != SHADOW or not document["shadow"]):
+        raise TypeError("half a shadow verdict")
     for field in fields(kind):  # type: ignore[arg-type]
+        if field.name in SHADOW - shadowed:
+            continue
         value = document[field.name]
         if type(value).__name__ != str(getattr(field.type, "__name__", field.type)):
             raise TypeError(f"`{field.name}` is a {type(value).__name__}")

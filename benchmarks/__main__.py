@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import agent_memory, body_rule, cli_start, datapath, demo, revoke, rotate
+from benchmarks import agent_memory, body_rule, cli_start, datapath, demo, revoke, rotate, simulate
 from benchmarks.rows import Row, machine, save, show
 
 ALL = {
@@ -13,6 +13,7 @@ ALL = {
     "revoke": revoke.run,
     "rotate": rotate.run,
     "agent_memory": agent_memory.run,
+    "simulate": simulate.run,
     "datapath": datapath.run,
     "body_rule": body_rule.run,
 }

@@ -18,9 +18,10 @@ from controlplane.api.gen import admin_pb2_grpc, enrolment_pb2_grpc, evidence_pb
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.rpc import server
-from controlplane.rpc.admin_api import AdminServicer, Collaborators
+from controlplane.rpc.admin_api import AdminServicer
 from controlplane.rpc.evidence_api import EvidenceServicer
 from controlplane.rpc.nodes_api import EnrolmentServicer, IdentityServicer
+from controlplane.rpc.operators import Collaborators
 from controlplane.rpc.peer import Peers
 from controlplane.rpc.sync_api import SyncServicer
 from controlplane.services import authorities, explanation, policy_sets, setup
@@ -31,6 +32,7 @@ from controlplane.services.issuance import Issuance
 from controlplane.services.nodes import Nodes
 from controlplane.services.publish import Publisher
 from controlplane.services.resources import Resources
+from controlplane.services.rollout import Rollout
 from controlplane.services.witness import Witness
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
@@ -111,6 +113,7 @@ def _register(
         nodes=nodes,
         resources=Resources(store, publisher.refresh),
         publisher=publisher,
+        rollout=Rollout(store, publisher),
         policy_sets=policy_sets.PolicySets(store),
         explanation=explanation.Explaining(store, publisher),
         witness=Witness(store, made),

@@ -133,15 +133,28 @@ class PolicySetRow:
     files: dict[str, str]
     applied_at: int
     applied_by: str
+    sites: list[str] = dataclasses.field(default_factory=list)  # where its files hold; empty: everywhere
+    base: int = 0  # the version that holds at other sites
+    shadow: bool = False  # evaluated beside the one in force, never enforced
+    note: str = ""  # where it came from: a promotion, a rollback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyState:
-    """Which versions count: agents enforce v iff minimum <= v <= now; `staged` is pushed but not yet to be enforced."""
+    """Which versions count: agents enforce v iff minimum <= v <= now; `staged` is pushed but not yet to be enforced.
+
+    `shadow` is evaluated and never enforced; `latest` is the highest number that was ever given.
+    """
 
     minimum: int = 0
     now: int = 0
     staged: int = 0
+    shadow: int = 0
+    latest: int = 0
+
+    @property
+    def next(self) -> int:
+        return max(self.now, self.staged, self.shadow, self.latest) + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +173,8 @@ class WitnessRow:
     origin: str
     size: int
     root: str  # hex
-    checkpoint: str  # cosigned note text
+    checkpoint: str  # note text, as the log signed it
+    cosigned_at: int  # Unix seconds; stored before anything is signed
     tallies: str = ""  # DSSE JSON text
 
 

@@ -15,6 +15,8 @@ TYPE_HEARTBEAT = "application/vnd.writ.hb+json"
 TYPE_RECEIPT = "application/vnd.writ.receipt+json"
 TYPE_TALLIES = "application/vnd.writ.tallies+json"
 TYPE_EVIDENCE_KEY = "application/vnd.writ.evidence-key+json"
+SHADOW = "shadow-v1"
+"""The feature that the ticket of a shadow policy needs: its rules are evaluated beside those in force, never enforced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,3 +67,11 @@ class MixError(DocumentError):
 
 class FeatureError(DocumentError):
     """Needs something this agent cannot enforce; guessing would be allowing."""
+
+
+class InputError(Exception):
+    """A file of the operator's that is not what it should be; `where` leads into it, `hint` out of the mistake."""
+
+    def __init__(self, where: str, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where, self.hint = where, hint

@@ -25,9 +25,8 @@ MAX_FILE_BYTES = 2**20
 MAX_REASON = 512
 SEVERITIES = ("low", "medium", "high", "critical")
 ANNOTATIONS = frozenset({"id", "reason", "severity"})
-_HINTS = {
-    "unable to find an applicable action given the policy scope constraints": "a group of actions needs `in`, not `==`",
-}
+_NO_ACTION = "unable to find an applicable action given the policy scope constraints"
+_HINTS = {_NO_ACTION: "a group of actions needs `in`, not `==`"}
 _NUMBERED = re.compile(r"(for policy )?`?policy([0-9]+)`?,? ?")
 
 
@@ -40,10 +39,12 @@ def load(files: Mapping[str, str | bytes]) -> tuple[syntax.Policy, ...]:
             policies += _load_file(name, _decode(name, files[name]))
         except PolicyError as exc:
             findings += exc.findings
+        if len(policies) > MAX_POLICIES:  # what follows, and what else is wrong, would only take time
+            raise PolicyError(
+                _finding("W-COUNT", policies[MAX_POLICIES], f"more than {MAX_POLICIES} policies")
+            )
     findings += _doubled(policies)
-    if len(policies) > MAX_POLICIES:
-        findings.append(_finding("W-COUNT", policies[MAX_POLICIES], f"more than {MAX_POLICIES} policies"))
-    findings += _validate(policies)
+    findings += _causes(list(_validate(policies)))
     if not findings:
         findings += compiler.check(policies)
     if findings:
@@ -158,6 +159,12 @@ def _validate(policies: list[syntax.Policy]) -> Iterator[Finding]:
             quoted = re.search(r"`([^`]+)`", message)
             token = quoted.group(1) if quoted else ""
             yield _finding("W-SCHEMA", policy, message, token, _HINTS.get(message, ""))
+
+
+def _causes(findings: list[Finding]) -> list[Finding]:
+    """A misspelt name is one mistake: that no action applies then is its consequence."""
+    misspelt = {item.policy for item in findings if item.message.startswith("unrecognized")}
+    return [item for item in findings if item.message != _NO_ACTION or item.policy not in misspelt]
 
 
 def _finding(code: str, policy: syntax.Policy, message: str, token: str = "", hint: str = "") -> Finding:

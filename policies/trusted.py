@@ -37,7 +37,7 @@ from policies.errors import (
     SignatureError,
 )
 
-FEATURES = frozenset({"rules-v1"})
+FEATURES = frozenset({"rules-v1", d.SHADOW})
 """What this code can enforce. A ticket that needs more is refused, never guessed."""
 MAX_LEASE_S = 34_560  # 0.4 of the longest SVID life, 24 h
 ED25519_BYTES = 32
@@ -71,6 +71,11 @@ class TrustedBundle:
     ticket: d.Ticket
     rules: d.RulesBlob
     peers: d.PeersBlob
+
+    @property
+    def shadow(self) -> bool:
+        """Whether it may be evaluated only, and not enforced."""
+        return d.SHADOW in self.ticket.features
 
 
 class TrustedDocuments:

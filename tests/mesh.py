@@ -1,5 +1,6 @@
 """A small mesh of real processes for end-to-end tests: a caller in Paris, a callee in Berlin, a real language model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from controlplane.api.gen import admin_pb2
@@ -20,8 +21,8 @@ permit (principal in Group::"clinical", action == Action::"discover", resource);
 """
 
 
-def start(directory: Path, *, lease_max_s: int = 0) -> Mesh:
-    """Enrolled, enforcing and ready."""
+def start(directory: Path, *, lease_max_s: int = 0, before: Callable[[Mesh], None] = lambda _: None) -> Mesh:
+    """Enrolled, enforcing and ready. `before` the agents start, a test may change what they find."""
     mesh = Mesh(directory, lease_s=60, heartbeat_s=0.5)
     try:
         mesh.init()
@@ -38,6 +39,7 @@ def start(directory: Path, *, lease_max_s: int = 0) -> Mesh:
             groups=[("ModelGroup", "clinical")],
         )
         mesh.policy(POLICY)
+        before(mesh)
         for node in mesh.nodes.values():
             node.agent.start()
         for node in mesh.nodes.values():

@@ -26,7 +26,7 @@ class Leaf:
 
     key: ec.EllipticCurvePrivateKey
     der: bytes
-    prepared: issue.Prepared
+    prepared: issue.Prepared | None
 
 
 @dataclass

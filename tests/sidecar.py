@@ -5,6 +5,7 @@ sidecar with one control switched off.
 """
 
 import asyncio
+import contextlib
 import http.client
 import json
 import ssl
@@ -43,6 +44,8 @@ permit (principal in Group::"clinical", action == Action::"discover", resource);
 forbid (principal, action, resource) when { context has subject_region && context.subject_region == "us" };
 """
 CALLEE = "gpu-1.berlin"
+MAX_ANSWER = 1024
+NOTHING = Rules(rules=(), resources=frozenset())
 CALLER = replace(CLINICAL, purposes=frozenset({"treatment", "research"}), regions=frozenset({"fr", "us"}))
 
 
@@ -54,6 +57,7 @@ class Backend(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Echo)
         self.seen: list[dict[str, Any]] = []
+        self.closed = threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def answer(self, _seen: dict[str, Any]) -> tuple[str, bytes]:
@@ -85,11 +89,23 @@ class _Echo(BaseHTTPRequestHandler):
             return
         kind, answer = self.server.answer(seen)
         self.send_response(200)
+        if b'"stream":true' in body and kind == "application/json":
+            self._words()
+            return
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(answer)
+
+    def _words(self) -> None:
+        """An answer without end, one word every few milliseconds, until somebody cuts it."""
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            while not self.server.closed.wait(0.005):
+                self.wfile.write(b"5\r\nword \r\n")
 
     def _mirror(self) -> None:
         """Behind the handshake: what comes goes back."""
@@ -131,7 +147,7 @@ class Sidecar:
     pki: Pki
     backend: Backend
     port: int = 0
-    egress: int = 0
+    egress_port: int = 0
     directory: Path = Path()
     caller: Leaf = field(init=False)
 
@@ -153,28 +169,57 @@ class Sidecar:
         connection = http.client.HTTPSConnection(
             "127.0.0.1", self.port, timeout=10, context=context or tls(leaf or self.caller)
         )
-        try:
-            connection.putrequest(method, path, skip_accept_encoding=True)
-            good = (
-                [("writ-purpose", "treatment"), ("writ-data-class", "1"), ("writ-subject-region", "fr")]
-                if claims
-                else []
-            )
-            for name, value in [*good, *(headers or [])]:
-                connection.putheader(name, value)
-            if body is not None:
-                connection.putheader("content-length", str(len(body)))
-            connection.endheaders(body)
-            response = connection.getresponse()
-            text = response.read()
-        except (OSError, http.client.HTTPException) as exc:
-            return Answer(0, type(exc).__name__)
-        finally:
-            connection.close()
-        try:
-            return Answer(response.status, str(json.loads(text)["error"]["code"]))
-        except (ValueError, KeyError, TypeError):
-            return Answer(response.status, "")
+        return _exchange(connection, method, path, headers, body, claims=claims)
+
+    def send(
+        self,
+        host: str,
+        *,
+        body: bytes | None = b'{"model":"ngram"}',
+        headers: list[tuple[str, str]] | None = None,
+        path: str = "/v1/chat/completions",
+        method: str = "POST",
+        claims: bool = True,
+    ) -> Answer:
+        """One request of a local application, through this sidecar to a peer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.egress_port, timeout=10)
+        return _exchange(connection, method, path, headers, body, claims=claims, host=host)
+
+
+def _exchange(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    headers: list[tuple[str, str]] | None,
+    body: bytes | None,
+    *,
+    claims: bool,
+    host: str = "",
+) -> Answer:
+    try:
+        connection.putrequest(method, path, skip_host=bool(host), skip_accept_encoding=True)
+        if host:
+            connection.putheader("host", host)
+        good = (
+            [("writ-purpose", "treatment"), ("writ-data-class", "1"), ("writ-subject-region", "fr")]
+            if claims
+            else []
+        )
+        for name, value in [*good, *(headers or [])]:
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("content-length", str(len(body)))
+        connection.endheaders(body)
+        response = connection.getresponse()
+        text = response.read(MAX_ANSWER)  # a stream may have no end
+    except (OSError, http.client.HTTPException) as exc:
+        return Answer(0, type(exc).__name__)
+    finally:
+        connection.close()
+    try:
+        return Answer(response.status, str(json.loads(text)["error"]["code"]))
+    except (ValueError, KeyError, TypeError):
+        return Answer(response.status, "")
 
 
 def tls(leaf: Leaf | None, *, maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
@@ -222,7 +267,9 @@ def own(mine: identity.Identity, port: int, policy: str, keys: tuple[ResourceKey
 def state(
     pki: Pki, port: int, mine: identity.Identity, *, policy: str = POLICY, **changes: Any
 ) -> Enforceable:
-    """What the callee enforces; `floors` and `lease_s` may be changed."""
+    """What the sidecar enforces; `floors`, `lease_s`, and for a caller `egress` and `peers` may be changed. `loop`: the
+    port at which the node is its own peer.
+    """
     keys = changes.get("resources", KEYS)
     ingress = rules(policy, keys)
     served = tuple(ServedResource(key=key, port=port) for key in sorted(ingress.resources))
@@ -250,29 +297,31 @@ def state(
     lease = Lease(
         until=int(time.time()) + lease_s, boottime_until=time.clock_gettime(time.CLOCK_BOOTTIME) + lease_s
     )
-    egress, peers = Rules(rules=(), resources=frozenset()), PeersBlob(peers=())
     if "loop" in changes:
-        egress, peer = own(mine, changes["loop"], policy, keys)
-        peers = PeersBlob(peers=(peer,))
-    blob = RulesBlob(ingress=ingress, egress=egress, served=served)
-    bundle = TrustedBundle(ticket=ticket, rules=blob, peers=peers)
+        outward, peer = own(mine, changes["loop"], policy, keys)
+        changes |= {"egress": outward, "peers": (peer,)}
+    blob = RulesBlob(ingress=ingress, egress=changes.get("egress", NOTHING), served=served)
+    bundle = TrustedBundle(ticket=ticket, rules=blob, peers=PeersBlob(peers=changes.get("peers", ())))
     return Enforceable(
         identity=mine, trust=trust, bundle=None if changes.get("no_bundle") else bundle, lease=lease
     )
 
 
 class Running:
-    """Starts the sidecar on an event loop of its own thread; a context manager."""
+    """Starts the sidecar on an event loop of its own thread; a context manager.
 
-    def __init__(self, **changes: Any) -> None:
-        self._changes = changes
+    As the callee gpu-1.berlin, unless another PKI and certificate are given.
+    """
+
+    def __init__(self, pki: Pki | None = None, leaf: Leaf | None = None, **changes: Any) -> None:
+        self._pki, self._leaf, self._changes = pki, leaf, changes
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._directory = tempfile.TemporaryDirectory(prefix="writ-sidecar-")
 
     def __enter__(self) -> Sidecar:
         self._thread.start()
-        pki = Pki(now=int(time.time()))
+        pki = self._pki or Pki(now=int(time.time()))
         self.sidecar = Sidecar(pki=pki, backend=Backend(), directory=Path(self._directory.name))
         self.run(self._start())
         return self.sidecar
@@ -282,7 +331,8 @@ class Running:
 
     async def _start(self) -> None:
         pki, directory = self.sidecar.pki, self.sidecar.directory
-        leaf = pki.node("gpu-1", "berlin", "DE", self._changes.pop("attributes", Attributes(class_ceiling=4)))
+        attributes = self._changes.pop("attributes", Attributes(class_ceiling=4))
+        leaf = self._leaf or pki.node("gpu-1", "berlin", "DE", attributes)
         mine = identity.make(leaf.key, (leaf.der, pki.node_ca), pki.root, pki.now)
         settings = EnvoySettings(
             directory=directory,
@@ -302,11 +352,12 @@ class Running:
         self.plane.close(mine)
         self._envoy.start(bootstrap.render(settings), "test")
         ports = await self._envoy.listening()
-        self.sidecar.port, self.sidecar.egress = ports["ingress"], ports["egress"]
+        self.sidecar.port, self.sidecar.egress_port = ports["ingress"], ports["egress"]
         self.mine = mine
         if self._changes.pop("loop", False):
             self._changes["loop"] = self.sidecar.port
-        await self.enforce(**self._changes)
+        if self._changes.get("enforce", True):
+            await self.enforce(**self._changes)
 
     async def enforce(self, **changes: Any) -> None:
         port = changes.pop("backend_port", self.sidecar.backend.server_port)
@@ -318,6 +369,7 @@ class Running:
         self._envoy.stop()
         self.run(self._envoy.died())
         self.run(self._ads.stop())
+        self.sidecar.backend.closed.set()
         self.sidecar.backend.shutdown()
         self.sidecar.backend.server_close()
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -38,10 +38,12 @@ def _document(settings: EnvoySettings) -> dict[str, Any]:
             "clusters": [_agent(settings)],
         },
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": [{"prefix": p} for p in STATS]}}},
-        "layered_runtime": {"layers": [{"name": "static", "static_layer": {}}]},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": RUNTIME}]},
     }
 
 
+# Envoy's bound on patterns is for those of strangers: ours are written here, and RE2 is linear.
+RUNTIME = {"re2.max_program_size.error_level": 1000, "re2.max_program_size.warn_level": 1000}
 STATS = (
     "http.ingress",
     "http.egress",

@@ -4,6 +4,7 @@ Ingress: strip headers, then gate, classify, forbids, permits, route to the loca
 Egress: strip headers, then classify, gate, forbids, permits, route to the peer. One classifier script for both.
 """
 
+import re
 from typing import Any
 
 from agent.envoy import accesslog, classifier, denials, extraction
@@ -12,18 +13,7 @@ from agent.envoy.settings import EnvoySettings
 TYPE = "type.googleapis.com/envoy.extensions."
 ADS = {"ads": {}, "resource_api_version": "V3"}
 CLAIMS = ("writ-purpose", "writ-data-class", "writ-subject-region")
-SIDECAR_ONLY = (
-    "writ-verdict",
-    "writ-peer",
-    "writ-path",
-    "writ-protocol",
-    "writ-action",
-    "writ-resource",
-    "writ-body",
-    "writ-stream",
-    "writ-record-id",
-    "writ-rpc-id",
-)
+PREFIX = "writ-"
 FORGEABLE = (
     "x-forwarded-client-cert",
     "x-forwarded-for",
@@ -117,17 +107,27 @@ def _manager(
 
 
 def _strip(keep: tuple[str, ...]) -> dict[str, Any]:
-    """Remove, before anything runs, every header that would be believed if it came from outside."""
-    known = {*SIDECAR_ONLY, *CLAIMS, "writ-request-id"} - set(keep)
-    names = [*sorted(known), *FORGEABLE]
+    """Remove, before anything runs, every header that would be believed if it came from outside: of ours all but `keep`."""
+    ours = {"safe_regex": {"regex": PREFIX + _other_than({name.removeprefix(PREFIX) for name in keep})}}
     config = {
         "@type": TYPE + "http.early_header_mutation.header_mutation.v3.HeaderMutation",
         "mutations": [
-            *({"remove": name} for name in names),
+            {"remove_on_match": {"key_matcher": ours}},
+            *({"remove": name} for name in FORGEABLE),
             *({"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in FORGEABLE_PREFIXES),
         ],
     }
     return {"name": "envoy.http.early_header_mutation.header_mutation", "typed_config": config}
+
+
+def _other_than(words: set[str]) -> str:
+    """A pattern of every text that is none of `words`, letter by letter: RE2 cannot look ahead."""
+    heads = sorted({word[0] for word in words if word})
+    ways = [re.escape(head) + _other_than({word[1:] for word in words if word[:1] == head}) for head in heads]
+    ways.append(f"[^{''.join(map(re.escape, heads))}].*" if heads else ".+")
+    if "" not in words:
+        ways.append("")  # a beginning of one is not one
+    return f"(?:{'|'.join(ways)})"
 
 
 def _classifier(*, egress: bool) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import structlog
 
 from agent.evidence import lines
 from agent.evidence.errors import EvidenceError, WriteError
-from agent.evidence.lines import Entry, Line, OpenStream, Recorder
+from agent.evidence.lines import Consider, Entry, Line, OpenStream, Recorder
 from agent.evidence.log import NodeLog
 from agent.evidence.tail import Tail
 from audit import note, record
@@ -62,6 +62,7 @@ class Keeper:
         self._tallies = Tallies()
         self._seq: dict[str, int] = {}
         self._boot, self._recorder = "", Recorder(owner.node, "")
+        self._consider: Consider | None = None
         self._cosigned = 0
         self._dirty = asyncio.Event()
         self.open: dict[tuple[str, str], Line] = {}
@@ -81,10 +82,15 @@ class Keeper:
 
     def begin(self, boot: str, envoy: str) -> None:
         """A run of Envoy begins; a run that is already in the log goes on."""
-        self._boot, self._recorder = boot, Recorder(self._owner.node, boot)
+        self._boot, self._recorder = boot, Recorder(self._owner.node, boot, self._consider)
         if boot not in self._seq:
             self._seq[boot] = 0
             self._note([BootRecord(node=self._owner.node, boot=boot, time_ms=_now_ms(), envoy=envoy)])
+
+    def consider(self, consider: Consider | None) -> None:
+        """Ask a shadow policy too from now on, or no more."""
+        self._consider = consider
+        self._recorder = Recorder(self._owner.node, self._boot, consider)
 
     def end(self, boot: str, tail: Tail, reason: str) -> None:
         """A run has ended without being asked to: what it had not written is lost, and said so."""

@@ -5,7 +5,8 @@ first: the entry of a line whose rest was seen before is made from the template 
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import msgspec
@@ -107,12 +108,27 @@ class Entry:
     reached: bool  # the callee's decision
 
 
+@dataclass(slots=True)
+class Seen:
+    """What a shadow policy says of requests that are alike, and how many there were."""
+
+    verdict: str  # `allow`, or the code of a denial
+    policy: str
+    version: int
+    count: int = 0
+
+
+Consider = Callable[[Line, DecisionRecord], Seen | None]
+"""Asks the shadow policy about an ended stream; None: it was not asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Template:
     data: bytes
     peer: str
     direction: str
     reached: bool
+    seen: Seen | None
 
 
 def ended(text: bytes) -> bool:
@@ -121,10 +137,10 @@ def ended(text: bytes) -> bool:
 
 
 class Recorder:
-    """Makes entries of one run of Envoy."""
+    """Makes entries of one run of Envoy. `consider` is asked once for all requests that are alike."""
 
-    def __init__(self, node: str, boot: str) -> None:
-        self._node, self._boot = node, boot
+    def __init__(self, node: str, boot: str, consider: Consider | None = None) -> None:
+        self._node, self._boot, self._consider = node, boot, consider
         self._templates: dict[bytes, _Template] = {}
 
     def entry(self, text: bytes, seq: int) -> Entry:
@@ -132,6 +148,8 @@ class Recorder:
         head, _, rest = text.partition(REST)
         varying = _varying(head + b"}")
         like = self._templates.get(rest) or self._make(rest, decode(text))
+        if like.seen is not None:
+            like.seen.count += 1
         request_id = varying.id.encode() if PLAIN_ID.fullmatch(varying.id) else b""
         time_ms = _milliseconds(varying.t)
         numbers = _number(varying.ms), _number(varying.rx)
@@ -142,8 +160,11 @@ class Recorder:
         if len(self._templates) >= MAX_TEMPLATES:
             self._templates.clear()
         like = record(line, self._node, self._boot, 0)
+        seen = self._consider(line, like) if self._consider is not None else None
+        if seen is not None:
+            like = replace(like, shadow=seen.verdict, shadow_policy=seen.policy, shadow_version=seen.version)
         reached = like.direction == "in" or like.allowed
-        made = _Template(records.template(like), like.peer, like.direction, reached)
+        made = _Template(records.template(like), like.peer, like.direction, reached, seen)
         self._templates[rest] = made
         return made
 

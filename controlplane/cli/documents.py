@@ -1,10 +1,11 @@
-"""Files an operator hands to `writ`: bounded, strict YAML, every error with its file and place.
+"""Files an operator hands to `writ`: bounded, strict YAML or JSON, every error with its file and place.
 
-YAML's surprises are refused: duplicate keys (one would silently win), aliases (a small file could grow without
-bound), tags, several documents. Unknown fields are errors: a typo must not pass as a default.
+YAML's surprises are refused: duplicate keys (one would silently win), aliases and merges (a small file could grow
+without bound), tags, several documents, bottomless nesting. Unknown fields are errors: a typo must not pass as a default.
 """
 
 import contextlib
+import json
 import sys
 from collections.abc import Hashable
 from pathlib import Path
@@ -15,6 +16,10 @@ import yaml
 from controlplane.cli.errors import CliError, Exit
 
 MAX_BYTES = 1 << 20
+MAX_JSON_BYTES = (
+    64 << 20
+)  # a whole mesh, as `writ policy context` prints it: read a hundred times faster than YAML
+MAX_DEPTH = 32
 RESOURCE: dict[str, type] = {
     "kind": str,
     "name": str,
@@ -29,32 +34,72 @@ GROUP: dict[str, type] = {"kind": str, "name": str}
 
 
 class _Strict(yaml.SafeLoader):
-    """Safe loader without aliases and duplicate keys."""
+    """Safe loader without aliases, merges and duplicate keys."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs leave it out
+        where = f"line {event.start_mark.line + 1}"
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise yaml.YAMLError(f"{where}: anchors and aliases are not allowed")
+        if self._depth >= MAX_DEPTH:
+            raise yaml.YAMLError(f"{where}: nested deeper than {MAX_DEPTH}")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[object] = set()
         for key, _ in node.value:
+            where = f"line {key.start_mark.line + 1}"
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.YAMLError(f"{where}: a key must be a plain word")
             if key.value in seen:
-                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: `{key.value}` occurs twice")
+                raise yaml.YAMLError(f"{where}: `{key.value}` occurs twice")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-def read_text(path: Path) -> str:
-    """A whole text file, or standard input for `-`: at most 1 MiB of UTF-8."""
+def read_yaml(path: Path) -> object:
+    """One decoded YAML document."""
+    try:
+        value: object = yaml.load(read_text(path), _Strict)  # noqa: S506 - a SafeLoader, made stricter
+    except (yaml.YAMLError, ValueError) as exc:  # ValueError: a date that does not exist
+        raise CliError(f"`{path}` is not valid YAML: {exc}", code=Exit.USAGE) from exc
+    return value
+
+
+def read_json(path: Path) -> object:
+    """One decoded JSON document without duplicate keys."""
+    text = read_text(path, MAX_JSON_BYTES)
+    try:
+        value: object = json.loads(text, object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as exc:
+        raise CliError(f"`{path}` is not valid JSON: {exc}", code=Exit.USAGE) from exc
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
+    """A whole text file, or standard input for `-`: bounded, and UTF-8."""
     try:
         with contextlib.ExitStack() as closing:
             file = sys.stdin.buffer if str(path) == "-" else closing.enter_context(path.open("rb"))
-            raw = file.read(MAX_BYTES + 1)
+            raw = file.read(max_bytes + 1)
     except OSError as exc:
         raise CliError(f"cannot read `{path}`: {exc.strerror}", code=Exit.USAGE) from exc
-    if len(raw) > MAX_BYTES:
-        raise CliError(f"`{path}` is larger than {MAX_BYTES} bytes", code=Exit.USAGE)
+    if len(raw) > max_bytes:
+        raise CliError(f"`{path}` is larger than {max_bytes} bytes", code=Exit.USAGE)
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as exc:
@@ -63,10 +108,7 @@ def read_text(path: Path) -> str:
 
 def read_resources(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(resources, groups) of one file; types and field names are checked, meanings are the server's."""
-    try:
-        document = yaml.load(read_text(path), _Strict)  # noqa: S506 - a SafeLoader, made stricter
-    except yaml.YAMLError as exc:
-        raise CliError(f"`{path}` is not valid YAML: {exc}", code=Exit.USAGE) from exc
+    document = read_yaml(path)
     if not isinstance(document, dict) or set(document) - {"resources", "groups"}:
         raise CliError(f"`{path}` must hold `resources` and `groups`, and nothing else", code=Exit.USAGE)
     resources = _entries(path, document, "resources", RESOURCE, REQUIRED)

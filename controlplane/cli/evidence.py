@@ -1,6 +1,6 @@
 """Evidence on disk, for `writ audit`: reading a log's directory and a file of verifier keys."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,15 +78,7 @@ def read_keys(path: Path) -> Keys:
 
 def newest(directory: Path, count: int) -> list[dict[str, Any]]:
     """The newest records, oldest first, as JSON objects."""
-    read = reader(directory)
-    head = read("checkpoint")
-    if head is None:
-        raise CliError(
-            f"`{directory}` holds no log",
-            code=Exit.NOT_FOUND,
-            hint="it is `<state_dir>/evidence` of an agent",
-        )
-    size = _size(head)
+    read, size = reader(directory), _size(directory)
     found: list[dict[str, Any]] = []
     number = (size - 1) // tiles.WIDTH
     while number >= 0 and len(found) < count:
@@ -100,7 +92,30 @@ def newest(directory: Path, count: int) -> list[dict[str, Any]]:
     return found[-count:]
 
 
-def _size(head: bytes) -> int:
+def entries(directory: Path) -> Iterator[bytes]:
+    """Every entry of a log, oldest first, as far as they are in a checkpoint."""
+    read, size = reader(directory), _size(directory)
+    for number in range(-(-size // tiles.WIDTH)):
+        width = min(tiles.WIDTH, size - number * tiles.WIDTH)
+        data = read(tiles.entries_path(number, width))
+        if data is None:
+            raise CliError(
+                f"`{directory}` lacks entries {number * tiles.WIDTH} to {number * tiles.WIDTH + width - 1}",
+                code=Exit.VERIFICATION,
+                hint="writ audit verify",
+            )
+        try:
+            yield from tiles.entries(data)
+        except AuditError as exc:
+            raise CliError(f"`{directory}`: {exc}", code=Exit.VERIFICATION, hint="writ audit verify") from exc
+
+
+def _size(directory: Path) -> int:
+    """How many entries the newest checkpoint covers."""
+    head = reader(directory)("checkpoint")
+    if head is None:
+        hint = "it is `<state_dir>/evidence` of an agent"
+        raise CliError(f"`{directory}` holds no log", code=Exit.NOT_FOUND, hint=hint)
     try:
         return int(note.split(head.decode("utf-8", "replace"))[0].split("\n")[1])
     except (NoteError, ValueError, IndexError) as exc:

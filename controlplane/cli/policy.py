@@ -1,12 +1,12 @@
 """`writ policy`: check, apply, read and question policies."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controlplane.cli import documents, output, session
+from controlplane.cli import output, policy_check, policy_replay, session
 from controlplane.cli.errors import CliError, Exit
 
 if TYPE_CHECKING:
@@ -16,59 +16,131 @@ app = typer.Typer(help="Policies: Cedar, proven before it is applied.", no_args_
 Files = Annotated[list[Path], typer.Argument(help="Cedar files; a directory stands for its *.cedar files.")]
 
 
-@app.command()
-def lint(files: Files) -> None:
-    """Check policies against the schema and the mesh, change nothing. Fails on errors, not on warnings."""
-    with session.connect() as client:
-        findings = client.call(client.stub.LintPolicy, _source(files)).findings
-    _print(findings)
-    if any(finding.severity == "error" for finding in findings):
-        raise CliError("policies have errors", hint="each finding says what to change")
+MAX_SOURCE_BYTES = 900_000  # what a control plane stores as one version
+CHECKS: dict[str, Callable[..., None]] = {
+    "lint": policy_check.lint,
+    "diff": policy_check.diff,
+    "explain": policy_replay.explain,
+    "simulate": policy_replay.simulate,
+    "suggest": policy_replay.suggest,
+    "context": policy_check.show_context,
+}
+for name, command in CHECKS.items():
+    app.command(name)(command)
+app.command("test", epilog=policy_check.CASES)(policy_check.run_cases)
+
+
+Now = Annotated[bool, typer.Option("--now", help="Do not wait for agents: those that lag deny.")]
+Sites = Annotated[
+    list[str] | None, typer.Option("--sites", help="Only there; elsewhere what is in force stays. Repeat it.")
+]
 
 
 @app.command()
 def apply(
     files: Files,
-    now: Annotated[bool, typer.Option("--now", help="Do not wait for agents: those that lag deny.")] = False,
+    now: Now = False,
+    shadow: Annotated[
+        bool,
+        typer.Option("--shadow", help="Evaluate and record it beside the one in force; enforce nothing."),
+    ] = False,
+    sites: Sites = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Compile for every node, change nothing.")
     ] = False,
 ) -> None:
-    """Replace the policy set. It is compiled for every node first; an error anywhere changes nothing."""
+    """Replace the policy set. It is compiled for every node first; an error anywhere changes nothing.
+
+    Safer in three steps: `--shadow`, then `writ policy status` for what would change, then `writ policy promote`.
+    """
     from controlplane.api.gen import admin_pb2
 
-    request = admin_pb2.ApplyPolicyRequest(source=_source(files), now=now, dry_run=dry_run)
+    request = admin_pb2.ApplyPolicyRequest(
+        source=_source(files), now=now, dry_run=dry_run, shadow=shadow, sites=sites or []
+    )
     with session.connect() as client:
         done = client.call(client.stub.ApplyPolicy, request)
+    _print_applied(done, "would be applied" if dry_run else "is shadowed" if shadow else "is applied")
+
+
+@app.command()
+def promote(now: Now = False, sites: Sites = None) -> None:
+    """Enforce what is shadowed; or everywhere, what is enforced at some sites. It becomes a new version."""
+    from controlplane.api.gen import admin_pb2
+
+    request = admin_pb2.PromotePolicyRequest(now=now, sites=sites or [])
+    with session.connect() as client:
+        done = client.call(client.stub.PromotePolicy, request)
+    _print_applied(done, "is applied")
+
+
+@app.command()
+def rollback(
+    version: Annotated[
+        int, typer.Argument(help="Version; 0 is the one that was enforced before.", min=0)
+    ] = 0,
+    now: Now = False,
+) -> None:
+    """Enforce an earlier version again, as a new one. Ends a shadow."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        request = admin_pb2.RollbackPolicyRequest(version=version, now=now)
+        done = client.call(client.stub.RollbackPolicy, request)
+    _print_applied(done, "is applied")
+
+
+@app.command()
+def withdraw() -> None:
+    """End the shadow. Nothing that is enforced changes."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        done = client.call(client.stub.WithdrawPolicy, admin_pb2.WithdrawPolicyRequest())
     if session.wants_json():
-        facts = {"version": done.version, "generation": done.generation, "policies": done.policies}
-        output.emit_json({**facts, "nodes": done.nodes, "findings": [_document(f) for f in done.findings]})
-        return
-    _print(done.findings)
-    if any(finding.severity == "error" for finding in done.findings):
-        raise CliError("nothing was applied", hint="each finding says what to change")
-    what = "would be" if dry_run else "is"
-    output.note(
-        f"version {done.version} {what} applied: {done.policies} policies, {done.nodes} bundles changed"
-    )
+        output.emit_json({"version": done.version})
+    else:
+        output.note(f"version {done.version} is shadowed no more")
 
 
-@app.command("list")
-def list_policies() -> None:
-    """List policy versions."""
+@app.command()
+def status() -> None:
+    """Show which versions count, what each node enforces, and what the shadow would decide otherwise, by flow."""
+    from controlplane.cli import policy_status
+
+    policy_status.show()
+
+
+@app.command("list", hidden=True)
+@app.command()
+def history() -> None:
+    """List policy versions, the newest last: when, by whom, where they hold, and which counts."""
     from controlplane.api.gen import admin_pb2
 
     with session.connect() as client:
         found = client.call(client.stub.ListPolicies, admin_pb2.ListPoliciesRequest())
     if session.wants_json():
         sets = [
-            {"version": s.version, "applied_at": s.applied_at, "applied_by": s.applied_by} for s in found.sets
+            {
+                **{
+                    name: getattr(s, name)
+                    for name in ("version", "applied_at", "applied_by", "shadow", "base", "note")
+                },
+                "sites": list(s.sites),
+            }
+            for s in found.sets
         ]
-        output.emit_json({"sets": sets, "policy_min": found.policy_min, "policy_now": found.policy_now})
+        counts = {name: getattr(found, name) for name in ("policy_min", "policy_now", "shadow")}
+        output.emit_json({"sets": sets, **counts})
         return
-    rows = [(s.version, output.when(s.applied_at), s.applied_by, _standing(s, found)) for s in found.sets]
+    rows = [
+        (s.version, output.when(s.applied_at), s.applied_by, _place(s), s.note, _standing(s, found))
+        for s in found.sets
+    ]
     output.emit_table(
-        ("VERSION", "APPLIED", "BY", ""), rows, empty="no policy yet, so every request is denied"
+        ("VERSION", "APPLIED", "BY", "SITES", "NOTE", ""),
+        rows,
+        empty="no policy yet, so every request is denied",
     )
 
 
@@ -87,84 +159,38 @@ def show(version: Annotated[int, typer.Argument(help="Version; 0 is the one in f
         typer.echo(f"// {output.safe(file.name)}\n{file.text.rstrip()}\n")
 
 
-@app.command()
-def explain(
-    caller: Annotated[str, typer.Option("--from", help="Calling node, `<node>.<site>`.")],
-    action: Annotated[str, typer.Option(help="Such as chat, embed, discover.")],
-    resource: Annotated[str, typer.Option(help="`Model/<name>@<node>.<site>`.")],
-    purpose: Annotated[str, typer.Option(help="What the caller claims.")] = "",
-    data_class: Annotated[str, typer.Option(help="What the caller claims, 0 to 4.")] = "",
-    region: Annotated[str, typer.Option(help="Subject region the caller claims.")] = "",
-    stream: Annotated[bool, typer.Option("--stream", help="A streamed answer is asked for.")] = False,
-) -> None:
-    """Say whether a request would be allowed, which policies decide, and which clauses hold. Denied: exit 3."""
-    from controlplane.api.gen import admin_pb2
-
-    request = admin_pb2.ExplainRequest(
-        caller=caller,
-        action=action,
-        resource=resource,
-        purpose=purpose,
-        data_class=data_class,
-        subject_region=region,
-        stream=stream,
-        method="POST",
-        path="/",
-    )
-    with session.connect() as client:
-        said = client.call(client.stub.ExplainPolicy, request)
-    clauses = [
-        {name: getattr(c, name) for name in ("policy", "effect", "text", "value")} for c in said.clauses
-    ]
-    if session.wants_json():
-        output.emit_json(
-            {"decision": said.decision, "code": said.code, "because": list(said.because), "clauses": clauses}
-        )
-    else:
-        output.emit_table(
-            ("POLICY", "EFFECT", "HOLDS", "CLAUSE"),
-            [(c["policy"], c["effect"], c["value"], c["text"]) for c in clauses],
-            empty="no policy concerns this request",
-        )
-        output.note(
-            said.decision + (f": {said.code}" if said.code else "") + f" {', '.join(said.because)}".rstrip()
-        )
-    if said.decision != "allow":
-        raise typer.Exit(Exit.DENIED)
-
-
 def _source(files: list[Path]) -> "admin_pb2.PolicySource":
     from controlplane.api.gen import admin_pb2
+    from controlplane.cli import policy_input
 
-    paths = [found for path in files for found in (sorted(path.glob("*.cedar")) if path.is_dir() else [path])]
-    if not paths:
-        raise CliError(
-            "no policy files found", code=Exit.USAGE, hint="name *.cedar files or a directory of them"
-        )
     source = admin_pb2.PolicySource()
-    for path in paths:
-        source.files.add(name=path.name, text=documents.read_text(path))
+    for name, text in policy_input.sources(files).items():
+        source.files.add(name=name, text=text)
+    if source.ByteSize() > MAX_SOURCE_BYTES:
+        raise CliError(f"a policy set is at most {MAX_SOURCE_BYTES // 1000} kB", code=Exit.USAGE)
     return source
 
 
-def _document(finding: "admin_pb2.Finding") -> dict[str, object]:
-    names = ("code", "severity", "file", "line", "policy", "message", "hint")
-    return {name: getattr(finding, name) for name in names}
-
-
-def _print(findings: "Iterable[admin_pb2.Finding]") -> None:
-    shown = list(findings)
+def _print_applied(done: "admin_pb2.ApplyPolicyResponse", what: str) -> None:
+    errors = any(finding.severity == "error" for finding in done.findings)
     if session.wants_json():
-        output.emit_json([_document(finding) for finding in shown])
-        return
-    for f in shown:
-        output.note(
-            f"{f.file}:{f.line}: {f.severity} {f.code}: {f.message}"
-            + (f"\n  hint: {f.hint}" if f.hint else "")
-        )
+        facts = {"version": done.version, "generation": done.generation, "policies": done.policies}
+        findings = [policy_check.finding_document(finding) for finding in done.findings]
+        output.emit_json({**facts, "nodes": done.nodes, "findings": findings})
+    else:
+        policy_check.print_findings(done.findings)
+    if errors:
+        raise CliError("nothing was applied", hint="each finding says what to change")
+    output.note(f"version {done.version} {what}: {done.policies} policies, {done.nodes} bundles made")
+
+
+def _place(policy: "admin_pb2.PolicySet") -> str:
+    return f"{', '.join(policy.sites)} (elsewhere {policy.base})" if policy.sites else "all"
 
 
 def _standing(policy: "admin_pb2.PolicySet", found: "admin_pb2.ListPoliciesResponse") -> str:
+    if policy.version == found.shadow:
+        return "shadow"
     if policy.version == found.policy_now:
         return "in force" if found.policy_min == found.policy_now else "being rolled out"
-    return "staged" if policy.version > found.policy_now else ""
+    return "was a shadow" if policy.shadow else "staged" if policy.version > found.policy_now else ""

@@ -18,6 +18,7 @@ class Format(StrEnum):
 
     table = "table"
     json = "json"
+    sarif = "sarif"  # findings alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ def connect() -> "Client":
 
 
 def wants_json() -> bool:
+    if options.output is Format.sarif:
+        raise CliError("only `writ policy lint` prints SARIF", code=Exit.USAGE, hint="-o json")
     return options.output is Format.json
 
 

@@ -1,74 +1,25 @@
 """Admin: operators only, on every method. Converts, calls a service, converts; each change leaves a log line."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from importlib import metadata
 
-import grpc
-import structlog
-
-from controlplane.api.gen import admin_pb2, admin_pb2_grpc
+from controlplane.api.gen import admin_pb2
 from controlplane.attest.token import JoinToken
 from controlplane.errors import InvalidError
 from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
-from controlplane.rpc.peer import Peers
-from controlplane.services import explanation, policy_sets
+from controlplane.rpc.operators import Context
+from controlplane.rpc.policy_api import PolicyApi
 from controlplane.services import nodes as registry
-from controlplane.services.authorities import Authorities
 from controlplane.services.enforcement import follow
-from controlplane.services.nodes import Nodes
-from controlplane.services.publish import Publisher
-from controlplane.services.resources import Resources
-from controlplane.services.witness import Witness
-from policies import lint
-from policies.errors import PolicyError
 
-log = structlog.get_logger()
-READS = {
-    "site_list",
-    "node_list",
-    "node_show",
-    "resource_list",
-    "policy_list",
-    "policy_show",
-    "status",
-    "witnessed",
-}
 MAX_TTL_S, DEFAULT_TTL_S = 86400, 600
-Context = grpc.aio.ServicerContext
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Collaborators:
-    """All that Admin can reach."""
-
-    peers: Peers
-    made: Authorities
-    nodes: Nodes
-    resources: Resources
-    publisher: Publisher
-    policy_sets: policy_sets.PolicySets
-    explanation: explanation.Explaining
-    witness: Witness
-    root_sha256: str
-    enrolment_address: str
-
-
-class AdminServicer(admin_pb2_grpc.AdminServicer):
+class AdminServicer(PolicyApi):
     """One method per line of `admin.proto`."""
-
-    def __init__(self, collaborators: Collaborators) -> None:
-        self._c = collaborators
-        self._rollouts: set[asyncio.Task[None]] = set()
-
-    def _operator(self, context: Context, act: str, **facts: object) -> str:
-        name = self._c.peers.operator(context).path[-1]
-        (log.debug if act in READS else log.info)("admin", act=act, operator=name, **facts)
-        return name
 
     # --- sites and nodes ---------------------------------------------------------------------------------------
 
@@ -157,7 +108,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         except Exception as exc:  # noqa: BLE001 - the edge: everything ends as a status
             await ended(context, "/writ.v1.Admin/WatchEnforcement", exc)
 
-    # --- resources and policies ----------------------------------------------------------------------------------
+    # --- resources ----------------------------------------------------------------------------------
 
     async def ApplyResources(
         self, request: admin_pb2.ApplyResourcesRequest, context: Context
@@ -180,47 +131,6 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         return admin_pb2.ListResourcesResponse(
             resources=[convert.resource(row) for row in found], groups=groups
         )
-
-    async def LintPolicy(self, request: admin_pb2.PolicySource, context: Context) -> admin_pb2.LintResponse:
-        self._operator(context, "policy_lint")
-        found = lint.lint(_files(request))
-        return admin_pb2.LintResponse(findings=[convert.finding(one) for one in found])
-
-    async def ApplyPolicy(
-        self, request: admin_pb2.ApplyPolicyRequest, context: Context
-    ) -> admin_pb2.ApplyPolicyResponse:
-        operator = self._operator(context, "policy_apply", dry_run=request.dry_run)
-        files = _files(request.source)
-        try:
-            version, policies, bundles = await self._c.publisher.apply_policy(
-                files, operator, now=request.now, dry_run=request.dry_run
-            )
-        except PolicyError as exc:
-            return admin_pb2.ApplyPolicyResponse(findings=[convert.finding(one) for one in exc.findings])
-        if not request.dry_run:
-            self._finish_rollout(version)
-        generation = await self._c.nodes.generation()
-        warnings = [convert.finding(one) for one in lint.lint(files)]
-        return admin_pb2.ApplyPolicyResponse(
-            version=version, generation=generation, policies=policies, nodes=bundles, findings=warnings
-        )
-
-    async def GetPolicy(self, request: admin_pb2.GetPolicyRequest, context: Context) -> admin_pb2.PolicySet:
-        self._operator(context, "policy_show", version=request.version)
-        return await self._c.policy_sets.get(request.version)
-
-    async def ListPolicies(
-        self, request: admin_pb2.ListPoliciesRequest, context: Context
-    ) -> admin_pb2.ListPoliciesResponse:
-        del request
-        self._operator(context, "policy_list")
-        return await self._c.policy_sets.all()
-
-    async def ExplainPolicy(
-        self, request: admin_pb2.ExplainRequest, context: Context
-    ) -> admin_pb2.ExplainResponse:
-        self._operator(context, "policy_explain", caller=request.caller)
-        return await self._c.explanation.explain(request)
 
     async def GetStatus(self, request: admin_pb2.GetStatusRequest, context: Context) -> admin_pb2.Status:
         del request
@@ -248,7 +158,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
                 spiffe_id=str(node.spiffe_id),
                 origin=row.origin,
                 size=row.size,
-                checkpoint=row.checkpoint.encode(),
+                checkpoint=self._c.witness.cosigned(row).encode(),
                 verifier_key=node.evidence_key,
                 tallies=row.tallies.encode(),
             )
@@ -272,15 +182,3 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         if state is not None:
             state.renew_serial = row.renew_serial
             self._c.publisher.hub.wake(state.spiffe_id)
-
-    def _finish_rollout(self, version: int) -> None:
-        task = asyncio.ensure_future(self._c.publisher.finish_rollout(version))
-        self._rollouts.add(task)
-        task.add_done_callback(self._rollouts.discard)
-
-
-def _files(source: admin_pb2.PolicySource) -> dict[str, str]:
-    files = {file.name: file.text for file in source.files}
-    if len(files) != len(source.files):
-        raise InvalidError("two policy files have one name")
-    return files

@@ -1,12 +1,14 @@
 """Rows and states to messages, and back. No decision is made here."""
 
+from dataclasses import asdict
+
 from certs.attributes import Attributes
 from certs.errors import CertError
 from controlplane import model
-from controlplane.api.gen import admin_pb2
+from controlplane.api.gen import admin_pb2, sync_pb2
 from controlplane.errors import InvalidError
 from controlplane.model import NodeRow, ResourceRow, SiteRow
-from controlplane.services.hub import AgentState
+from controlplane.services.hub import AgentState, Difference, Shadow
 from policies.errors import Finding
 
 
@@ -89,6 +91,42 @@ def resource(row: ResourceRow) -> admin_pb2.Resource:
         max_class=row.max_class,
         port=row.port,
     )
+
+
+MAX_FLOWS = 32
+
+
+def shadow(health: sync_pb2.Health) -> Shadow | None:
+    """What an agent says of its shadow; an agent's words are cut to size, like all it says."""
+    if not health.HasField("shadow"):
+        return None
+    said = health.shadow
+    flows = tuple(
+        Difference(
+            flow.direction[:8],
+            flow.peer[:256],
+            flow.action[:64],
+            flow.resource[:256],
+            flow.allowed,
+            flow.policy[:64],
+            flow.count,
+        )
+        for flow in said.flows[:MAX_FLOWS]
+    )
+    return Shadow(said.version, said.decided, said.newly_allowed, said.newly_denied, flows)
+
+
+def node_policy(row: NodeRow, state: AgentState | None) -> admin_pb2.NodePolicy:
+    message = admin_pb2.NodePolicy(node=row.short)
+    if state is None:
+        return message
+    message.connected, message.enforced = state.connected, state.policy_version
+    if state.shadow is not None:
+        said = state.shadow
+        message.shadow, message.decided = said.version, said.decided
+        message.newly_allowed, message.newly_denied = said.newly_allowed, said.newly_denied
+        message.flows.extend(admin_pb2.ShadowFlow(**asdict(flow)) for flow in said.flows)
+    return message
 
 
 def finding(found: Finding) -> admin_pb2.Finding:

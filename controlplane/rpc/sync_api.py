@@ -21,6 +21,7 @@ from certs.verify import NodeIdentity
 from controlplane.api.gen import sync_pb2
 from controlplane.errors import InvalidError
 from controlplane.model import NodeRow
+from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
 from controlplane.services.hub import AgentState, Hub, keep_receipt
@@ -33,7 +34,7 @@ from policies.errors import DocumentError
 log = structlog.get_logger()
 METHOD = "/writ.v1.Sync/Connect"
 HELLO_S = 10
-MAX_NOT_CUT = 64
+MAX_NOT_CUT, MAX_FEATURES = 64, 16
 PORTS, MAX_ADDRESS = range(1, 65536), 255
 Context = grpc.aio.ServicerContext
 
@@ -92,6 +93,7 @@ class SyncServicer:
         state, wake = self._hub.attach(name, lambda: _cancel(reader))
         state.agent_version, state.envoy_version = hello.agent_version[:64], hello.envoy_version[:64]
         state.last_seen, state.renew_serial = int(time.time()), row.renew_serial
+        state.features, state.shadow = frozenset(list(hello.features)[:MAX_FEATURES]), None
         sent = _Sent(trust=hello.trust_digest, blobs=set(hello.blob_digests))
         tasks = [reader]
         try:  # from here on: whatever fails, the hub must not keep a session that nobody serves
@@ -141,12 +143,17 @@ class SyncServicer:
         if state.renew_serial != sent.renew_serial:
             sent.renew_serial = state.renew_serial
             await context.write(sync_pb2.SyncResponse(renew_serial=sent.renew_serial).SerializeToString())
-        if mine is None or mine.tickets == sent.tickets:
+        if mine is None:
+            return
+        # Last, and to those that know what it is: whoever does not would refuse it.
+        shadow = (mine.shadow,) if mine.shadow and d.SHADOW in state.features else ()
+        tickets = mine.tickets + shadow
+        if tickets == sent.tickets:
             return
         blobs = [blob for digest, blob in mine.blobs.items() if digest not in sent.blobs]
-        message = sync_pb2.SyncResponse(tickets=mine.tickets, blobs=blobs)
+        message = sync_pb2.SyncResponse(tickets=tickets, blobs=blobs)
         await context.write(message.SerializeToString())
-        sent.tickets, sent.blobs = mine.tickets, set(mine.blobs)
+        sent.tickets, sent.blobs = tickets, set(mine.blobs)
 
     def _first(self, sent: _Sent) -> bytes:
         """The delegation, once per stream."""
@@ -166,6 +173,7 @@ class SyncServicer:
                 case "health":
                     state.lease_until = request.health.lease_until
                     state.not_cut = [line[:200] for line in request.health.not_cut[:MAX_NOT_CUT]]
+                    state.shadow = convert.shadow(request.health)
                 case "receipt":
                     self._receipt(caller, state, request.receipt)
                 case _:

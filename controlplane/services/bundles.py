@@ -4,7 +4,7 @@ A node gets its own resources' rules as callee, and as caller those of resources
 addresses of exactly the nodes that serve them. Blobs are named by content: equal inputs give one blob.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane import model
@@ -126,7 +126,7 @@ class BundleMaker:
             self._egress[key] = compiler.compile_egress(policies, caller, remote)
         return self._egress[key]
 
-    def forget_before(self, version: int) -> None:
+    def keep(self, versions: Collection[int]) -> None:
         """Drop what was compiled from policies that no longer count."""
-        self._ingress = {key: rules for key, rules in self._ingress.items() if key[0] >= version}
-        self._egress = {key: rules for key, rules in self._egress.items() if key[0] >= version}
+        self._ingress = {key: rules for key, rules in self._ingress.items() if key[0] in versions}
+        self._egress = {key: rules for key, rules in self._egress.items() if key[0] in versions}

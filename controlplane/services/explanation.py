@@ -2,12 +2,13 @@
 
 from controlplane.api.gen import admin_pb2
 from controlplane.errors import InvalidError, NotFoundError
-from controlplane.model import NodeRow, ResourceRow
+from controlplane.model import ENROLLED, NodeRow, ResourceRow
 from controlplane.services import rows
 from controlplane.services.bundles import facts, principal
 from controlplane.services.publish import Publisher
 from controlplane.store.base import Store
 from policies.explain import explain
+from policies.mesh import Mesh
 from policies.model import ACTIONS, Code, Request, ResourceKey
 from policies.requests import accept_claims
 
@@ -17,6 +18,10 @@ class Explaining:
 
     def __init__(self, store: Store, publisher: Publisher) -> None:
         self._store, self._publisher = store, publisher
+
+    async def mesh(self) -> Mesh:
+        """What policies are held against."""
+        return await known_mesh(self._store)
 
     async def explain(self, asked: admin_pb2.ExplainRequest) -> admin_pb2.ExplainResponse:
         caller = principal((await rows.read_node(self._store, *_node(asked.caller))).row)
@@ -47,7 +52,10 @@ class Explaining:
             stream=asked.stream,
         )
         state = (await rows.policy_state(self._store)).row
-        policies = await self._publisher.policies(state.now)
+        site = owner.row.site
+        policies = await self._publisher.versions.policies(
+            await self._publisher.versions.source(state.now, site)
+        )
         described = [
             facts(s.row, owner.row.jurisdiction) for s in found if f"{s.row.node}.{s.row.site}" == key.node
         ]
@@ -64,6 +72,21 @@ class Explaining:
                 for clause in trace.clauses
             ],
         )
+
+
+async def known_mesh(store: Store) -> Mesh:
+    """Enrolled nodes and what they serve."""
+    nodes = {
+        stored.row.short: stored.row
+        for stored in await rows.every(store, NodeRow, "node/")
+        if stored.row.state == ENROLLED
+    }
+    declared = [stored.row for stored in await rows.every(store, ResourceRow, "resource/")]
+    served = [(row, nodes.get(f"{row.node}.{row.site}")) for row in declared]
+    return Mesh(
+        nodes=tuple(principal(row) for row in nodes.values()),
+        resources=tuple(facts(row, owner.jurisdiction) for row, owner in served if owner is not None),
+    )
 
 
 def _node(text: str) -> tuple[str, str]:

@@ -9,6 +9,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A flow that a shadow policy decides otherwise: `allowed` by the shadow, and not by what is enforced, or the reverse."""
+
+    direction: str
+    peer: str
+    action: str
+    resource: str
+    allowed: bool
+    policy: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """What an agent says of the shadow policy that it evaluates."""
+
+    version: int
+    decided: int
+    newly_allowed: int
+    newly_denied: int
+    flows: tuple[Difference, ...]
+
+
 @dataclass(slots=True)
 class AgentState:
     """What an agent last said of itself. Owned by its session."""
@@ -26,6 +50,8 @@ class AgentState:
     not_cut: list[str] = field(default_factory=list)
     receipts: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # generation -> (ms, DSSE)
     renew_serial: str = ""  # the certificate it is to renew before its time
+    features: frozenset[str] = frozenset()  # what its tickets may need
+    shadow: Shadow | None = None
 
 
 MAX_RECEIPTS = 64

@@ -26,11 +26,33 @@ class PolicySets:
             _message(s.row, with_text=False)
             for s in await rows.every(self._store, PolicySetRow, "policy/set/")
         ]
-        return admin_pb2.ListPoliciesResponse(sets=sets, policy_min=state.minimum, policy_now=state.now)
+        return admin_pb2.ListPoliciesResponse(
+            sets=sets, policy_min=state.minimum, policy_now=state.now, shadow=state.shadow
+        )
+
+    async def status(self) -> admin_pb2.PolicyStatus:
+        """Which versions count, without nodes."""
+        state = (await rows.policy_state(self._store)).row
+        sites = (await self.get(state.shadow)).sites if state.shadow else []
+        return admin_pb2.PolicyStatus(
+            policy_min=state.minimum,
+            policy_now=state.now,
+            staged=state.staged,
+            shadow=state.shadow,
+            shadow_sites=sites,
+        )
 
 
 def _message(row: PolicySetRow, *, with_text: bool) -> admin_pb2.PolicySet:
-    message = admin_pb2.PolicySet(version=row.version, applied_at=row.applied_at, applied_by=row.applied_by)
+    message = admin_pb2.PolicySet(
+        version=row.version,
+        applied_at=row.applied_at,
+        applied_by=row.applied_by,
+        sites=row.sites,
+        base=row.base,
+        shadow=row.shadow,
+        note=row.note,
+    )
     for name, text in row.files.items() if with_text else ():
         message.source.files.add(name=name, text=text)
     return message

@@ -1,32 +1,30 @@
-"""What is signed for the mesh, and when: trust document, heartbeat, tickets; and how a policy becomes the one in force.
+"""What is signed for the mesh, and when: trust document, heartbeat, tickets. How a policy comes into force: `rollout`.
 
 1. Trust and heartbeat first: a revocation waits for no compilation.
 2. A heartbeat is signed only after the store was read in this interval: a replica that is cut off keeps nobody alive.
-3. A policy is staged, pushed, and only then in force; a version that agents do not hold denies nothing by accident.
+3. A shadow's ticket needs a feature of its own: an agent that does not know shadows refuses it, and none enforces it.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import structlog
 
 from controlplane import model
-from controlplane.errors import ConflictError, ControlPlaneError, InvalidError
-from controlplane.model import NodeRow, PolicySetRow, PolicyState, ResourceRow
+from controlplane.errors import ControlPlaneError
+from controlplane.model import NodeRow, ResourceRow
 from controlplane.services import rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
 from controlplane.services.hub import Hub
+from controlplane.services.versions import Plan, Versions
 from controlplane.store.base import Store
-from policies import codec, parse, payloads
+from policies import codec, payloads
 from policies import documents as d
-from policies.syntax import Policy
 
 log = structlog.get_logger()
-STAGE_WAIT_S = 5.0  # how long a new policy waits for agents to hold it before it is put in force
-LAG_WAIT_S = 60.0  # how long it waits for them to enforce it before older versions stop counting
 FEATURES = ("rules-v1",)
 
 
@@ -47,6 +45,7 @@ class NodeIssue:
 
     tickets: tuple[bytes, ...]
     blobs: dict[str, bytes]
+    shadow: bytes = b""  # the ticket of the shadow policy, for agents that know what that is
 
 
 class Publisher:
@@ -65,7 +64,7 @@ class Publisher:
         self._store, self._made, self.hub = store, made, hub
         self._lease_s, self._heartbeat_s, self._clock = lease_s, heartbeat_s, clock
         self._lock, self._bundles_due = asyncio.Lock(), asyncio.Event()
-        self._policies: dict[int, tuple[Policy, ...]] = {}
+        self.versions = Versions(store)
         self._maker = BundleMaker()
         self._made_bundles: dict[int, dict[str, Bundle]] = {}
         self._tickets: dict[tuple[str, int], tuple[tuple[str, str], bytes]] = {}
@@ -158,29 +157,48 @@ class Publisher:
         state = (await rows.policy_state(self._store)).row
         nodes = {stored.row.short: stored.row for stored in await rows.every(self._store, NodeRow, "node/")}
         resources = [stored.row for stored in await rows.every(self._store, ResourceRow, "resource/")]
-        versions = sorted({state.now, state.staged or state.now})
-        self._maker.forget_before(state.now)
-        fresh = {v: self._maker.make(v, await self.policies(v), nodes, resources) for v in versions}
+        plan = await self.versions.plan(state, {row.site for row in nodes.values()})
+        self._maker.keep(plan.needed)
+        fresh = {
+            v: self._maker.make(v, await self.versions.policies(v), nodes, resources) for v in plan.needed
+        }
         generation = self.issue.generation if self.issue else 0
         issued = {
-            spiffe_id: self._node_issue(spiffe_id, {v: fresh[v][spiffe_id] for v in versions}, generation)
-            for spiffe_id in fresh[state.now]
+            str(row.spiffe_id): self._node_issue(str(row.spiffe_id), plan, row.site, fresh, generation)
+            for row in nodes.values()
+            if row.state == model.ENROLLED
         }
         changed = [spiffe_id for spiffe_id, issue in issued.items() if issue != self.nodes.get(spiffe_id)]
         self.nodes = issued
         for spiffe_id in changed:
             self.hub.wake(spiffe_id)
 
-    def _node_issue(self, spiffe_id: str, bundles: dict[int, Bundle], generation: int) -> NodeIssue:
+    def _node_issue(
+        self,
+        spiffe_id: str,
+        plan: Plan,
+        site: str,
+        fresh: Mapping[int, Mapping[str, Bundle]],
+        generation: int,
+    ) -> NodeIssue:
+        bundles = {version: fresh[source][spiffe_id] for version, source in plan.at(site)}
+        shadow = plan.shadow_at(site)
         tickets = tuple(
-            self._ticket(spiffe_id, version, bundle, generation) for version, bundle in bundles.items()
+            self._ticket(spiffe_id, version, bundle, generation, FEATURES)
+            for version, bundle in bundles.items()
         )
+        aside = b""
+        if shadow:
+            bundles[shadow] = fresh[shadow][spiffe_id]
+            aside = self._ticket(spiffe_id, shadow, bundles[shadow], generation, (*FEATURES, d.SHADOW))
         blobs = {
             codec.digest(blob): blob for bundle in bundles.values() for blob in (bundle.rules, bundle.peers)
         }
-        return NodeIssue(tickets=tickets, blobs=blobs)
+        return NodeIssue(tickets=tickets, blobs=blobs, shadow=aside)
 
-    def _ticket(self, spiffe_id: str, version: int, bundle: Bundle, generation: int) -> bytes:
+    def _ticket(
+        self, spiffe_id: str, version: int, bundle: Bundle, generation: int, features: tuple[str, ...]
+    ) -> bytes:
         """A signed ticket; the one from before as long as it says the same."""
         kept = self._tickets.get((spiffe_id, version))
         if kept and kept[0] == bundle.digests:
@@ -194,89 +212,13 @@ class Publisher:
             issued_at=int(self._clock()),
             rules=rules,
             peers=peers,
-            features=FEATURES,
+            features=features,
         )
         sealed = payloads.seal(
             d.TYPE_TICKET, payloads.dump_ticket(ticket), self._made.document_signer()
         ).to_json()
         self._tickets[spiffe_id, version] = (bundle.digests, sealed)
         return sealed
-
-    # --- policies --------------------------------------------------------------------------------------------
-
-    async def policies(self, version: int) -> tuple[Policy, ...]:
-        """The policies of a version, parsed once. Version 0: none, so everything is denied."""
-        if version not in self._policies:
-            if version == 0:
-                return ()
-            key = rows.policy_key(version)
-            stored = await rows.read(self._store, PolicySetRow, key, f"policy version `{version}`")
-            self._policies[version] = parse.load(stored.row.files)
-        return self._policies[version]
-
-    async def apply_policy(
-        self, files: dict[str, str], by: str, *, now: bool, dry_run: bool
-    ) -> tuple[int, int, int]:
-        """(version, number of policies, number of bundles). PolicyError refuses everything before anything is stored."""
-        policies = parse.load(files)
-        if sum(len(text) for text in files.values()) > 900_000:  # noqa: PLR2004 - a store value's bound, with room
-            raise InvalidError("a policy set is at most 900 kB")
-        state = await rows.policy_state(self._store)
-        version = max(state.row.now, state.row.staged) + 1
-        nodes = {stored.row.short: stored.row for stored in await rows.every(self._store, NodeRow, "node/")}
-        resources = [stored.row for stored in await rows.every(self._store, ResourceRow, "resource/")]
-        bundles = BundleMaker().make(version, policies, nodes, resources)
-        if dry_run:
-            return version, len(policies), len(bundles)
-        stored_set = PolicySetRow(version=version, files=files, applied_at=int(self._clock()), applied_by=by)
-        await self._store.commit(
-            expect={rows.POLICY: state.revision, rows.policy_key(version): 0},
-            put={
-                rows.policy_key(version): model.dump(stored_set),
-                rows.POLICY: model.dump(replace(state.row, staged=version)),
-                rows.MESH: b"{}",
-            },
-        )
-        self._policies[version] = policies
-        await self.refresh()
-        await self.refresh_bundles()
-        await self._until(
-            lambda: all(version in agent.staged for agent in self.hub.connected()), STAGE_WAIT_S
-        )
-        await self._raise(version, minimum=version if now else None)
-        return version, len(policies), len(bundles)
-
-    async def finish_rollout(self, version: int) -> None:
-        """Let older versions stop counting once every connected agent enforces this one."""
-        if await self._until(
-            lambda: all(a.policy_version >= version for a in self.hub.connected()), LAG_WAIT_S
-        ):
-            await self._raise(version, minimum=version)
-
-    async def _raise(self, version: int, minimum: int | None) -> None:
-        state = await rows.policy_state(self._store)
-        if state.row.now > version:
-            return None  # a newer policy overtook this one
-        raised = PolicyState(minimum=max(state.row.minimum, minimum or 0), now=version, staged=0)
-        if raised == state.row:
-            return None
-        try:
-            await self._store.commit(
-                expect={rows.POLICY: state.revision}, put={rows.POLICY: model.dump(raised), rows.MESH: b"{}"}
-            )
-        except ConflictError:
-            return await self._raise(version, minimum)
-        await self.refresh()
-        return None
-
-    async def _until(self, reached: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait for agents to get somewhere; False when they did not in time."""
-        try:
-            async with asyncio.timeout(timeout_s), self.hub.moved:
-                await self.hub.moved.wait_for(reached)
-        except TimeoutError:
-            return False
-        return True
 
 
 def _floor(row: NodeRow) -> int | None:

@@ -41,16 +41,25 @@ class Witness:
             merkle.verify_consistency(size, root, head.size, head.root, proof)
         except ProofError as exc:
             raise ConflictError(f"log `{head.origin}` does not extend what was cosigned: {exc}") from exc
-        line = note.cosign(text, self.key, self._made.signing(self._made.witness_key_name), int(time.time()))
         row = WitnessRow(
             origin=head.origin,
             size=head.size,
             root=head.root.hex(),
-            checkpoint=text + line,
+            checkpoint=text,
+            cosigned_at=int(time.time()),
             tallies=tallies.decode("utf-8", "replace"),
         )
         await self._store.commit(expect={key: before.revision if before else 0}, put={key: model.dump(row)})
-        return line
+        return self._line(row)
+
+    def cosigned(self, row: WitnessRow) -> str:
+        """The checkpoint with its cosignature, made again from what is stored."""
+        return row.checkpoint + self._line(row)
+
+    def _line(self, row: WitnessRow) -> str:
+        # Ed25519 is deterministic: the stored text and time give the same line, however often it is asked for.
+        sign = self._made.signing(self._made.witness_key_name)
+        return note.cosign(row.checkpoint, self.key, sign, row.cosigned_at)
 
     async def all(self) -> list[tuple[NodeRow, WitnessRow]]:
         """Every log that was cosigned, with its node."""

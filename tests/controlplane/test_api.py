@@ -2,17 +2,15 @@
 
 import asyncio
 import os
-import signal
 import socket
 import ssl
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
-from clients import admin, ask, channel_of, enrolment, operator, ports, root_and_ca, token
+from clients import admin, ask, enrolment, operator, ports, root_and_ca, token
 from pki import Pki
 
 from agent import channel, enrol, identity
@@ -57,17 +55,6 @@ def test_a_lost_reply_is_given_again_and_only_to_the_same_key(mesh, anchors) -> 
     stub, text, key = enrolment(mesh, anchors[1]), token(mesh, "again"), keys.generate_p256()
     assert ask(stub, text, key).chain == ask(stub, text, key).chain
     assert ask(stub, text, keys.generate_p256()) == DENIED
-
-
-def test_of_fifty_at_once_one_enrols(mesh, anchors) -> None:
-    stub, text = enrolment(mesh, anchors[1]), token(mesh, "race")
-    with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda n: ask(stub, text, idempotency=f"{n:020d}"), range(50)))
-    assert sum(not isinstance(answer, grpc.StatusCode) for answer in answers) == 1
-    assert {answer for answer in answers if isinstance(answer, grpc.StatusCode)} <= {
-        DENIED,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-    }
 
 
 def test_what_is_no_token_of_ours_is_refused_with_one_text(mesh, anchors) -> None:
@@ -143,40 +130,6 @@ def test_tls_1_2_and_plaintext_are_refused(mesh) -> None:
             old.wrap_socket(raw)
         with grpc.insecure_channel(f"127.0.0.1:{port}") as open_, pytest.raises(grpc.RpcError):
             admin_pb2_grpc.AdminStub(open_).ListNodes(admin_pb2.ListNodesRequest(), timeout=3)
-
-
-def test_an_open_channel_ends_with_the_revocation(mesh, anchors) -> None:
-    key = keys.generate_p256()
-    chain = ask(enrolment(mesh, anchors[1]), token(mesh, "gone"), key).chain
-    with channel_of(mesh, keys.dump_private(key, None), identity.pem(*chain)) as open_:
-        stub = identity_pb2_grpc.IdentityStub(open_)
-        renew = identity_pb2.RenewRequest(csr=make_csr(keys.generate_p256()), idempotency_key="f" * 20)
-        assert stub.Renew(renew, timeout=10).chain
-        mesh.revoke("gone.paris")
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.Renew(renew, timeout=10)
-    assert caught.value.code() is DENIED
-
-
-@pytest.mark.parametrize("place", ["issue.stored", "issue.signed"])
-def test_a_crash_around_signing_gives_the_retry_one_certificate(tmp_path, place) -> None:
-    with Mesh(tmp_path, lease_s=60, heartbeat_s=1.0) as mesh:
-        mesh.init()
-        mesh.start_control_plane()
-        mesh.site("paris", "FR")
-        text = token(mesh, "crash")
-        _, ca = root_and_ca(mesh, text, tmp_path / "token")
-        mesh.control_plane.kill()
-        mesh.control_plane.environment["WRIT_FAILPOINT"] = place
-        mesh.start_control_plane()
-        key = keys.generate_p256()
-        assert ask(enrolment(mesh, ca), text, key) == UNAVAILABLE
-        assert mesh.control_plane.child.wait(10) == -signal.SIGKILL
-        del mesh.control_plane.environment["WRIT_FAILPOINT"]
-        mesh.start_control_plane()
-        first, second = ask(enrolment(mesh, ca), text, key), ask(enrolment(mesh, ca), text, key)
-        assert first.chain == second.chain
-        assert mesh.find("crash.paris").epoch == 1
 
 
 def test_a_second_control_plane_on_one_directory_is_refused(mesh) -> None:

@@ -1,11 +1,10 @@
-"""An explanation shows each clause's value, what decided, and which permit came nearest; lint remarks on the rest."""
+"""An explanation shows each clause's value, what decided, and which permit came nearest."""
 
 import dataclasses
 
 from policies import parse
 from policies.compile import ResourceFacts
 from policies.explain import ClauseValue, explain
-from policies.lint import lint
 from policies.model import Code, Principal, Request, ResourceKey
 
 SOURCE = r"""
@@ -104,19 +103,3 @@ def test_every_construct_has_a_text() -> None:
         'if !(principal.site like "a\\*b*") then context has purpose else ((principal is Node) && '
         '(["a"].containsAll(["\\"b\\u{7}"]) == (true || (-1 >= principal.tier)))) && (resource in [Site::"x"])'
     )
-
-
-def test_lint_remarks_on_what_is_hardly_meant() -> None:
-    source = """@id("wide") permit(principal, action, resource);
-@id("never") permit(principal, action == Action::"chat", resource) when { resource.site == "nowhere" };
-@id("again") permit(principal, action == Action::"chat", resource) when { resource.site == "nowhere" };
-@id("fine") forbid(principal, action, resource) when { context.stream };
-"""
-    found = lint({"f": source}, [FACTS])
-    assert {finding.severity for finding in found} == {"warning"}
-    assert [(finding.code, finding.line, finding.policy) for finding in found] == [
-        ("W-WIDE", 1, "wide"),
-        ("W-UNREACHABLE", 2, "never"),
-        ("W-DUPLICATE", 3, "again"),
-        ("W-UNREACHABLE", 3, "again"),
-    ]

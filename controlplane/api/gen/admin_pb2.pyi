@@ -302,14 +302,44 @@ class LintResponse(_message.Message):
     def __init__(self, findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
 
 class ApplyPolicyRequest(_message.Message):
-    __slots__ = ("source", "now", "dry_run")
+    __slots__ = ("source", "now", "dry_run", "shadow", "sites")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     NOW_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    SITES_FIELD_NUMBER: _ClassVar[int]
     source: PolicySource
     now: bool
     dry_run: bool
-    def __init__(self, source: _Optional[_Union[PolicySource, _Mapping]] = ..., now: _Optional[bool] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+    shadow: bool
+    sites: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, source: _Optional[_Union[PolicySource, _Mapping]] = ..., now: _Optional[bool] = ..., dry_run: _Optional[bool] = ..., shadow: _Optional[bool] = ..., sites: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PromotePolicyRequest(_message.Message):
+    __slots__ = ("now", "sites")
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    SITES_FIELD_NUMBER: _ClassVar[int]
+    now: bool
+    sites: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, now: _Optional[bool] = ..., sites: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RollbackPolicyRequest(_message.Message):
+    __slots__ = ("version", "now")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    now: bool
+    def __init__(self, version: _Optional[int] = ..., now: _Optional[bool] = ...) -> None: ...
+
+class WithdrawPolicyRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WithdrawPolicyResponse(_message.Message):
+    __slots__ = ("version",)
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    def __init__(self, version: _Optional[int] = ...) -> None: ...
 
 class ApplyPolicyResponse(_message.Message):
     __slots__ = ("version", "generation", "findings", "policies", "nodes")
@@ -332,30 +362,98 @@ class GetPolicyRequest(_message.Message):
     def __init__(self, version: _Optional[int] = ...) -> None: ...
 
 class PolicySet(_message.Message):
-    __slots__ = ("version", "source", "applied_at", "applied_by")
+    __slots__ = ("version", "source", "applied_at", "applied_by", "sites", "base", "shadow", "note")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     APPLIED_AT_FIELD_NUMBER: _ClassVar[int]
     APPLIED_BY_FIELD_NUMBER: _ClassVar[int]
+    SITES_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    NOTE_FIELD_NUMBER: _ClassVar[int]
     version: int
     source: PolicySource
     applied_at: int
     applied_by: str
-    def __init__(self, version: _Optional[int] = ..., source: _Optional[_Union[PolicySource, _Mapping]] = ..., applied_at: _Optional[int] = ..., applied_by: _Optional[str] = ...) -> None: ...
+    sites: _containers.RepeatedScalarFieldContainer[str]
+    base: int
+    shadow: bool
+    note: str
+    def __init__(self, version: _Optional[int] = ..., source: _Optional[_Union[PolicySource, _Mapping]] = ..., applied_at: _Optional[int] = ..., applied_by: _Optional[str] = ..., sites: _Optional[_Iterable[str]] = ..., base: _Optional[int] = ..., shadow: _Optional[bool] = ..., note: _Optional[str] = ...) -> None: ...
 
 class ListPoliciesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class ListPoliciesResponse(_message.Message):
-    __slots__ = ("sets", "policy_min", "policy_now")
+    __slots__ = ("sets", "policy_min", "policy_now", "shadow")
     SETS_FIELD_NUMBER: _ClassVar[int]
     POLICY_MIN_FIELD_NUMBER: _ClassVar[int]
     POLICY_NOW_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
     sets: _containers.RepeatedCompositeFieldContainer[PolicySet]
     policy_min: int
     policy_now: int
-    def __init__(self, sets: _Optional[_Iterable[_Union[PolicySet, _Mapping]]] = ..., policy_min: _Optional[int] = ..., policy_now: _Optional[int] = ...) -> None: ...
+    shadow: int
+    def __init__(self, sets: _Optional[_Iterable[_Union[PolicySet, _Mapping]]] = ..., policy_min: _Optional[int] = ..., policy_now: _Optional[int] = ..., shadow: _Optional[int] = ...) -> None: ...
+
+class GetPolicyStatusRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PolicyStatus(_message.Message):
+    __slots__ = ("policy_min", "policy_now", "staged", "shadow", "shadow_sites", "nodes")
+    POLICY_MIN_FIELD_NUMBER: _ClassVar[int]
+    POLICY_NOW_FIELD_NUMBER: _ClassVar[int]
+    STAGED_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SITES_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    policy_min: int
+    policy_now: int
+    staged: int
+    shadow: int
+    shadow_sites: _containers.RepeatedScalarFieldContainer[str]
+    nodes: _containers.RepeatedCompositeFieldContainer[NodePolicy]
+    def __init__(self, policy_min: _Optional[int] = ..., policy_now: _Optional[int] = ..., staged: _Optional[int] = ..., shadow: _Optional[int] = ..., shadow_sites: _Optional[_Iterable[str]] = ..., nodes: _Optional[_Iterable[_Union[NodePolicy, _Mapping]]] = ...) -> None: ...
+
+class NodePolicy(_message.Message):
+    __slots__ = ("node", "connected", "enforced", "shadow", "decided", "newly_allowed", "newly_denied", "flows")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    ENFORCED_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_FIELD_NUMBER: _ClassVar[int]
+    NEWLY_ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    NEWLY_DENIED_FIELD_NUMBER: _ClassVar[int]
+    FLOWS_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    connected: bool
+    enforced: int
+    shadow: int
+    decided: int
+    newly_allowed: int
+    newly_denied: int
+    flows: _containers.RepeatedCompositeFieldContainer[ShadowFlow]
+    def __init__(self, node: _Optional[str] = ..., connected: _Optional[bool] = ..., enforced: _Optional[int] = ..., shadow: _Optional[int] = ..., decided: _Optional[int] = ..., newly_allowed: _Optional[int] = ..., newly_denied: _Optional[int] = ..., flows: _Optional[_Iterable[_Union[ShadowFlow, _Mapping]]] = ...) -> None: ...
+
+class ShadowFlow(_message.Message):
+    __slots__ = ("direction", "peer", "action", "resource", "allowed", "policy", "count")
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    direction: str
+    peer: str
+    action: str
+    resource: str
+    allowed: bool
+    policy: str
+    count: int
+    def __init__(self, direction: _Optional[str] = ..., peer: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., allowed: _Optional[bool] = ..., policy: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("caller", "action", "resource", "purpose", "data_class", "subject_region", "stream", "method", "path")

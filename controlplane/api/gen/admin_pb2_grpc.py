@@ -106,6 +106,26 @@ class AdminStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyResponse.FromString,
                 _registered_method=True)
+        self.PromotePolicy = channel.unary_unary(
+                '/writ.v1.Admin/PromotePolicy',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.PromotePolicyRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyResponse.FromString,
+                _registered_method=True)
+        self.RollbackPolicy = channel.unary_unary(
+                '/writ.v1.Admin/RollbackPolicy',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RollbackPolicyRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyResponse.FromString,
+                _registered_method=True)
+        self.WithdrawPolicy = channel.unary_unary(
+                '/writ.v1.Admin/WithdrawPolicy',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.WithdrawPolicyRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.WithdrawPolicyResponse.FromString,
+                _registered_method=True)
+        self.GetPolicyStatus = channel.unary_unary(
+                '/writ.v1.Admin/GetPolicyStatus',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetPolicyStatusRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.PolicyStatus.FromString,
+                _registered_method=True)
         self.GetPolicy = channel.unary_unary(
                 '/writ.v1.Admin/GetPolicy',
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetPolicyRequest.SerializeToString,
@@ -226,6 +246,32 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PromotePolicy(self, request, context):
+        """what is shadowed, or limited to sites
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackPolicy(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawPolicy(self, request, context):
+        """ends the shadow
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPolicyStatus(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetPolicy(self, request, context):
         """version 0: the one in force
         """
@@ -329,6 +375,26 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ApplyPolicy,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyResponse.SerializeToString,
+            ),
+            'PromotePolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromotePolicy,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.PromotePolicyRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyResponse.SerializeToString,
+            ),
+            'RollbackPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackPolicy,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RollbackPolicyRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyResponse.SerializeToString,
+            ),
+            'WithdrawPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawPolicy,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.WithdrawPolicyRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.WithdrawPolicyResponse.SerializeToString,
+            ),
+            'GetPolicyStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPolicyStatus,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetPolicyStatusRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.PolicyStatus.SerializeToString,
             ),
             'GetPolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPolicy,
@@ -736,6 +802,114 @@ class Admin:
             '/writ.v1.Admin/ApplyPolicy',
             controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromotePolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/PromotePolicy',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.PromotePolicyRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/RollbackPolicy',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RollbackPolicyRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ApplyPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/WithdrawPolicy',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.WithdrawPolicyRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.WithdrawPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPolicyStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/GetPolicyStatus',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.GetPolicyStatusRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.PolicyStatus.FromString,
             options,
             channel_credentials,
             insecure,

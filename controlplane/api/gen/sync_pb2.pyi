@@ -51,16 +51,50 @@ class Enforcing(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., ticket_generation: _Optional[int] = ..., error: _Optional[str] = ..., staged_versions: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Health(_message.Message):
-    __slots__ = ("lease_until", "records", "gaps", "not_cut")
+    __slots__ = ("lease_until", "records", "gaps", "not_cut", "shadow")
     LEASE_UNTIL_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     GAPS_FIELD_NUMBER: _ClassVar[int]
     NOT_CUT_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
     lease_until: int
     records: int
     gaps: int
     not_cut: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, lease_until: _Optional[int] = ..., records: _Optional[int] = ..., gaps: _Optional[int] = ..., not_cut: _Optional[_Iterable[str]] = ...) -> None: ...
+    shadow: Shadow
+    def __init__(self, lease_until: _Optional[int] = ..., records: _Optional[int] = ..., gaps: _Optional[int] = ..., not_cut: _Optional[_Iterable[str]] = ..., shadow: _Optional[_Union[Shadow, _Mapping]] = ...) -> None: ...
+
+class Shadow(_message.Message):
+    __slots__ = ("version", "decided", "newly_allowed", "newly_denied", "flows")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_FIELD_NUMBER: _ClassVar[int]
+    NEWLY_ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    NEWLY_DENIED_FIELD_NUMBER: _ClassVar[int]
+    FLOWS_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    decided: int
+    newly_allowed: int
+    newly_denied: int
+    flows: _containers.RepeatedCompositeFieldContainer[Difference]
+    def __init__(self, version: _Optional[int] = ..., decided: _Optional[int] = ..., newly_allowed: _Optional[int] = ..., newly_denied: _Optional[int] = ..., flows: _Optional[_Iterable[_Union[Difference, _Mapping]]] = ...) -> None: ...
+
+class Difference(_message.Message):
+    __slots__ = ("direction", "peer", "action", "resource", "allowed", "policy", "count")
+    DIRECTION_FIELD_NUMBER: _ClassVar[int]
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    direction: str
+    peer: str
+    action: str
+    resource: str
+    allowed: bool
+    policy: str
+    count: int
+    def __init__(self, direction: _Optional[str] = ..., peer: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., allowed: _Optional[bool] = ..., policy: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class SyncResponse(_message.Message):
     __slots__ = ("heartbeat", "trust_document", "delegation", "tickets", "blobs", "renew_serial")

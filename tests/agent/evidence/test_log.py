@@ -1,56 +1,19 @@
-"""The node's log on disk: whole after any kill, and whatever is done to it is named."""
+"""The node's log on disk: whole after any kill. Attacks on it: `tests/e2e/attacks/logs.py` and `keeping.py`."""
 
 import os
-import shutil
 
 import pytest
+from evidence import LOG, ME, WITNESS_KEY, cosigned, decision, grow, opened
 
-from agent.evidence.errors import RollbackError, WriteError
-from agent.evidence.log import NodeLog
-from audit import note, tiles, verify
-from audit.record import BootRecord, DecisionRecord, GapRecord, dump
+from agent.evidence.errors import WriteError
+from audit import tiles, verify
+from audit.record import BootRecord, GapRecord, dump
 from audit.verify import Problem
-from certs import keys
 from controlplane.cli.evidence import reader
-
-KEY, WITNESS = keys.generate_ed25519(), keys.generate_ed25519()
-ME = "spiffe://acme.example/fr/paris/gpu-1"
-LOG = note.VerifierKey("acme.example/audit/paris/gpu-1", note.NOTE, keys.raw(KEY.public_key()))
-WITNESS_KEY = note.VerifierKey("acme.example/witness", note.COSIGNATURE, keys.raw(WITNESS.public_key()))
-
-
-def decision(seq: int, **changes) -> DecisionRecord:
-    fields = {name: "" for name, kind in DecisionRecord.__annotations__.items() if kind in {str, "str"}}
-    fields |= {name: 0 for name, kind in DecisionRecord.__annotations__.items() if kind in {int, "int"}}
-    fields |= {name: False for name, kind in DecisionRecord.__annotations__.items() if kind in {bool, "bool"}}
-    return DecisionRecord(
-        **{
-            **fields,
-            "node": ME,
-            "boot": "b",
-            "seq": seq,
-            "request_id": str(seq),
-            "kind": "decision",
-            **changes,
-        }
-    )
-
-
-def opened(directory) -> NodeLog:
-    return NodeLog(directory, LOG, KEY.sign)
-
-
-def grow(log: NodeLog, first: int, last: int) -> None:
-    log.append([dump(decision(seq)) for seq in range(first, last + 1)])
 
 
 def checked(directory, witness=WITNESS_KEY) -> list[Problem]:
     return [finding.problem for finding in verify.verify_log(reader(directory), LOG, witness).findings]
-
-
-def cosigned(log: NodeLog) -> None:
-    _, text = log.checkpoint()
-    log.keep_cosigned(text + note.cosign(text, WITNESS_KEY, WITNESS.sign, 1))
 
 
 @pytest.fixture
@@ -92,54 +55,6 @@ def test_a_torn_journal_loses_only_what_was_never_acknowledged(tmp_path, cut) ->
     again.close()
 
 
-def test_a_log_shorter_than_its_checkpoint_refuses_to_go_on(whole) -> None:
-    (whole / "journal.2").write_bytes(b"")
-    with pytest.raises(RollbackError):
-        opened(whole)
-
-
-def _bend(directory, change) -> None:
-    path = directory / tiles.entries_path(0)
-    path.write_bytes(tiles.bundle(change(list(tiles.entries(path.read_bytes())))))
-
-
-def _strip(directory) -> None:
-    path = directory / tiles.COSIGNED
-    path.write_text("\n".join(path.read_text().split("\n")[:5]) + "\n")
-
-
-def _resign(directory) -> None:
-    other = keys.generate_ed25519()
-    path = directory / "checkpoint"
-    head = note.open_checkpoint(path.read_text(), [LOG])[0]
-    path.write_text(note.sign_checkpoint(head, LOG, other.sign))
-
-
-ATTACKS = {
-    "one byte changed": (
-        lambda d: _bend(d, lambda e: [e[0], e[1].replace(b'"seq":1', b'"seq":7'), *e[2:]]),
-        Problem.ALTERED,
-    ),
-    "a record deleted": (lambda d: _bend(d, lambda e: e[:5] + e[6:]), Problem.MISSING),
-    "records swapped": (lambda d: _bend(d, lambda e: [e[1], e[0], *e[2:]]), Problem.MISSING),
-    "a record added": (lambda d: _bend(d, lambda e: [e[0], e[0], *e[1:]]), Problem.ALTERED),
-    "a bundle deleted": (lambda d: (d / tiles.entries_path(0)).unlink(), Problem.MISSING),
-    "a tile deleted": (lambda d: (d / tiles.tile_path(0, 1)).unlink(), Problem.MISSING),
-    "the checkpoint deleted": (lambda d: (d / "checkpoint").unlink(), Problem.NO_CHECKPOINT),
-    "the cosignature removed": (_strip, Problem.NOT_WITNESSED),
-    "signed by another key": (_resign, Problem.BAD_SIGNATURE),
-}
-
-
-@pytest.mark.parametrize("name", ATTACKS)
-def test_what_is_done_to_a_log_is_named(whole, tmp_path, name) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(whole, copy)
-    attack, problem = ATTACKS[name]
-    attack(copy)
-    assert problem in checked(copy)
-
-
 def test_a_rewritten_log_that_its_own_key_signed_lacks_the_witness(tmp_path) -> None:
     log = opened(tmp_path)
     grow(log, 1, 10)
@@ -147,40 +62,6 @@ def test_a_rewritten_log_that_its_own_key_signed_lacks_the_witness(tmp_path) -> 
     log.close()
     assert checked(tmp_path) == [Problem.NOT_WITNESSED]
     assert checked(tmp_path, witness=None) == []
-
-
-def test_a_hole_in_the_count_of_a_run_is_named(tmp_path) -> None:
-    log = opened(tmp_path)
-    grow(log, 1, 5)
-    grow(log, 8, 9)
-    cosigned(log)
-    log.close()
-    assert checked(tmp_path) == [Problem.HOLE]
-
-
-def test_pairs_that_do_not_match_are_named(tmp_path) -> None:
-    peer, peer_key = "spiffe://acme.example/de/berlin/gpu-1", keys.generate_ed25519()
-    far = note.VerifierKey("acme.example/audit/berlin/gpu-1", note.NOTE, keys.raw(peer_key.public_key()))
-    sent = [
-        decision(1, direction="out", peer=peer, allowed=True, status=200, peer_serial="1"),
-        decision(2, direction="out", peer=peer, allowed=True, status=200, peer_serial="1"),
-        decision(3, direction="out", peer=peer, allowed=True, status=200, peer_serial="1"),
-        decision(4, direction="out", peer=peer, allowed=False, status=403),
-    ]
-    got = [
-        decision(1, node=peer, direction="in", peer=ME, allowed=True, status=200),
-        decision(2, node=peer, direction="in", peer=ME, allowed=True, status=500, request_id="3"),
-        decision(3, node=peer, direction="in", peer=ME, allowed=True, status=200, request_id="9"),
-    ]
-    reports = []
-    for directory, key, private, records in (("a", LOG, KEY, sent), ("b", far, peer_key, got)):
-        log = NodeLog(tmp_path / directory, key, private.sign)
-        log.append([dump(item) for item in records])
-        log.checkpoint()
-        log.close()
-        reports.append(verify.verify_log(reader(tmp_path / directory), key, None))
-    problems = {(f.problem, f.detail.split()[1]) for f in verify.reconcile(reports)}
-    assert problems == {(Problem.UNPAIRED, "2"), (Problem.MISMATCH, "3"), (Problem.UNPAIRED, "9")}
 
 
 @pytest.mark.parametrize("count", [255, 256, 257, 512])
@@ -234,35 +115,6 @@ def test_a_declared_gap_is_no_hole(tmp_path) -> None:
     assert checked(tmp_path) == [Problem.GAP]
 
 
-def test_a_record_of_another_node_is_foreign(tmp_path) -> None:
-    log = opened(tmp_path)
-    log.append([dump(decision(1, node="spiffe://acme.example/de/berlin/gpu-1"))])
-    cosigned(log)
-    log.close()
-    assert checked(tmp_path) == [Problem.FOREIGN]
-
-
-def test_a_log_cut_back_below_what_was_cosigned_is_truncated(whole, tmp_path) -> None:
-    short = tmp_path / "short"
-    log = opened(short)
-    grow(log, 1, 9)
-    log.checkpoint()
-    log.close()
-    shutil.copy(whole / tiles.COSIGNED, short / tiles.COSIGNED)
-    assert Problem.TRUNCATED in checked(short)
-
-
-def test_a_forked_log_does_not_extend_what_was_cosigned(whole, tmp_path) -> None:
-    fork = tmp_path / "fork"
-    log = opened(fork)
-    for first in range(1, 801, 100):
-        grow(log, first, first + 99)
-    log.checkpoint()
-    log.close()
-    shutil.copy(whole / tiles.COSIGNED, fork / tiles.COSIGNED)
-    assert Problem.FORK in checked(fork)
-
-
 def test_checkpoints_leave_no_old_partial_tiles_behind(tmp_path) -> None:
     log = opened(tmp_path)
     for seq in range(1, 40):
@@ -271,17 +123,3 @@ def test_checkpoints_leave_no_old_partial_tiles_behind(tmp_path) -> None:
     log.close()
     assert len([path for path in tmp_path.glob("tile/**/*.p/*") if path.is_file()]) == 2
     assert checked(tmp_path) == []
-
-
-def test_a_write_that_fails_is_an_error_of_ours(tmp_path, monkeypatch) -> None:
-    log = opened(tmp_path)
-
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.write", full)
-    with pytest.raises(WriteError, match="No space left"):
-        grow(log, 1, 1)
-    monkeypatch.undo()
-    assert log.size == 0
-    log.close()

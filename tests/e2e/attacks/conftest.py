@@ -1,17 +1,7 @@
 """The attack table is printed at the end of a run: control, how many attacks it stopped, whether its mutant was caught."""
 
-from collections import Counter
-from dataclasses import dataclass, field
-
 import pytest
-
-
-@dataclass
-class Tally:
-    stopped: Counter[str] = field(default_factory=Counter)
-    killed: set[str] = field(default_factory=set)
-    invariant: dict[str, int] = field(default_factory=dict)
-
+from attacks.control import Tally
 
 TALLY = pytest.StashKey[Tally]()
 
@@ -27,17 +17,12 @@ def tally(pytestconfig: pytest.Config) -> Tally:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     found = config.stash.get(TALLY, Tally())
-    if not found.stopped:
+    if not found.invariant:
         return
     terminalreporter.section("attack table")
-    for control, count in sorted(
-        found.stopped.items(), key=lambda one: (found.invariant.get(one[0], 0), one[0])
-    ):
-        mutant = "mutant caught" if control in found.killed else "mutant not run"
-        terminalreporter.write_line(
-            f"  invariant {found.invariant.get(control, 0):>2}  {control:<44} {count:>2} stopped   {mutant}"
-        )
-    total = sum(found.stopped.values())
+    for row in found.rows():
+        terminalreporter.write_line(row)
     terminalreporter.write_line(
-        f"  {total} attacks stopped by {len(found.stopped)} controls, {len(found.killed)} mutants caught"
+        f"  {found.stopped.total()} attacks stopped by {len(found.invariant)} controls, "
+        f"{len(found.caught)} mutants caught"
     )

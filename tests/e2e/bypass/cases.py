@@ -6,8 +6,8 @@ the most careless server (`readings.protected`).
 
 from dataclasses import dataclass
 
-from payloads import BODIES, MCP, MODELS, SECRET, TRANSFER
-from wire import CHATS, Send, Stream, frames, get, raw, stream
+from bypass.payloads import BODIES, MCP, MODELS, SECRET, TRANSFER
+from bypass.wire import CHATS, Send, Stream, frames, get, raw, stream
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import json
 import zlib
 
 from bodies import REFUSED
+from bypass.wire import CHAT, CHATS, Send, get, http1, post
 from rpc_bodies import CALLS_REFUSED
-from wire import CHAT, CHATS, Send, get, http1, post
 
 SECRET = b'{"model":"secret"}'
 

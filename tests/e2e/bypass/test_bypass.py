@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from cases import CASES, Case
-from readings import protected
+from bypass.cases import CASES, Case
+from bypass.readings import protected
+from bypass.wire import CHAT, CHATS, Reply, http1, http2, stream
 from sidecar import CALLEE, Running, Sidecar
-from wire import CHAT, CHATS, Reply, http1, http2, stream
 
 from policies.model import ResourceKey
 

@@ -6,10 +6,10 @@ from queue import SimpleQueue
 
 import grpc
 import pytest
+from bypass.wire import CLAIMS, http2, stream
 from grpc_backend import GrpcBackend
 from rpc_bodies import MESSAGES_READ, MESSAGES_REFUSED, NAMED, framed
 from sidecar import CALLEE, CALLER, Running, Sidecar
-from wire import CLAIMS, http2, stream
 
 from policies.model import ResourceKey
 
@@ -50,7 +50,7 @@ def sidecar(backend: GrpcBackend) -> Iterator[Sidecar]:
 @pytest.fixture(scope="module")
 def channel(sidecar: Sidecar) -> Iterator[grpc.Channel]:
     options = [("grpc.default_authority", f"{CALLEE}.mesh")]
-    with grpc.insecure_channel(f"127.0.0.1:{sidecar.egress}", options) as made:
+    with grpc.insecure_channel(f"127.0.0.1:{sidecar.egress_port}", options) as made:
         yield made
 
 

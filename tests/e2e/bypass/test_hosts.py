@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from bypass.wire import CHAT, CLAIMS, Reply, egress, http1, http2, lines, stream
 from sidecar import CALLEE, CALLER, Running, Sidecar
-from wire import CHAT, CLAIMS, Reply, egress, http1, http2, lines, stream
 
 pytestmark = pytest.mark.timeout(60)
 

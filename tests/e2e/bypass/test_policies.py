@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from bypass.wire import http1
 from sidecar import CALLEE, Running, Sidecar
-from wire import http1
 
 from policies.errors import PolicyError
 from policies.model import ResourceKey

@@ -83,7 +83,7 @@ def connect(sidecar: Sidecar, alpn: str = "http/1.1", name: str | None = None) -
 
 def egress(sidecar: Sidecar, data: bytes) -> Reply:
     """Plain, as the local application sends it."""
-    with socket.create_connection(("127.0.0.1", sidecar.egress), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", sidecar.egress_port), timeout=5) as connection:
         return exchange(connection, data)
 
 

@@ -92,7 +92,7 @@ class Place:
         )
 
     def send(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.web.egress, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.web.egress_port, timeout=20)
         try:
             connection.request(method, target, body, {**headers, "Host": f"{CALLEE}.mesh"})
             response = connection.getresponse()
@@ -103,7 +103,7 @@ class Place:
     def call(self, one: Captured) -> grpc.Call | None:
         """None: it went through. Else how it was denied."""
         options = [("grpc.default_authority", f"{CALLEE}.mesh")]
-        with grpc.insecure_channel(f"127.0.0.1:{self.rpc.egress}", options) as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{self.rpc.egress_port}", options) as channel:
             metadata = [
                 (name, value) for name, value in one.headers if not name.startswith(("grpc-", "user-"))
             ]

@@ -69,9 +69,9 @@ def test_a_real_client_works_through_the_sidecar(client, folder, servers) -> Non
         assert said[:1] == ["ready"]
         first = stack.enter_context(running(int(said[1]) if said[1:] else web.server_port))
         second = stack.enter_context(running(rpc.port))
-        recorder = stack.enter_context(Recorder(first.egress))
+        recorder = stack.enter_context(Recorder(first.egress_port))
         output, _ = process.communicate(
-            f"{recorder.url} 127.0.0.1:{second.egress} {CALLEE}.mesh\n", timeout=120
+            f"{recorder.url} 127.0.0.1:{second.egress_port} {CALLEE}.mesh\n", timeout=120
         )
         assert process.returncode == 0
         requests = [*recorder.requests, *map(called, rpc.seen)]

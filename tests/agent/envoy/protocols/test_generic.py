@@ -33,7 +33,7 @@ def test_a_denial_is_plain_json(place: Place) -> None:
 def test_an_unknown_peer_is_unreachable_in_every_protocol(place: Place) -> None:
     with (
         grpc.insecure_channel(
-            f"127.0.0.1:{place.rpc.egress}", [("grpc.default_authority", "nobody.nowhere.mesh")]
+            f"127.0.0.1:{place.rpc.egress_port}", [("grpc.default_authority", "nobody.nowhere.mesh")]
         ) as channel,
         pytest.raises(grpc.RpcError) as denied,
     ):

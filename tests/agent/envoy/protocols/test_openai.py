@@ -44,7 +44,7 @@ HANDSHAKE = (
 
 
 def test_a_realtime_websocket_is_the_model_of_its_query_and_opaque(place: Place) -> None:
-    with socket.create_connection(("127.0.0.1", place.web.egress), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", place.web.egress_port), timeout=10) as connection:
         connection.sendall(HANDSHAKE.format(model="ngram").encode())
         assert connection.recv(65536).startswith(b"HTTP/1.1 101 ")
         connection.sendall(b"frame")
@@ -57,7 +57,7 @@ def test_a_realtime_websocket_is_the_model_of_its_query_and_opaque(place: Place)
 def test_a_websocket_to_another_model_or_another_path_is_denied(place: Place) -> None:
     before = len(place.web.backend.seen)
     for line in (HANDSHAKE.format(model="other"), HANDSHAKE.replace("/v1/realtime?model={model}", "/open")):
-        with socket.create_connection(("127.0.0.1", place.web.egress), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", place.web.egress_port), timeout=10) as connection:
             connection.sendall(line.encode())
             assert connection.recv(65536).startswith(b"HTTP/1.1 403 ")
     assert len(place.web.backend.seen) == before

@@ -1,0 +1,179 @@
+"""Can a condition be true of some request, and of which? Exact over the values that conditions can tell apart.
+
+A request is an assignment of variables: one per field, and one per word that a set may hold. Variables are tried one after
+another on the values that `domains` gives them, and what is left of the condition is simplified; nothing is sampled. A
+leaf that is not understood here counts as free: then an answer may be a request that does not exist, never the reverse.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from policies import patterns, simplify
+from policies.model import (
+    CLASS_MAX,
+    DIGIT_FIELDS,
+    And,
+    Bool,
+    Digit,
+    Expr,
+    Field,
+    Has,
+    Holds,
+    Is,
+    Like,
+    Not,
+    Or,
+    PrincipalIn,
+)
+
+Variable = Field | Expr
+"""A field of one value, or a leaf that is true or false by itself: what a set holds, a group, a node."""
+Value = str | int | bool | None
+Domains = Mapping[Field, Sequence[Value]]
+MAX_STEPS = 20_000
+_PLACES = {"Site": Field.PRINCIPAL_SITE, "Jurisdiction": Field.PRINCIPAL_JURISDICTION}
+_CLAIMED = ((Field.PRINCIPAL_PURPOSES, Field.PURPOSE), (Field.PRINCIPAL_REGIONS, Field.SUBJECT_REGION))
+
+
+class UndecidedError(Exception):
+    """Too many possibilities to look at: nothing can be said."""
+
+
+@dataclass(slots=True)
+class _Budget:
+    steps: int = MAX_STEPS
+
+    def spend(self) -> None:
+        self.steps -= 1
+        if self.steps < 0:
+            raise UndecidedError
+
+
+def witness(expr: Expr, domains: Domains | None = None) -> dict[Variable, Value] | None:
+    """Values that make `expr` true, None if there are none. Variables that do not matter are left out.
+
+    `domains` says what some fields can be; others are anything of their grammar. Raises UndecidedError.
+    """
+    return _solve(_placed(expr), dict(_domains(expr, domains or {})), _Budget())
+
+
+def consistent(*exprs: Expr) -> Expr:
+    """What is true of every request and that the leaves of `exprs` do not say themselves, as a condition.
+
+    A claimed purpose is one of the caller's, so is a region, and none is claimed only by who has none; a class is not
+    above the ceiling; a node is in its site and is no other node.
+    """
+    leaves = {leaf for expr in exprs for leaf in _leaves(expr)}
+    rules: list[Expr] = []
+    for held, claim in _CLAIMED:
+        for word in {leaf.value for leaf in leaves if isinstance(leaf, Holds) and leaf.field is held}:
+            rules.append(simplify.either(Not(Is(claim, frozenset({word}))), Holds(held, word)))
+            if claim is Field.SUBJECT_REGION:
+                rules.append(simplify.either(Has(claim), Not(Holds(held, word))))
+    rules += _below_ceiling(leaves)
+    nodes = sorted(leaf.id for leaf in leaves if isinstance(leaf, PrincipalIn) and leaf.kind == "Node")
+    for number, node in enumerate(nodes):
+        absent = Not(PrincipalIn("Node", node))
+        rules.append(simplify.either(absent, Is(Field.PRINCIPAL_SITE, frozenset({node.partition(".")[2]}))))
+        rules += [simplify.either(absent, Not(PrincipalIn("Node", other))) for other in nodes[:number]]
+    return simplify.both(*rules)
+
+
+def _below_ceiling(leaves: set[Expr]) -> Iterator[Expr]:
+    asked = {leaf.field for leaf in leaves if isinstance(leaf, Digit)}
+    if {Field.DATA_CLASS, Field.PRINCIPAL_CLASS_CEILING} <= asked:
+        for ceiling in range(CLASS_MAX):
+            yield simplify.either(
+                Not(Digit(Field.PRINCIPAL_CLASS_CEILING, frozenset({ceiling}))),
+                simplify.digit(Field.DATA_CLASS, range(ceiling + 1)),
+            )
+
+
+def _solve(expr: Expr, domains: Domains, budget: _Budget) -> dict[Variable, Value] | None:
+    if isinstance(expr, Bool):
+        return {} if expr.value else None
+    budget.spend()
+    variable = _first(expr)
+    values = domains.get(variable, (True, False)) if isinstance(variable, Field) else (True, False)
+    for value in values:
+        found = _solve(_assign(expr, variable, value), domains, budget)
+        if found is not None:
+            return {variable: value, **found}
+    return None
+
+
+def _first(expr: Expr) -> Variable:
+    """The variable of the leaf that is met first."""
+    leaf = next(_leaves(expr))
+    return leaf.field if isinstance(leaf, Is | Digit | Like | Has) else leaf
+
+
+def _assign(expr: Expr, variable: Variable, value: Value) -> Expr:
+    """What is left of a condition when a variable is known."""
+    match expr:
+        case Not(item):
+            return simplify.negate(_assign(item, variable, value))
+        case And(items):
+            return simplify.both(*(_assign(item, variable, value) for item in items))
+        case Or(items):
+            return simplify.either(*(_assign(item, variable, value) for item in items))
+        case Is(field, values) | Digit(field, values) if field is variable:
+            return Bool(value in values)
+        case Like(field, parts) if field is variable:
+            return Bool(isinstance(value, str) and simplify.matches(parts, value))
+        case Has(field) if field is variable:
+            return Bool(value is not None)
+        case _:
+            return Bool(value is True) if expr == variable else expr
+
+
+def _placed(expr: Expr) -> Expr:
+    """Being in a site is having it as one's site: one variable, not two."""
+    match expr:
+        case Not(item):
+            return simplify.negate(_placed(item))
+        case And(items):
+            return simplify.both(*map(_placed, items))
+        case Or(items):
+            return simplify.either(*map(_placed, items))
+        case PrincipalIn(kind, id_) if kind in _PLACES:
+            return Is(_PLACES[kind], frozenset({id_}))
+        case _:
+            return expr
+
+
+def _domains(expr: Expr, known: Domains) -> Iterator[tuple[Field, Sequence[Value]]]:
+    leaves = set(_leaves(_placed(expr)))
+    for field in {leaf.field for leaf in leaves if isinstance(leaf, Is | Digit | Like | Has)}:
+        if field in known:
+            yield field, known[field]
+        elif field in DIGIT_FIELDS:
+            yield field, tuple(sorted(simplify.DIGITS))
+        elif field is Field.STREAM:
+            yield field, (False, True)
+        else:
+            yield field, _texts(field, leaves)
+
+
+def _texts(field: Field, leaves: set[Expr]) -> tuple[Value, ...]:
+    asked = [leaf.values for leaf in leaves if isinstance(leaf, Is) and leaf.field is field]
+    literals = {value for values in asked for value in values if isinstance(value, str)}
+    liked = [leaf.parts for leaf in leaves if isinstance(leaf, Like) and leaf.field is field]
+    try:
+        found: tuple[Value, ...] = patterns.kinds(field, literals, liked)
+    except patterns.TooManyError as exc:
+        raise UndecidedError from exc
+    return (*found, None) if field is Field.SUBJECT_REGION else found
+
+
+def _leaves(expr: Expr) -> Iterator[Expr]:
+    match expr:
+        case Not(item):
+            yield from _leaves(item)
+        case And(items) | Or(items):
+            for item in items:
+                yield from _leaves(item)
+        case Bool():
+            return
+        case _:
+            yield expr
