@@ -4,7 +4,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import agent_memory, cli_start, datapath, demo, issuance, revoke, rotate, simulate
+from benchmarks import (
+    agent_memory,
+    body_rule,
+    cli_start,
+    datapath,
+    demo,
+    issuance,
+    revoke,
+    rotate,
+    simulate,
+)
 from benchmarks.rows import Row, machine, save, show
 
 ALL = {
@@ -16,6 +26,7 @@ ALL = {
     "issuance": issuance.run,
     "simulate": simulate.run,
     "datapath": datapath.run,
+    "body_rule": body_rule.run,
 }
 
 
