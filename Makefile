@@ -37,7 +37,7 @@ format: $(VENV)/.dev  ## rewrite the layout of the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-proto: $(VENV)/.dev  ## regenerate controlplane/api/gen from controlplane/api/v1
+proto: $(VENV)/.dev  ## regenerate the gen/ folders from their .proto files
 	./scripts/proto
 
 bench: $(VENV)/.dev  ## every figure beside its aim and its floor

@@ -17,7 +17,7 @@ class Config:
     """What the agent runs with."""
 
     state_dir: Path
-    control_plane: str  # host:port of the API
+    control_planes: tuple[str, ...]  # host:port of the API of each replica; any will do
     token_file: Path | None
     ingress_listen: str
     ingress_advertise: str  # how peers reach it; empty: what was bound
@@ -31,7 +31,7 @@ class Config:
 
 
 FIELDS: dict[str, dict[str, tuple[type, Any]]] = {
-    "": {"state_dir": (str, "/var/lib/writ/agent")},
+    "": {"state_dir": (str, "/var/lib/writ/agent"), "control_planes": (list, [])},
     "control_plane": {"address": (str, "")},
     "join": {"token_file": (str, "")},
     "ingress": {"listen": (str, "0.0.0.0:7443"), "advertise": (str, "")},
@@ -59,8 +59,9 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
         raise ConfigError(f"`{path}` cannot be read: {exc}") from exc
     found = _values(document, path)
     _override(found, environment)
-    if not found["control_plane"]["address"]:
-        raise ConfigError(f"`{path}`: `control_plane.address` is missing", hint='address = "host:8443"')
+    if not _addresses(found):
+        hint = 'address = "host:8443", or control_planes = ["host-1:8443", "host-2:8443"]'
+        raise ConfigError(f"`{path}`: `control_plane.address` is missing", hint=hint)
     return _frozen(found, environment)
 
 
@@ -86,9 +87,18 @@ def _override(found: dict[str, dict[str, Any]], environment: Mapping[str, str]) 
             name = "WRIT_" + f"{section}__{key}".lstrip("_").upper()
             if name in environment:
                 try:
-                    found[section][key] = kind(environment[name])
+                    given = environment[name]
+                    found[section][key] = given.split(",") if kind is list else kind(given)
                 except ValueError as exc:
                     raise ConfigError(f"`{name}` must be a {kind.__name__}") from exc
+
+
+def _addresses(found: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """The single form and the list together, each address once."""
+    several, single = found[""]["control_planes"], found["control_plane"]["address"]
+    if not all(isinstance(one, str) and one for one in several):
+        raise ConfigError("`control_planes` must be a list of host:port")
+    return tuple(dict.fromkeys([*([single] if single else []), *several]))
 
 
 def _frozen(found: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str]) -> Config:
@@ -96,7 +106,7 @@ def _frozen(found: Mapping[str, Mapping[str, Any]], environment: Mapping[str, st
     envoy = found["envoy"]
     return Config(
         state_dir=Path(found[""]["state_dir"]),
-        control_plane=found["control_plane"]["address"],
+        control_planes=_addresses(found),
         token_file=Path(token) if token else None,
         ingress_listen=found["ingress"]["listen"],
         ingress_advertise=found["ingress"]["advertise"],

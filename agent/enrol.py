@@ -9,9 +9,10 @@ import binascii
 import hashlib
 import json
 import secrets
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -33,6 +34,7 @@ PENDING, ROOT, CA, DELEGATION, ENROLMENT = (
     "enrolment",
 )
 CALL_S = 20
+T = TypeVar("T")
 RENEW_CONTEXT = b"writ-renew\n"
 
 
@@ -50,7 +52,7 @@ class Token:
 
     text: str
     root_sha256: str
-    address: str
+    addresses: tuple[str, ...]  # of enrolment services; any will do
 
     @property
     def name(self) -> bytes:
@@ -63,7 +65,7 @@ def read_token(path: Path) -> Token:
         text = path.read_text().strip()
         body = text.removeprefix("writ1.")
         fields = canonical.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)), 2048)
-        return Token(text, str(fields["root"]), str(fields["addr"]))
+        return Token(text, str(fields["root"]), tuple(str(fields["addr"]).split(",")))
     except OSError as exc:
         raise EnrolError(f"cannot read the join token `{path}`: {exc.strerror}") from exc
     except (CertError, binascii.Error, ValueError, KeyError, TypeError) as exc:
@@ -96,20 +98,25 @@ async def enrol(config: Config, now: int) -> Identity:
         hint = "writ token create NODE --out FILE, then join.token_file"
         raise EnrolError("this node has no identity and no join token", hint=hint)
     token = read_token(config.token_file)
-    root, ca = await channel.first_contact(token.address, token.root_sha256, now)
     mine = pending(config.state_dir)
-    async with channel.anonymous(token.address, identity.trust_domain(root), ca) as open_:
-        request = enrolment_pb2.EnrolRequest(
-            token=token.text, csr=make_csr(mine.key), idempotency_key=mine.idempotency_key
-        )
-        reply = await _call(enrolment_pb2_grpc.EnrolmentStub(open_).Enrol(request, timeout=CALL_S))
+
+    async def ask(address: str) -> tuple[bytes, bytes, Any]:
+        root, ca = await channel.first_contact(address, token.root_sha256, now)
+        async with channel.anonymous(address, identity.trust_domain(root), ca) as open_:
+            request = enrolment_pb2.EnrolRequest(
+                token=token.text, csr=make_csr(mine.key), idempotency_key=mine.idempotency_key
+            )
+            reply = await _call(enrolment_pb2_grpc.EnrolmentStub(open_).Enrol(request, timeout=CALL_S))
+        return root, ca, reply
+
+    root, ca, reply = await _any(token.addresses, ask)
     if reply.root != root:
         raise EnrolError("the control plane answered with another root than it showed")
     made = identity.make(mine.key, tuple(reply.chain), root, now)
     files.write(config.state_dir / ROOT, root)
     files.write(config.state_dir / CA, ca)
     files.write(config.state_dir / DELEGATION, reply.delegation)
-    files.write(config.state_dir / ENROLMENT, token.address.encode())
+    files.write(config.state_dir / ENROLMENT, ",".join(token.addresses).encode())
     done(config.state_dir, made)
     return made
 
@@ -124,28 +131,44 @@ async def renew(directory: Path, open_: grpc.aio.Channel, root: bytes, now: int)
     return made
 
 
-async def renew_expired(directory: Path, old: Identity, root: bytes, ca: bytes, now: int) -> Identity:
+async def renew_expired(directory: Path, old: Identity, root: bytes, now: int) -> Identity:
     """A certificate for a machine that slept: it signs a challenge with the key of the one that has ended."""
-    address = (files.read(directory / ENROLMENT) or b"").decode()
+    addresses = (files.read(directory / ENROLMENT) or b"").decode().split(",")
     mine = pending(directory)
     csr = make_csr(mine.key)
-    async with channel.anonymous(address, identity.trust_domain(root), ca) as open_:
-        stub = enrolment_pb2_grpc.EnrolmentStub(open_)
-        challenge = await _call(
-            stub.Challenge(enrolment_pb2.ChallengeRequest(leaf=old.chain[0]), timeout=CALL_S)
-        )
-        signature = keys.sign(old.key, RENEW_CONTEXT + challenge.nonce + csr)
-        request = enrolment_pb2.RenewExpiredRequest(
-            leaf=old.chain[0],
-            csr=csr,
-            nonce=challenge.nonce,
-            signature=signature,
-            idempotency_key=mine.idempotency_key,
-        )
-        reply = await _call(stub.RenewExpired(request, timeout=CALL_S))
+
+    async def ask(address: str) -> Any:
+        # By the root, not by the CA of the first day: another replica shows its own.
+        _, believed = await channel.first_contact(address, hashlib.sha256(root).hexdigest(), now)
+        async with channel.anonymous(address, identity.trust_domain(root), believed) as open_:
+            stub = enrolment_pb2_grpc.EnrolmentStub(open_)
+            challenge = await _call(
+                stub.Challenge(enrolment_pb2.ChallengeRequest(leaf=old.chain[0]), timeout=CALL_S)
+            )
+            request = enrolment_pb2.RenewExpiredRequest(
+                leaf=old.chain[0],
+                csr=csr,
+                nonce=challenge.nonce,
+                signature=keys.sign(old.key, RENEW_CONTEXT + challenge.nonce + csr),
+                idempotency_key=mine.idempotency_key,
+            )
+            return await _call(stub.RenewExpired(request, timeout=CALL_S))
+
+    reply = await _any(addresses, ask)
     made = identity.make(mine.key, tuple(reply.chain), root, now)
     done(directory, made)
     return made
+
+
+async def _any(addresses: Sequence[str], ask: Callable[[str], Awaitable[T]]) -> T:
+    """The answer of the first control plane that gives one; else why the last one did not."""
+    failed = EnrolError("no enrolment address is known")
+    for address in addresses:
+        try:
+            return await ask(address)
+        except EnrolError as exc:
+            failed = exc
+    raise failed
 
 
 async def _call(call: Any) -> Any:

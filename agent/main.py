@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import time
+from collections import deque
 from importlib import metadata
 from pathlib import Path
 
@@ -64,6 +65,9 @@ class Agent:
         )
         self._sync = Sync(self._received, self._store, hooks, config.lease_max_s)
         self._channel: grpc.aio.Channel | None = None
+        self._closing: set[asyncio.Future[None]] = set()
+        self._addresses = deque(config.control_planes)
+        self._addresses.rotate(random.randrange(len(self._addresses)))  # noqa: S311 - spreads agents over replicas
         self._ports: dict[str, int] = {}
         self._keeper: Keeper | None = None
         self._enforcing: Enforcing | None = None
@@ -108,7 +112,7 @@ class Agent:
                         self._keep().mend(),
                         self._enforce(),
                         self._renewals(),
-                        self._sync.run(self._open_channel),
+                        self._sync.run(self._open_channel, self._next_control_plane),
                     )
                 ]
                 await self._stop.wait()
@@ -274,11 +278,9 @@ class Agent:
     async def _renew_once(self) -> None:
         now = int(time.time())
         if now >= self._identity.not_after:
-            made = await enrol.renew_expired(
-                self._config.state_dir, self._identity, self._root, self._ca, now
-            )
+            made = await enrol.renew_expired(self._config.state_dir, self._identity, self._root, now)
         else:
-            made = await enrol.renew(self._config.state_dir, self._open_channel(), self._root, now)
+            made = await self._renew_at_any(now)
         self._identity = made
         self._statements.renewed(made)
         old, self._channel = self._channel, None
@@ -287,15 +289,37 @@ class Agent:
         log.info("renewed", serial=f"{made.serial:x}", epoch=made.epoch, not_after=made.not_after)
         self._changed.set()
 
+    async def _renew_at_any(self, now: int) -> Identity:
+        """Ask where we are connected, then the others: one that is cut off, or new, does not issue."""
+        try:
+            return await enrol.renew(self._config.state_dir, self._open_channel(), self._root, now)
+        except EnrolError as exc:
+            for address in list(self._addresses)[1:]:
+                with contextlib.suppress(EnrolError):
+                    async with self._channel_to(address) as other:
+                        return await enrol.renew(self._config.state_dir, other, self._root, now)
+            raise exc from None
+
     # --- talking to the control plane --------------------------------------------------------------------------
 
     def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
-            trust = self._received.trusted.trust
-            cas = trust.control_plane_cas if trust else (self._ca,)
-            domain = self._identity.spiffe_id.trust_domain
-            self._channel = channel.mutual(self._config.control_plane, domain, cas, self._identity)
+            self._channel = self._channel_to(self._addresses[0])
         return self._channel
+
+    def _channel_to(self, address: str) -> grpc.aio.Channel:
+        trust = self._received.trusted.trust
+        cas = trust.control_plane_cas if trust else (self._ca,)
+        return channel.mutual(address, self._identity.spiffe_id.trust_domain, cas, self._identity)
+
+    def _next_control_plane(self) -> None:
+        """This one does not serve us: try another, believing the CAs of the moment. Other calls there may still end."""
+        self._addresses.rotate(-1)
+        old, self._channel = self._channel, None
+        if old is not None:
+            closing = asyncio.ensure_future(old.close(enrol.CALL_S))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def _cosign(self, old: int, proof: list[bytes], text: str, tallies: Tallies) -> str:
         if not self._sync.connected:

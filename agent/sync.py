@@ -19,7 +19,7 @@ from agent.documents import DocumentStore
 from agent.state import Lease
 from controlplane.api.gen import sync_pb2, sync_pb2_grpc
 from policies import codec
-from policies.errors import DocumentError, MixError
+from policies.errors import DocumentError, MixError, RollbackError
 from policies.trusted import FEATURES, TrustedBundle, TrustedDocuments
 
 log = structlog.get_logger()
@@ -63,8 +63,11 @@ class Sync:
         if not self._up.full():
             self._up.put_nowait(request)
 
-    async def run(self, channel: Callable[[], grpc.aio.Channel]) -> None:
-        """Connect, and connect again. `channel` gives the current one: a new identity has a new channel."""
+    async def run(self, channel: Callable[[], grpc.aio.Channel], move: Callable[[], None]) -> None:
+        """Connect, and connect again. `channel` gives the current one: a new identity has a new channel.
+
+        `move` turns to another control plane: any will do, and none can offer less than what was accepted before.
+        """
         backoff = FIRST_BACKOFF_S
         while True:
             started = time.monotonic()
@@ -72,6 +75,10 @@ class Sync:
                 await self._session(channel())
             except grpc.aio.AioRpcError as exc:
                 log.info("sync_lost", code=exc.code().name, reason=exc.details())
+                move()
+            except TimeoutError:
+                log.info("sync_lost", code="SILENT", reason="no heartbeat in a quarter of the lease")
+                move()
             except asyncio.CancelledError:
                 if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # runs in a task
                     raise
@@ -94,9 +101,18 @@ class Sync:
         while not self._up.empty():
             self._up.get_nowait()
         call = sync_pb2_grpc.SyncStub(channel).Connect(self._requests())
-        async for response in call:
-            self.connected = True
-            self._take(response)
+        responses = aiter(call)
+        try:
+            while True:
+                # A control plane that is cut off from its store keeps the stream, and has nothing to say.
+                async with asyncio.timeout(self._lease_length() / 4 * random.uniform(0.8, 1.0)):  # noqa: S311 - jitter
+                    response = await anext(responses)
+                self.connected = True
+                self._take(response)
+        except StopAsyncIteration:
+            return
+        finally:
+            call.cancel()
 
     async def _requests(self) -> AsyncIterator[sync_pb2.SyncRequest]:
         yield sync_pb2.SyncRequest(hello=self._hooks.hello())
@@ -160,7 +176,12 @@ class Sync:
 
     def _ticket(self, data: bytes, now: int) -> None:
         trusted = self.received.trusted
-        bundle = trusted.update_ticket(data, self.received.blobs, now)
+        try:
+            bundle = trusted.update_ticket(data, self.received.blobs, now)
+        except RollbackError as exc:
+            # Another replica signed the like later, or this one is behind: what is held is at least as new.
+            log.info("older_ticket_ignored", offered=exc.offered, trusted=exc.trusted)
+            return
         if bundle.shadow:
             self.received.shadow = bundle
             self._store.keep(trusted)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from benchmarks import (
     agent_memory,
+    body_rule,
     cli_start,
     datapath,
     datapath_growth,
     demo,
     evaluate,
+    issuance,
     revoke,
     rotate,
     simulate,
@@ -23,10 +25,12 @@ ALL = {
     "revoke": revoke.run,
     "rotate": rotate.run,
     "agent_memory": agent_memory.run,
+    "issuance": issuance.run,
     "simulate": simulate.run,
     "datapath": datapath.run,
     "datapath_growth": datapath_growth.run,
     "evaluate": evaluate.run,
+    "body_rule": body_rule.run,
 }
 
 

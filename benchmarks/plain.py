@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,17 @@ TYPE = "type.googleapis.com/envoy.extensions."
 
 
 @contextlib.contextmanager
-def pair(directory: Path, mesh: Mesh, backend: int, *, authorise: bool = False) -> Iterator[int]:
-    """Two plain Envoys; the port of the first."""
-    place = directory / ("asked" if authorise else "plain")
+def pair(
+    directory: Path,
+    mesh: Mesh,
+    backend: int,
+    *,
+    authorise: bool = False,
+    name: str = "plain",
+    filters: Sequence[dict[str, Any]] = (),
+) -> Iterator[int]:
+    """Two plain Envoys; the port of the first. `filters` run at the second."""
+    place = directory / ("asked" if authorise else name)
     place.mkdir()
     running: list[subprocess.Popen[bytes]] = []
     try:
@@ -31,7 +39,7 @@ def pair(directory: Path, mesh: Mesh, backend: int, *, authorise: bool = False) 
             running.append(subprocess.Popen([sys.executable, service, str(authoriser)]))
             while not authoriser.exists():
                 time.sleep(0.01)
-        extra = [_ext_authz()] if authorise else []
+        extra = [_ext_authz()] if authorise else list(filters)
         inner = _envoy(
             place, "callee", _tls_in(mesh, CALLEE, place), _cluster(backend), extra, authoriser, running
         )
@@ -93,7 +101,10 @@ def _envoy(
     }
     document = {
         "admin": {"address": {"pipe": {"path": str(place / f"{name}.sock")}}},
-        "static_resources": {"listeners": [listener], "clusters": [cluster, *([asked] if filters else [])]},
+        "static_resources": {
+            "listeners": [listener],
+            "clusters": [cluster, *([asked] if authoriser.exists() else [])],
+        },
     }
     config = place / f"{name}.json"
     config.write_text(json.dumps(document))

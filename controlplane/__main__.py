@@ -1,4 +1,4 @@
-"""`python -I -m controlplane [init …] --config FILE`: arguments, logs, and exit codes; the rest is `main` and `setup`."""
+"""`python -I -m controlplane [init|join|admit|remove …] --config FILE`: arguments, logs, exit codes. The rest is elsewhere."""
 
 import os
 
@@ -10,16 +10,15 @@ import argparse
 import asyncio
 import logging
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvloop
 
 from controlplane import config as settings
 from controlplane import errors
-from controlplane.services import context_file, setup
-from controlplane.signer.file import FileSigner
 
 EXITS: dict[type[errors.ControlPlaneError], int] = {
     errors.InvalidError: 2,
@@ -27,22 +26,31 @@ EXITS: dict[type[errors.ControlPlaneError], int] = {
     errors.ExistsError: 5,
     errors.UnavailableError: 6,
 }
+ETCD = ("prefix", "kek_file", "ca_file", "certificate_file", "key_file", "user", "password_file")
+CEREMONIES: dict[str, Callable[[Any, argparse.Namespace], None]] = {
+    "init": lambda ceremonies, arguments: ceremonies.init(arguments),
+    "join": lambda ceremonies, arguments: ceremonies.join(arguments),
+    "admit": lambda ceremonies, arguments: ceremonies.admit(arguments),
+    "remove": lambda ceremonies, arguments: ceremonies.remove(arguments),
+}
 
 
 def main() -> int:
     arguments = _arguments()
     try:
-        if arguments.command == "init":
-            _init(arguments)
+        if arguments.command in CEREMONIES:
+            from controlplane import ceremonies  # delayed: the service needs none of it
+
+            CEREMONIES[arguments.command](ceremonies, arguments)
         else:
             config = settings.load(arguments.config)
             _logs(config.log_level)
-            from controlplane import main as service  # delayed: `init` needs no gRPC
+            from controlplane import main as service  # delayed: `init` needs no server
 
             uvloop.run(service.run(config))
     except errors.ControlPlaneError as exc:
         sys.stderr.write(f"error: {exc}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
-        return EXITS.get(type(exc), 1)
+        return next((code for kind, code in EXITS.items() if isinstance(exc, kind)), 1)
     except asyncio.CancelledError:
         return 0
     return 0
@@ -51,36 +59,40 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -I -m controlplane", description="The Writ control plane.")
     parser.add_argument("--config", type=Path, default=Path("/etc/writ/controlplane.toml"))
-    init = parser.add_subparsers(dest="command").add_parser("init", help="make a new mesh")
+    commands = parser.add_subparsers(dest="command")
+    init = commands.add_parser("init", help="make a new mesh")
     init.add_argument("--trust-domain", required=True)
     init.add_argument("--dir", type=Path, required=True)
-    init.add_argument("--config", type=Path, required=True, dest="config")
+    init.add_argument("--config", type=Path, required=True)
     init.add_argument("--address", required=True)
     init.add_argument("--enrolment", required=True)
     init.add_argument("--operator", default="admin")
     init.add_argument("--context", required=True)
     init.add_argument("--out-context", type=Path, required=True)
+    init.add_argument("--replica", default="replica-1")
+    init.add_argument("--store", choices=("sqlite", "etcd"), default="sqlite")
+    init.add_argument("--etcd-endpoint", action="append", default=[])
+    for name in ETCD:
+        init.add_argument(f"--etcd-{name.replace('_', '-')}", default="")
+    join = commands.add_parser("join", help="become a replica of a mesh that is there")
+    join.add_argument("--config", type=Path, required=True)
+    join.add_argument("--root", type=Path, help="directory that holds the root: all in one step")
+    join.add_argument("--root-passphrase-file", type=Path)
+    join.add_argument("--request", type=Path, help="write what the root's holder is to sign")
+    join.add_argument("--grant", type=Path, help="read what the root's holder signed")
+    join.add_argument("--out-context", type=Path)
+    join.add_argument("--context", default="")
+    admit = commands.add_parser("admit", help="sign the request of a new replica")
+    admit.add_argument("--root", type=Path, required=True)
+    admit.add_argument("--root-passphrase-file", type=Path)
+    admit.add_argument("--request", type=Path, required=True)
+    admit.add_argument("--grant", type=Path, required=True)
+    remove = commands.add_parser("remove", help="take a replica's CAs and document key out of the mesh")
+    remove.add_argument("--config", type=Path, required=True)
+    remove.add_argument("--root", type=Path, required=True)
+    remove.add_argument("--root-passphrase-file", type=Path)
+    remove.add_argument("--replica", required=True)
     return parser.parse_args()
-
-
-def _init(arguments: argparse.Namespace) -> None:
-    named = os.environ.get("WRIT_KEY_PASSPHRASE_FILE")
-    passphrase_file = Path(named) if named else arguments.dir / "passphrase"
-    passphrase = setup.prepare_directory(arguments.dir, passphrase_file)
-    now = int(time.time())
-    made = setup.make_mesh(
-        arguments.trust_domain, arguments.dir, FileSigner(arguments.dir / "keys", passphrase), now
-    )
-    operator = setup.make_operator(made, arguments.operator, now)
-    context_file.write_settings(
-        arguments.config,
-        made.trust_domain,
-        arguments.dir,
-        passphrase_file,
-        arguments.address,
-        arguments.enrolment,
-    )
-    context_file.write_context(arguments.out_context, arguments.context, arguments.address, made, operator)
 
 
 def _logs(level: str) -> None:

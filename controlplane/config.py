@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -15,6 +16,21 @@ from pydantic_settings import (
 )
 
 from controlplane.errors import InvalidError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """Where state lives: one SQLite file for one replica, or etcd for several."""
+
+    kind: str  # sqlite, etcd
+    endpoints: tuple[str, ...]  # of etcd, host:port
+    prefix: str  # all our keys begin with it, and no others may
+    kek_file: Path  # encrypts values before etcd sees them; kept anywhere but there
+    ca_file: Path | None
+    certificate_file: Path | None
+    key_file: Path | None
+    user: str
+    password_file: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +50,9 @@ class Config:
     heartbeat_s: float
     grace_s: int  # how long after expiry a machine that slept may renew
     log_level: str
+    replica: str  # this control plane's name among its equals; a DNS label
+    replica_address: str  # host:port where the others reach its API; empty: what was bound
+    store: StoreConfig
 
 
 class _Strict(BaseModel):
@@ -61,6 +80,23 @@ class _Log(_Strict):
     level: str = "info"
 
 
+class _Replica(_Strict):
+    name: str = Field(default="replica-1", pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")
+    address: str = ""
+
+
+class _Store(_Strict):
+    kind: Literal["sqlite", "etcd"] = "sqlite"
+    endpoints: tuple[str, ...] = ()
+    prefix: str = Field(default="", pattern=r"^(/[A-Za-z0-9._/-]{1,200}/)?$")
+    kek_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    user: str = ""
+    password_file: Path | None = None
+
+
 class _Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", env_prefix="WRIT_", env_nested_delimiter="__")
     trust_domain: str
@@ -69,6 +105,8 @@ class _Settings(BaseSettings):
     identity: _Identity = _Identity()
     keys: _Keys = _Keys()
     log: _Log = _Log()
+    replica: _Replica = _Replica()
+    store: _Store = _Store()
 
 
 def load(path: Path) -> Config:
@@ -119,4 +157,30 @@ def _frozen(read: _Settings) -> Config:
         heartbeat_s=identity.heartbeat_s,
         grace_s=identity.grace_s,
         log_level=read.log.level,
+        replica=read.replica.name,
+        replica_address=read.replica.address,
+        store=_store(read),
+    )
+
+
+def _store(read: _Settings) -> StoreConfig:
+    store = read.store
+    if store.kind == "etcd" and not store.endpoints:
+        raise InvalidError("`store.endpoints` is missing", hint='endpoints = ["etcd-1:2379"]')
+    if (store.certificate_file is None) is not (store.key_file is None):
+        raise InvalidError("`store.certificate_file` and `store.key_file` go together")
+    if store.certificate_file and not store.ca_file:
+        raise InvalidError("`store.certificate_file` needs `store.ca_file`: etcd is verified first")
+    if bool(store.user) is not bool(store.password_file):
+        raise InvalidError("`store.user` and `store.password_file` go together")
+    return StoreConfig(
+        kind=store.kind,
+        endpoints=store.endpoints,
+        prefix=store.prefix or f"/writ/v1/{read.trust_domain}/",
+        kek_file=store.kek_file or read.state_dir / "kek",
+        ca_file=store.ca_file,
+        certificate_file=store.certificate_file,
+        key_file=store.key_file,
+        user=store.user,
+        password_file=store.password_file,
     )

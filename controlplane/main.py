@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -14,29 +14,40 @@ import structlog
 
 from certs import issue, keys, spiffe
 from certs.profile import Profile
-from controlplane.api.gen import admin_pb2_grpc, enrolment_pb2_grpc, evidence_pb2_grpc, identity_pb2_grpc
+from controlplane import opening
+from controlplane.api.gen import (
+    admin_pb2_grpc,
+    enrolment_pb2_grpc,
+    evidence_pb2_grpc,
+    identity_pb2_grpc,
+    replica_pb2_grpc,
+)
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.rpc import server
 from controlplane.rpc.admin_api import AdminServicer
 from controlplane.rpc.evidence_api import EvidenceServicer
+from controlplane.rpc.links import Links
 from controlplane.rpc.nodes_api import EnrolmentServicer, IdentityServicer
 from controlplane.rpc.operators import Collaborators
 from controlplane.rpc.peer import Peers
+from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.sync_api import SyncServicer
-from controlplane.services import authorities, explanation, policy_sets, setup
+from controlplane.services import authorities, duties, explanation, policy_sets, setup
 from controlplane.services.authorities import Authorities
+from controlplane.services.duties import Duty, Housekeeping
 from controlplane.services.enrolment import Enrolment
+from controlplane.services.following import Following
 from controlplane.services.hub import Hub
 from controlplane.services.issuance import Issuance
 from controlplane.services.nodes import Nodes
 from controlplane.services.publish import Publisher
+from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
 from controlplane.services.rollout import Rollout
 from controlplane.services.witness import Witness
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
-from controlplane.store.sqlite import SqliteStore
 
 log = structlog.get_logger()
 SERVER_LIFETIME_S = 86400
@@ -45,66 +56,103 @@ GRACE_S = 2.0  # for calls in flight when we stop
 
 async def run(config: Config) -> None:
     """Serve until SIGTERM or SIGINT."""
-    signer = FileSigner(config.state_dir / "keys", _passphrase(config))
+    signer = FileSigner(config.state_dir / "keys", opening.read_passphrase(config))
     made = authorities.load(config.state_dir, signer)
-    store = SqliteStore.open(config.state_dir / "writ.db")
-    hub = Hub()
-    publisher = Publisher(store, made, hub, lease_s=config.lease_s, heartbeat_s=config.heartbeat_s)
+    store = await opening.open_store(config, config.replica)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        await publisher.refresh()
-        await publisher.refresh_bundles()
-        await _serve(config, store, made, publisher, stop)
+        await _serve(config, store, made, signer, stop)
     finally:
         await store.close()
 
 
 async def _serve(
-    config: Config, store: Store, made: Authorities, publisher: Publisher, stop: asyncio.Event
+    config: Config, store: Store, made: Authorities, signer: FileSigner, stop: asyncio.Event
 ) -> None:
-    tls = _server_tls(made)
+    publisher = Publisher(store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s)
+    replicas = Replicas(store, made, config.replica, clock=time.time)
+    tls = ServerTls(made, config.replica, publisher)
     enrolment_server, api = server.enrolment_server(), server.api_server()
     root_pem = setup.pem(made.root)
-    enrolment_port = _bind(enrolment_server, config.enrolment_listen, server.anonymous(tls, root_pem))
-    api_port = _bind(api, config.listen, server.mutual(tls))
-    _register(config, store, made, publisher, api, enrolment_server, enrolment_port)
+    enrolment_port = _bind(enrolment_server, config.enrolment_listen, server.anonymous(tls.current, root_pem))
+    api_port = _bind(api, config.listen, server.mutual(tls.current))
+    address = config.replica_address or f"{config.listen.rpartition(':')[0]}:{api_port}"
+    shared = config.store.kind == "etcd"
+    await replicas.register(address, witness=signer.shared_key(made.witness_key_name) if shared else None)
+    await publisher.refresh()
+    await publisher.refresh_bundles()
+    links = Links(replicas, publisher.hub, tls.current, made.trust_domain)
+    following = Following(store, publisher, links.changed.set)
+    parts = Parts(config, store, made, publisher, replicas, following)
+    _register(parts, api, enrolment_server, enrolment_port)
     await api.start()
     await enrolment_server.start()
     _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port)
-    log.info("serving", api=api_port, enrolment=enrolment_port, trust_domain=made.trust_domain)
-    publishing = asyncio.ensure_future(publisher.run())
+    log.info(
+        "serving",
+        api=api_port,
+        enrolment=enrolment_port,
+        trust_domain=made.trust_domain,
+        replica=config.replica,
+        store=config.store.kind,
+    )
+    running = asyncio.ensure_future(_work(parts, links))
     stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({publishing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.gather(api.stop(GRACE_S if stop.is_set() else 0), enrolment_server.stop(0))
-    publishing.cancel()
+    running.cancel()
     try:
-        await publishing
+        await running
     except asyncio.CancelledError:
         log.info("stopped")
+    except ExceptionGroup as exc:
+        raise exc.exceptions[0] from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the services of one replica are made of."""
+
+    config: Config
+    store: Store
+    made: Authorities
+    publisher: Publisher
+    replicas: Replicas
+    following: Following
+
+
+async def _work(parts: Parts, links: Links) -> None:
+    """Everything that goes on beside calls. What ends here ends the replica."""
+    config, publisher = parts.config, parts.publisher
+    generation = publisher.issue.generation if publisher.issue else 0
+    duty = Duty(parts.store, duties.NAME, config.replica)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(publisher.run())
+        tasks.create_task(parts.following.run())
+        tasks.create_task(links.run())
+        tasks.create_task(Housekeeping(parts.store, publisher, duty, grace_s=config.grace_s).run())
+        tasks.create_task(parts.replicas.activate(publisher.hub, generation, links.complete, config.lease_s))
 
 
 def _register(
-    config: Config,
-    store: Store,
-    made: Authorities,
-    publisher: Publisher,
-    api: grpc.aio.Server,
-    enrolment_server: grpc.aio.Server,
-    enrolment_port: int,
+    parts: Parts, api: grpc.aio.Server, enrolment_server: grpc.aio.Server, enrolment_port: int
 ) -> None:
+    config, store, made, publisher = parts.config, parts.store, parts.made, parts.publisher
     nodes = Nodes(store, made.trust_domain, publisher.refresh)
     profile = Profile(lifetime_s=config.svid_lifetime_s)
     enrolment = Enrolment(
         store,
         made,
-        Issuance(store, made, profile),
+        Issuance(store, made, profile, parts.replicas.check_issues),
         nodes,
         grace_s=config.grace_s,
         clock=lambda: int(time.time()),
+        node_cas=lambda: publisher.anchors.node_cas,
+        known=parts.following.node,
     )
-    peers = Peers(store, made)
+    peers = Peers(store, made.trust_domain, publisher)
     address = config.enrolment_address or f"{config.enrolment_listen.rpartition(':')[0]}:0"
     host, _, port = address.rpartition(":")
     collaborators = Collaborators(
@@ -120,49 +168,51 @@ def _register(
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )
-    enrolment_pb2_grpc.add_EnrolmentServicer_to_server(EnrolmentServicer(enrolment, made), enrolment_server)
+    issuing = EnrolmentServicer(enrolment, made.root, lambda: publisher.anchors.delegation)
+    enrolment_pb2_grpc.add_EnrolmentServicer_to_server(issuing, enrolment_server)
     identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, peers), api)
     evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceServicer(collaborators.witness, peers), api)
     admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(collaborators), api)
-    sync = SyncServicer(peers, publisher, nodes, publisher.hub, made.delegation)
+    replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
+    sync = SyncServicer(peers, publisher, nodes, publisher.hub)
     api.add_generic_rpc_handlers((sync.handler(),))
 
 
-def _server_tls(made: Authorities) -> Callable[[], server.Tls]:
-    """A server certificate, made in memory and made again at half of its life; its key is never stored."""
-    made_at: list[tuple[float, server.Tls]] = []
+class ServerTls:
+    """Our certificate as a control plane, made in memory and made again at half of its life; its key is never stored.
 
-    def current() -> server.Tls:
-        if not made_at or time.time() - made_at[-1][0] > SERVER_LIFETIME_S / 2:
-            made_at.append((time.time(), _server_certificate(made)))
-        return made_at[-1][1]
+    Whom it believes changes with the replicas of the mesh; every handshake asks for the newest.
+    """
 
-    return current
+    def __init__(self, made: Authorities, replica: str, publisher: Publisher) -> None:
+        self._made, self._replica, self._publisher = made, replica, publisher
+        self._made_at, self._key, self._chain = 0.0, b"", b""
 
+    def current(self) -> server.Tls:
+        if time.time() - self._made_at > SERVER_LIFETIME_S / 2:
+            self._make()
+        anchors = self._publisher.anchors
+        control_plane_cas = setup.pem(*anchors.control_plane_cas)
+        return server.Tls(
+            key=self._key,
+            chain=self._chain,
+            client_cas=setup.pem(*anchors.node_cas) + control_plane_cas,
+            control_plane_cas=control_plane_cas,
+        )
 
-def _server_certificate(made: Authorities) -> server.Tls:
-    key = keys.generate_p256()
-    prepared = issue.prepare_control_plane(
-        Profile(lifetime_s=SERVER_LIFETIME_S),
-        spiffe.control_plane_id(made.trust_domain, "replica-1"),
-        public_key=key.public_key(),
-        issuer=made.control_plane_ca,
-        serial=int.from_bytes(os.urandom(15), "big") + 1,
-        now=int(time.time()),
-    )
-    leaf = issue.sign(prepared, made.signing(prepared.key_name))
-    cas = setup.pem(made.node_ca.certificate, made.control_plane_ca.certificate)
-    chain = setup.pem(leaf, made.control_plane_ca.certificate)
-    return server.Tls(key=keys.dump_private(key, None), chain=chain, client_cas=cas)
-
-
-def _passphrase(config: Config) -> bytes:
-    path = Path(os.environ.get("WRIT_KEY_PASSPHRASE_FILE") or config.passphrase_file)
-    try:
-        return path.read_bytes().strip()
-    except OSError as exc:
-        hint = "set keys.passphrase_file or WRIT_KEY_PASSPHRASE_FILE"
-        raise UnavailableError(f"cannot read the key passphrase `{path}`: {exc.strerror}", hint=hint) from exc
+    def _make(self) -> None:
+        key = keys.generate_p256()
+        prepared = issue.prepare_control_plane(
+            Profile(lifetime_s=SERVER_LIFETIME_S),
+            spiffe.control_plane_id(self._made.trust_domain, self._replica),
+            public_key=key.public_key(),
+            issuer=self._made.control_plane_ca,
+            serial=int.from_bytes(os.urandom(15), "big") + 1,
+            now=int(time.time()),
+        )
+        leaf = issue.sign(prepared, self._made.signing(prepared.key_name))
+        self._made_at, self._key = time.time(), keys.dump_private(key, None)
+        self._chain = setup.pem(leaf, self._made.control_plane_ca.certificate)
 
 
 def _bind(of: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> int:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar, get_type_hints
 
 from certs.attributes import Attributes
@@ -101,6 +102,7 @@ class CertificateRow:
     spki: str
     key_name: str
     tbs: str  # hex
+    beside: list[str] = dataclasses.field(default_factory=list)  # keys that mean nothing without it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,7 @@ class IssuedRow:
 
     serial: str
     spki: str
+    not_after: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,12 +161,41 @@ class PolicyState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuthorityRow:
-    """A CA or document key in use: certificate or public key (hex), and its key's name in the signer."""
+class ReplicaRow:
+    """A control plane among its equals: its CAs and document key, as everybody must know them. Hex; certificates DER."""
 
-    kind: str  # root, node-ca, control-plane-ca, documents, witness
-    key_name: str
-    public: str  # hex: DER certificate, or raw Ed25519 key
+    name: str
+    root: str
+    node_ca: str
+    control_plane_ca: str
+    document_key: str
+    address: str = ""  # host:port of its API
+    issues: bool = False  # its CA may be used: connected agents have acknowledged it
+    since: int = 0  # Unix seconds: when it joined
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelegationRow:
+    """The newest delegation: which document keys the root has delegated."""
+
+    version: int
+    envelope: str  # DSSE JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessKeyRow:
+    """The key that cosigns logs, in a store that seals what it holds: all replicas are one witness."""
+
+    private: str  # PKCS#8 PEM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DutyRow:
+    """Who does what only one may do. Its revision is the epoch: a commit that compares it fails once another took over."""
+
+    holder: str
+    count: int
+    done: int = 0  # up to which hour expired certificates are forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +210,11 @@ class WitnessRow:
     tallies: str = ""  # DSSE JSON text
 
 
+@lru_cache(maxsize=64)
+def _hints(kind: type) -> dict[str, Any]:
+    return {name: getattr(hint, "__origin__", hint) for name, hint in get_type_hints(kind).items()}
+
+
 def dump(row: Any) -> bytes:
     return json.dumps(dataclasses.asdict(row), sort_keys=True, separators=(",", ":")).encode()
 
@@ -186,10 +223,9 @@ def load(kind: type[R], data: bytes) -> R:
     """CorruptError unless `data` is a row of this kind. Fields added later have defaults, unknown ones are refused."""
     try:
         fields = json.loads(data)
-        hints = get_type_hints(kind)
+        hints = _hints(kind)  # type: ignore[arg-type]  # classes are hashable
         for name, value in fields.items():
-            origin = getattr(hints[name], "__origin__", hints[name])
-            if type(value) is not origin:
+            if type(value) is not hints[name]:
                 raise TypeError(f"`{name}` is a {type(value).__name__}")
         return kind(**fields)
     except (ValueError, TypeError, KeyError, AttributeError) as exc:

@@ -30,9 +30,10 @@ __all__ = ["KINDS_OF", "ResourceFacts", "check", "compile_egress", "compile_ingr
 
 KINDS_OF: dict[str, frozenset[str]] = {
     **dict.fromkeys(ACTION_GROUPS["infer"], frozenset({"Model"})),
+    "media": frozenset({"Model", "Service"}),
     **dict.fromkeys(("embed", "train"), frozenset({"Model"})),
     **dict.fromkeys((*ACTION_GROUPS["federate"], "admin"), frozenset({"Service", "Model"})),
-    **dict.fromkeys(ACTION_GROUPS["transfer"], frozenset({"Dataset", "Model"})),
+    **dict.fromkeys(ACTION_GROUPS["transfer"], frozenset({"Dataset", "Model", "Service"})),
     **dict.fromkeys(("message", "connect"), frozenset({"Service"})),
     "tool": frozenset({"Tool"}),
     "discover": frozenset(RESOURCE_KINDS),

@@ -1,85 +1,43 @@
-r"""From an HTTP request to what policies speak about: one normative table, its rules, and which claims count.
+"""From an HTTP request to what policies speak about: the normative table, its rules, and which claims count.
 
 The same table is rendered into Envoy's classifier (`agent/envoy/classify.lua`); the Python twin here is for explaining
 and for tests that hold the two against each other.
-(1) A path without query is *ambiguous* if it does not begin with `/`, holds a character outside `!` to `~`, `\`, `;`,
-    `#`, `//`, a `.` or `..` segment, or a `%` that no two hex digits follow or that encodes an unreserved character,
-    `/`, `\`, `;`, `%` or a control character; or if it meets a row, of any method, only in lower case or without its
-    trailing `/`. Servers differ about what such a path means: body `unread`, denied whatever is permitted.
-(2) Any other path is its row of `TABLE`, byte for byte; what no row matches is `connect` on Service `http` and needs a
-    permit of its own.
-(3) Where the body names the resource it must be readable (`policies.scan`): no Content-Encoding, no `charset` but
-    UTF-8, a name of our grammar. Else `unread`.
+(1) A path that is ambiguous, or near a row and meets none (`policies.paths`): body `unread`, denied whatever is permitted.
+(2) Any other path is its row of the table; gRPC that no row knows is `connect` on the service's full name, all else
+    `connect` on Service `http`: each needs a permit of its own.
+(3) Where a JSON body names the resource or the call it must be readable (`policies.scan`): no Content-Encoding, no
+    `charset` but UTF-8. A body of gRPC must be one plain message (`policies.messages`) of content type
+    `application/grpc` or `application/grpc+proto`; of a stream the first message counts, and the proxy ends the stream
+    at the first that says another thing. Else `unread`.
+(4) A query must not name the resource a second time, or once in another spelling. Headers that repeat what a call says
+    (`Mcp-Method`, `Mcp-Name`) must say the same. A call must not differ from one we know only by case. Else `unread`.
+(5) A name is of our grammar (`grammar.RESOURCE_NAME`), else `unread`.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from policies.grammar import RESOURCE_NAME as NAME
+from policies import messages, paths
+from policies.grammar import RESOURCE_NAME
 from policies.model import CLASS_MAX, Principal
 from policies.scan import scan
+from policies.table import CALLS, FALLBACK, GRPC, Call, Endpoint, Source
 
-TABLE_VERSION = 1
 CLAIM = re.compile(r"[a-z0-9-]{1,48}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """One row: method and path decide, the body or the path names the resource.
-
-    `path` is exact, or ends with `{name}` for one last segment. `name` is the resource's name where it is fixed,
-    empty where `field` (a top-level string of the JSON body) or the path gives it.
-    """
-
-    method: str
-    path: str
-    protocol: str
-    action: str
-    kind: str
-    field: str = ""
-    name: str = ""
-
-
-TABLE: tuple[Endpoint, ...] = (
-    Endpoint(
-        method="POST",
-        path="/v1/chat/completions",
-        protocol="openai",
-        action="chat",
-        kind="Model",
-        field="model",
-    ),
-    Endpoint(
-        method="POST",
-        path="/v1/completions",
-        protocol="openai",
-        action="completion",
-        kind="Model",
-        field="model",
-    ),
-    Endpoint(
-        method="POST", path="/v1/responses", protocol="openai", action="respond", kind="Model", field="model"
-    ),
-    Endpoint(
-        method="POST", path="/v1/embeddings", protocol="openai", action="embed", kind="Model", field="model"
-    ),
-    Endpoint(
-        method="GET", path="/v1/models", protocol="openai", action="discover", kind="Service", name="openai"
-    ),
-    Endpoint(method="GET", path="/v1/models/{name}", protocol="openai", action="discover", kind="Model"),
-)
-FALLBACK = Endpoint(method="", path="", protocol="http", action="connect", kind="Service", name="http")
+GRPC_PATH = re.compile(r"/([A-Za-z0-9_.]{1,128})/[A-Za-z0-9_]+")
+GRPC_TYPES = frozenset({"application/grpc", "application/grpc+proto"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classified:
-    """What a request is. `name` None: the body did not say, in a way that only one reading is possible."""
+    """What a request is. `name` None: the request did not say, in a way that only one reading is possible."""
 
     protocol: str
     action: str
     kind: str
     name: str | None
-    body: str  # read, unread, none
+    body: str  # read, unread, none, opaque
     stream: bool
 
 
@@ -92,47 +50,75 @@ class Claims:
     subject_region: str | None
 
 
-_PATHS = frozenset(row.path for row in TABLE)
-_STEMS = tuple(row.path.removesuffix("{name}") for row in TABLE if row.path.endswith("{name}"))
-_PLAIN = re.compile(r"/[!-~]*")
-_CONFUSING = re.compile(r"[\\;#]|//|/\.\.?(?:/|\Z)")
-_ESCAPE = re.compile(r"%(.{0,2})")
-_HEX = re.compile(r"[0-9A-Fa-f]{2}")
-_NEEDLESS = re.compile(r"[A-Za-z0-9._~/\\;%\x00-\x1f\x7f-]")
+Headers = Mapping[str, str]
+"""By lower-case name; several values of one name are joined with commas."""
+
+_CALLS = {(call.protocol, call.method): call for call in CALLS}
+_FOLDED_CALLS = {(call.protocol, call.method.lower()) for call in CALLS}
 _UTF8 = re.compile(r"""[^;,]*;[ \t]*charset="?utf-8"?[ \t]*""", re.IGNORECASE)
 
 
-def endpoint(method: str, path: str) -> Endpoint:
-    """The row for a method and a normalised path without query."""
-    for row in TABLE:
-        stem, wild, _ = row.path.partition("{name}")
-        exact = not wild and path == row.path
-        below = (
-            wild
-            and path.startswith(stem)
-            and NAME.fullmatch(path[len(stem) :])
-            and "/" not in path[len(stem) :]
-        )
-        if row.method == method and (exact or below):
-            return row
-    return FALLBACK
+def classify(method: str, target: str, body: bytes | None, headers: Headers | None = None) -> Classified:
+    """Classify a request by method, path with query, body and headers."""
+    headers = headers or {}
+    path, _, query = target.partition("?")
+    if paths.ambiguous(path):
+        return _unread(FALLBACK)
+    found = paths.find(method, path)
+    if found is None:
+        return _unread(FALLBACK) if paths.near(path) else _unknown(method, path, headers)
+    row, name = found
+    match row.source:
+        case Source.FIXED:
+            return _named(row, row.name, "none")
+        case Source.PATH:
+            return _named(row, name, "none")
+        case Source.QUERY:
+            return _named(row, _asked(query, row.field), "opaque")
+        case Source.FIELD:
+            return _named(row, _message(body, int(row.field), headers), "read")
+        case Source.FIRST:
+            return _named(row, _message(messages.first(body or b""), int(row.field), headers), "read")
+        case Source.BODY:
+            return _from_json(row, query, _json(body, (row.field, "stream"), headers))
+        case Source.CALL:
+            return _called(row, _json(body, call_members(row.protocol), headers), headers)
 
 
-def ambiguous(path: str) -> bool:
-    """Rule (1)."""
-    if not _PLAIN.fullmatch(path) or _CONFUSING.search(path):
-        return True
-    if any(_needless(escape) for escape in _ESCAPE.findall(path)):
-        return True
-    folded = path.lower()
-    exact = folded.rstrip("/") in _PATHS and path not in _PATHS
-    return exact or any(folded.startswith(stem) and not path.startswith(stem) for stem in _STEMS)
+def _unknown(method: str, path: str, headers: Headers) -> Classified:
+    """(2)"""
+    service = GRPC_PATH.fullmatch(path)
+    if method == GRPC.method and service and headers.get("content-type") in GRPC_TYPES:
+        return _named(GRPC, service.group(1), "none")
+    return _named(FALLBACK, FALLBACK.name, "none")
 
 
-def _needless(escape: str) -> bool:
-    if not _HEX.fullmatch(escape):
-        return True
-    return _NEEDLESS.fullmatch(chr(int(escape, 16))) is not None
+def _asked(query: str, field: str) -> str | None:
+    """(4) The one value of a query's key; None when there is none, a second, or one that may be meant."""
+    keys = [part.partition("=") for part in re.split("[&;]", query) if part]
+    if any(re.search(r"[%+\[\]]", key) for key, _, _ in keys):
+        return None
+    values = [(key, value) for key, _, value in keys if key.lower() == field]
+    return values[0][1] if len(values) == 1 and values[0][0] == field else None
+
+
+def _asks_nothing(query: str, field: str) -> bool:
+    keys = [part.partition("=")[0] for part in re.split("[&;]", query) if part]
+    return not any(key.lower() == field or re.search(r"[%+\[\]]", key) for key in keys)
+
+
+def _message(body: bytes | None, field: int, headers: Headers) -> str | None:
+    """(3)"""
+    if not body or "content-encoding" in headers or headers.get("content-type") not in GRPC_TYPES:
+        return None
+    return messages.read(body, field)
+
+
+def _json(body: bytes | None, wanted: tuple[str, ...], headers: Headers) -> dict[str, str | bool] | None:
+    """(3)"""
+    if not body or "content-encoding" in headers or unreadable(headers.get("content-type")):
+        return None
+    return scan(body, wanted)
 
 
 def unreadable(content_type: str | None) -> bool:
@@ -142,24 +128,47 @@ def unreadable(content_type: str | None) -> bool:
     return _UTF8.fullmatch(content_type) is None
 
 
-def classify(
-    method: str, path: str, body: bytes | None, *, encoded: bool = False, content_type: str | None = None
-) -> Classified:
-    """Classify a request. `encoded`: a Content-Encoding is present, so the body says nothing we can rely on."""
-    path = path.partition("?")[0]
-    if ambiguous(path):
-        return _classified(FALLBACK, None, "unread")
-    row = endpoint(method, path)
-    if not row.field:
-        return _classified(row, row.name or path.rpartition("/")[2], "none")
-    found = None if body is None or encoded or unreadable(content_type) else scan(body, (row.field, "stream"))
-    name = found.get(row.field) if found else None
-    if found is None or not isinstance(name, str) or not NAME.fullmatch(name):
-        return _classified(row, None, "unread")
-    return _classified(row, name, "read", stream=found.get("stream") is True)
+def _from_json(row: Endpoint, query: str, found: dict[str, str | bool] | None) -> Classified:
+    if found is None or not _asks_nothing(query, row.field):
+        return _unread(row)
+    return _named(row, found.get(row.field), "read", stream=found.get("stream") is True)
 
 
-def _classified(row: Endpoint, name: str | None, body: str, *, stream: bool = False) -> Classified:
+def call_members(protocol: str) -> tuple[str, ...]:
+    """What is wanted of the body of a call: its method, its id, and every member that names a resource."""
+    named = {f"params.{call.field}" for call in CALLS if call.protocol == protocol and call.field}
+    return ("method", "id", *sorted(named))
+
+
+def _called(row: Endpoint, found: dict[str, str | bool] | None, headers: Headers) -> Classified:
+    if found is None:
+        return _unread(row)
+    method = found.get("method", "")
+    if not isinstance(method, str):
+        return _unread(row)
+    call = _CALLS.get((row.protocol, method))
+    said = found.get(f"params.{call.field}") if call and call.field else None
+    if headers.get("mcp-method", method) != method or headers.get("mcp-name", said) != said:  # (4)
+        return _unread(call or row)
+    if call is None and (row.protocol, method.lower()) in _FOLDED_CALLS:
+        return _unread(row)
+    if call is None:
+        return _named(row, row.name, "read")
+    return _named(call, call.name or said, "read")
+
+
+def _named(row: Endpoint | Call, name: str | bool | None, body: str, *, stream: bool = False) -> Classified:
+    """(5)"""
+    if not isinstance(name, str) or not RESOURCE_NAME.fullmatch(name):
+        return _unread(row)
+    return _classified(row, name, body, stream=stream or row.stream)
+
+
+def _unread(row: Endpoint | Call) -> Classified:
+    return _classified(row, None, "unread", stream=False)
+
+
+def _classified(row: Endpoint | Call, name: str | None, body: str, *, stream: bool) -> Classified:
     return Classified(
         protocol=row.protocol, action=row.action, kind=row.kind, name=name, body=body, stream=stream
     )

@@ -3,21 +3,23 @@ r"""The strict scanner of JSON bodies: one reading that no server can read other
 The proxy's scanner (`agent/envoy/classify.lua`) follows the same rules, and one corpus holds the two together.
 (1) One JSON object, before and after it only space, tab, CR, LF: no byte-order mark, no second value.
 (2) Members and elements are separated by exactly one comma, none trailing; nesting is at most `MAX_DEPTH`.
-(3) Every top-level key is printable ASCII (0x20 to 0x7e) without `\`: no second spelling of a wanted key by escapes,
-    overlong or invalid UTF-8, or Unicode case folding (Go folds U+017F to `s`).
-(4) A wanted key stands at most once, and no other top-level key equals it when ASCII upper case is lowered.
+(3) Every key beside which a wanted one may stand is printable ASCII (0x20 to 0x7e) without `\`: no second spelling of
+    a wanted key by escapes, overlong or invalid UTF-8, or Unicode case folding (Go folds U+017F to `s`).
+(4) A wanted key stands at most once in its object, and no other key there equals it when ASCII upper case is lowered.
 (5) A wanted value is a string without `\` and control characters, or `null`, which counts as absent. `stream` is
-    `true`, `false` or `null`: lenient servers take `"true"` for true.
+    `true`, `false` or `null`: lenient servers take `"true"` for true. `id` may be anything: it is only given back.
+(6) `params.name` wants `name` in the object `params` at the top, which is then an object or `null`, under the same rules.
 What other strings and numbers say is not looked at, only where they end: no structure hangs on it. It does not judge
 names or bound the size: the caller does.
 """
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass, field
 
 MAX_DEPTH = 64
-FLAG = "stream"
-"""The wanted key whose value is a boolean; the others are strings."""
+FLAG, ECHO = "stream", "id"
+"""The wanted key whose value is a boolean, and the one whose value is not looked at; the others are strings."""
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
@@ -34,29 +36,40 @@ class _Refused(Exception):  # noqa: N818  # never leaves this module
 
 
 def scan(body: bytes, wanted: Collection[str]) -> dict[str, str | bool] | None:
-    """The wanted top-level members that are there, or None when the body breaks a rule."""
+    """The wanted members that are there, or None when the body breaks a rule."""
     try:
         return _Scanner(body, wanted).scan()
     except _Refused:
         return None
 
 
+@dataclass(slots=True)
+class _Level:
+    """An object or array that is open: the bracket that ends it, and what is wanted of it."""
+
+    end: bytes
+    prefix: str = ""
+    """Of the wanted names of this object's members: empty at the top, `params.` in `params`."""
+    wanted: frozenset[str] = frozenset()
+    """Empty: nothing in it is looked at."""
+    seen: set[str] = field(default_factory=set)
+
+
 class _Scanner:
-    """One pass over one body. `stack` holds the closing bracket that each open value waits for."""
+    """One pass over one body."""
 
     def __init__(self, body: bytes, wanted: Collection[str]) -> None:
         self.body = body
         self.wanted = frozenset(wanted)
         self.found: dict[str, str | bool] = {}
-        self.seen: set[str] = set()
         self.at = 0
-        self.stack: list[bytes] = []
+        self.open: list[_Level] = []
 
     def scan(self) -> dict[str, str | bool]:
         self._take(_OPEN)
-        self._push(_CLOSE)
+        self._push(self._object(""))
         self._member(first=True)
-        while self.stack:
+        while self.open:
             self._next()
         self._skip()
         if self.at != len(self.body):  # (1) a second value, or garbage
@@ -65,60 +78,65 @@ class _Scanner:
 
     def _next(self) -> None:
         """Behind a value: its end bracket, or a comma and what follows it."""
-        if self._try(self.stack[-1]):
-            self.stack.pop()
+        if self._try(self.open[-1].end):
+            self.open.pop()
             return
         self._take(b",")
-        if self.stack[-1] == _CLOSE:
+        if self.open[-1].end == _CLOSE:
             self._member(first=False)
         else:
             self._value()
 
+    def _object(self, prefix: str) -> _Level:
+        inside = (name.removeprefix(prefix) for name in self.wanted if name.startswith(prefix))
+        return _Level(_CLOSE, prefix, frozenset(name.partition(".")[0] for name in inside))
+
     def _member(self, *, first: bool) -> None:
         """At a key, or where an object has just begun, perhaps at its end."""
+        level = self.open[-1]
         self._skip()
         if first and self.body.startswith(_CLOSE, self.at):
             return
-        top = len(self.stack) == 1
-        key = self._token(_KEY if top else _ANY_STRING)  # (3)
-        name = self._wanted(key) if top else None
+        key = self._token(_KEY if level.wanted else _ANY_STRING)  # (3)
+        name = _wanted(level, key)
         self._take(b":")
         self._skip()
-        start = self.at
-        self._value()
-        if name is not None:
-            meaning = _meaning(name, self.body[start : self.at])
+        if name is None or name == ECHO:
+            self._value()
+        elif any(other.startswith(f"{name}.") for other in self.wanted):
+            self._nested(name)
+        else:
+            meaning = _meaning(name, self._token(_SCALAR))
             if meaning is not None:
                 self.found[name] = meaning
 
-    def _wanted(self, key: bytes) -> str | None:
-        name = key[1:-1].decode("ascii")
-        if name.lower() not in self.wanted:
-            return None
-        if name != name.lower() or name in self.seen:  # (4)
+    def _nested(self, name: str) -> None:
+        """(6)"""
+        if self._try(_OPEN):
+            self._push(self._object(f"{name}."))
+            self._member(first=True)
+        elif self._token(_SCALAR) != b"null":
             raise _Refused
-        self.seen.add(name)
-        return name
 
     def _value(self) -> None:
         """A scalar whole, or the opening of an object or array with its first member."""
         while True:
             if self._try(_OPEN):
-                self._push(_CLOSE)
+                self._push(_Level(_CLOSE))
                 self._member(first=True)
                 return
             if not self._try(_ARRAY):
                 self._token(_SCALAR)
                 return
-            self._push(_ARRAY_END)
+            self._push(_Level(_ARRAY_END))
             self._skip()
             if self.body.startswith(_ARRAY_END, self.at):
                 return
 
-    def _push(self, end: bytes) -> None:
-        if len(self.stack) >= MAX_DEPTH:  # (2)
+    def _push(self, level: _Level) -> None:
+        if len(self.open) >= MAX_DEPTH:  # (2)
             raise _Refused
-        self.stack.append(end)
+        self.open.append(level)
 
     def _token(self, pattern: re.Pattern[bytes]) -> bytes:
         match = pattern.match(self.body, self.at)
@@ -141,6 +159,19 @@ class _Scanner:
     def _take(self, byte: bytes) -> None:
         if not self._try(byte):
             raise _Refused
+
+
+def _wanted(level: _Level, key: bytes) -> str | None:
+    """The full name of a key, if it is wanted."""
+    if not level.wanted:
+        return None
+    name = key[1:-1].decode("ascii")
+    if name.lower() not in level.wanted:
+        return None
+    if name != name.lower() or name in level.seen:  # (4)
+        raise _Refused
+    level.seen.add(name)
+    return level.prefix + name
 
 
 def _meaning(name: str, value: bytes) -> str | bool | None:

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Collection, Mapping
 
-from policies import circumstances, requests, simplify
+from policies import circumstances, simplify
 from policies.evaluate import holds
 from policies.model import (
     ACTIONS,
@@ -27,8 +27,15 @@ from policies.model import (
     Rules,
 )
 from policies.satisfy import NOW, SOURCE, Domains, Value, Variable
+from policies.table import CALLS, FALLBACK, TABLE, Source
 
-_ROWS = {row.action: row for row in reversed(requests.TABLE)}
+_CALLED = {row.protocol: row for row in TABLE if row.source is Source.CALL}
+_ROWS = {(call.action, call.kind): _CALLED[call.protocol] for call in CALLS} | {
+    (row.action, row.kind): row
+    for row in reversed(TABLE)
+    if row.source is not Source.CALL and row.method != "HEAD" and "{}" not in row.path
+}
+_SOME_DIGEST = "0" * 64
 Place = tuple[str, ResourceKey]
 
 
@@ -96,8 +103,9 @@ def claims(caller: Principal) -> Domains:
 
 def usual(action: str, resource: ResourceKey) -> tuple[str, str, str]:
     """Protocol, method and path that such a request most often has."""
-    row = _ROWS.get(action, requests.FALLBACK)
-    return row.protocol, row.method or "POST", (row.path or "/").replace("{name}", resource.name)
+    row = _ROWS.get((action, resource.kind), FALLBACK)
+    path = (row.path or "/").replace("{name}", resource.name).replace("{digest}", _SOME_DIGEST)
+    return row.protocol, row.method or "POST", path
 
 
 def request(

@@ -23,7 +23,8 @@ from policies.compile import ResourceFacts, compile_egress, compile_ingress
 from policies.documents import RulesBlob
 from policies.evaluate import Evaluator
 from policies.model import Code, Decision, Principal, Request, ResourceKey, Rules
-from policies.requests import TABLE, classify
+from policies.requests import classify
+from policies.table import TABLE
 
 BODY_ACTIONS = {row.action: row.path for row in TABLE if row.field == "model" and row.method == "POST"}
 LOOPBACK = ("127.0.0.1", "127.1.2.3", "127.1.2.2")
@@ -107,7 +108,7 @@ def _request(rng: random.Random, principal: Principal, resources: Sequence[Resou
     request = requests(rng, principal, rng.choice(models))
     action = rng.choice(sorted(BODY_ACTIONS))
     made = replace(request, action=action, method="POST", path=BODY_ACTIONS[action])
-    read = classify("POST", made.path, body_of(made), content_type="application/json")
+    read = classify("POST", made.path, body_of(made), {"content-type": "application/json"})
     assert request.resource is not None
     assert (read.action, read.kind, read.name) == (action, "Model", request.resource.name)
     return replace(made, protocol=read.protocol, stream=read.stream)

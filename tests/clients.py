@@ -41,7 +41,7 @@ def ports(mesh: Mesh) -> dict[str, int]:
 def root_and_ca(mesh: Mesh, text: str, path) -> tuple[bytes, bytes]:
     path.write_text(text)
     read = enrol.read_token(path)
-    return asyncio.run(channel.first_contact(read.address, read.root_sha256, int(time.time())))
+    return asyncio.run(channel.first_contact(read.addresses[0], read.root_sha256, int(time.time())))
 
 
 def enrolment(mesh: Mesh, ca: bytes) -> enrolment_pb2_grpc.EnrolmentStub:

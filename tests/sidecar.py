@@ -20,7 +20,7 @@ from typing import Any
 
 from pki import CLINICAL, TD, Leaf, Pki
 
-from agent import identity
+from agent import identity, judge
 from agent.envoy import bootstrap, process
 from agent.envoy.ads import AdsServer
 from agent.envoy.dataplane import DataPlane
@@ -30,7 +30,7 @@ from certs import keys
 from certs.attributes import Attributes
 from policies import compile as compiler
 from policies import parse
-from policies.documents import PeersBlob, RulesBlob, ServedResource, Ticket, TrustDocument
+from policies.documents import Peer, PeersBlob, RulesBlob, ServedResource, Ticket, TrustDocument
 from policies.model import ResourceKey, Rules
 from policies.trusted import TrustedBundle
 
@@ -60,22 +60,43 @@ class Backend(ThreadingHTTPServer):
         self.closed = threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def answer(self, _seen: dict[str, Any]) -> tuple[str, bytes]:
+        """Content type and body."""
+        return "application/json", b"{}"
+
+    def handle_error(self, *_: object) -> None:
+        """A connection that was cut is no fault of ours."""
+
 
 class _Echo(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Backend
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", "0")))
-        self.server.seen.append(
-            {"path": self.path, "headers": dict(self.headers.items()), "body": body.decode("latin-1")}
-        )
+        if self.headers.get("transfer-encoding") == "chunked":
+            body = b"".join(iter(self._chunk, b""))
+        else:
+            body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        seen = {
+            "method": self.command,
+            "path": self.path,
+            "headers": dict(self.headers.items()),
+            "body": body.decode("latin-1"),
+        }
+        self.server.seen.append(seen)
+        if self.headers.get("upgrade") == "websocket":
+            self._mirror()
+            return
+        kind, answer = self.server.answer(seen)
         self.send_response(200)
-        if b'"stream":true' in body:
-            return self._words()
-        self.send_header("content-length", "2")
+        if b'"stream":true' in body and kind == "application/json":
+            self._words()
+            return
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(answer)))
         self.end_headers()
-        return self.wfile.write(b"{}")
+        if self.command != "HEAD":
+            self.wfile.write(answer)
 
     def _words(self) -> None:
         """An answer without end, one word every few milliseconds, until somebody cuts it."""
@@ -86,7 +107,22 @@ class _Echo(BaseHTTPRequestHandler):
             while not self.server.closed.wait(0.005):
                 self.wfile.write(b"5\r\nword \r\n")
 
-    do_GET = do_POST
+    def _mirror(self) -> None:
+        """Behind the handshake: what comes goes back."""
+        self.send_response(101)
+        self.send_header("connection", "upgrade")
+        self.send_header("upgrade", "websocket")
+        self.end_headers()
+        while data := self.connection.recv(65536):
+            self.wfile.write(data)
+
+    def _chunk(self) -> bytes:
+        size = int(self.rfile.readline().partition(b";")[0], 16)
+        data = self.rfile.read(size)
+        self.rfile.readline()
+        return data
+
+    do_GET = do_PUT = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = do_POST
 
     def log_message(self, *_: object) -> None:
         pass
@@ -199,20 +235,43 @@ def tls(leaf: Leaf | None, *, maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) 
     return context
 
 
-def rules(policy: str = POLICY) -> Rules:
-    key = ResourceKey("Model", "ngram", CALLEE)
-    facts = compiler.ResourceFacts(
-        key=key, groups=frozenset({"clinical"}), owner="berlin", max_class=4, site="berlin", jurisdiction="DE"
-    )
-    service = replace(facts, key=ResourceKey("Service", "openai", CALLEE), groups=frozenset())
-    return compiler.compile_ingress(parse.load({"test.cedar": policy}), [facts, service])
+KEYS = (ResourceKey("Model", "ngram", CALLEE), ResourceKey("Service", "openai", CALLEE))
+
+
+def facts(keys: tuple[ResourceKey, ...] = KEYS) -> list[compiler.ResourceFacts]:
+    """Models are in the group `clinical`."""
+    return [
+        compiler.ResourceFacts(
+            key=key,
+            groups=frozenset({"clinical"} if key.kind == "Model" else ()),
+            owner="berlin",
+            max_class=4,
+            site="berlin",
+            jurisdiction="DE",
+        )
+        for key in keys
+    ]
+
+
+def rules(policy: str = POLICY, keys: tuple[ResourceKey, ...] = KEYS) -> Rules:
+    return compiler.compile_ingress(parse.load({"test.cedar": policy}), facts(keys))
+
+
+def own(mine: identity.Identity, port: int, policy: str, keys: tuple[ResourceKey, ...]) -> tuple[Rules, Peer]:
+    """A node that is its own peer: what it sends goes through both directions of one sidecar."""
+    me = judge.principal(mine.spiffe_id, mine.attributes)
+    outward = compiler.compile_egress(parse.load({"test.cedar": policy}), me, facts(keys))
+    return outward, Peer(node=CALLEE, spiffe_id=str(mine.spiffe_id), address=f"127.0.0.1:{port}")
 
 
 def state(
     pki: Pki, port: int, mine: identity.Identity, *, policy: str = POLICY, **changes: Any
 ) -> Enforceable:
-    """What the sidecar enforces; `floors`, `lease_s`, and for a caller `egress` and `peers` may be changed."""
-    ingress = rules(policy)
+    """What the sidecar enforces; `floors`, `lease_s`, and for a caller `egress` and `peers` may be changed. `loop`: the
+    port at which the node is its own peer.
+    """
+    keys = changes.get("resources", KEYS)
+    ingress = rules(policy, keys)
     served = tuple(ServedResource(key=key, port=port) for key in sorted(ingress.resources))
     ticket = Ticket(
         trust_domain=TD,
@@ -238,6 +297,9 @@ def state(
     lease = Lease(
         until=int(time.time()) + lease_s, boottime_until=time.clock_gettime(time.CLOCK_BOOTTIME) + lease_s
     )
+    if "loop" in changes:
+        outward, peer = own(mine, changes["loop"], policy, keys)
+        changes |= {"egress": outward, "peers": (peer,)}
     blob = RulesBlob(ingress=ingress, egress=changes.get("egress", NOTHING), served=served)
     bundle = TrustedBundle(ticket=ticket, rules=blob, peers=PeersBlob(peers=changes.get("peers", ())))
     return Enforceable(
@@ -269,7 +331,8 @@ class Running:
 
     async def _start(self) -> None:
         pki, directory = self.sidecar.pki, self.sidecar.directory
-        leaf = self._leaf or pki.node("gpu-1", "berlin", "DE", Attributes(class_ceiling=4))
+        attributes = self._changes.pop("attributes", Attributes(class_ceiling=4))
+        leaf = self._leaf or pki.node("gpu-1", "berlin", "DE", attributes)
         mine = identity.make(leaf.key, (leaf.der, pki.node_ca), pki.root, pki.now)
         settings = EnvoySettings(
             directory=directory,
@@ -291,11 +354,14 @@ class Running:
         ports = await self._envoy.listening()
         self.sidecar.port, self.sidecar.egress_port = ports["ingress"], ports["egress"]
         self.mine = mine
+        if self._changes.pop("loop", False):
+            self._changes["loop"] = self.sidecar.port
         if self._changes.get("enforce", True):
             await self.enforce(**self._changes)
 
     async def enforce(self, **changes: Any) -> None:
-        wanted = state(self.sidecar.pki, self.sidecar.backend.server_port, self.mine, **changes)
+        port = changes.pop("backend_port", self.sidecar.backend.server_port)
+        wanted = state(self.sidecar.pki, port, self.mine, **changes)
         await self.plane.shut(wanted, recording=changes.get("recording", True))
         await self.plane.load(wanted)
 

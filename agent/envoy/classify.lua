@@ -5,140 +5,15 @@
 -- `writ-*` header that an application or a peer may not send before this runs.
 
 local EGRESS = @EGRESS@
-local EXACT = @EXACT@      -- ["METHOD path"] = {protocol, action, kind, field, name}
-local BELOW = @BELOW@      -- {method, stem, protocol, action, kind}
-local PATHS = @PATHS@      -- [path] = true, of any method
+local EXACT = @EXACT@      -- ["METHOD path"] = row
+local SHAPES = @SHAPES@    -- ["depth/first segment"] = {{pattern, {METHOD = row}}, …}: paths with free parts
+local FOLDED = @FOLDED@    -- the same in lower case, with anything where a part is free: {pattern, …}
+local PATHS = @PATHS@      -- [path without free parts, in lower case] = true
+local CALLS = @CALLS@      -- [protocol] = {[JSON-RPC method] = row}
+local CALLED = @CALLED@    -- [protocol] = {[JSON-RPC method in lower case] = true}
+local MEMBERS = @MEMBERS@  -- [protocol] = what is wanted of the body of a call
 local FALLBACK = @FALLBACK@
-local MAX_DEPTH = @MAX_DEPTH@
-
-local byte, find, sub, lower, gsub = string.byte, string.find, string.sub, string.lower, string.gsub
-
--- JSON: byte loops outside strings, plain finds inside; both are compiled, patterns over long text are not. ----------
-
-local function skip(s, i)
-  local c = byte(s, i)
-  while c == 32 or c == 10 or c == 13 or c == 9 do
-    i = i + 1
-    c = byte(s, i)
-  end
-  return i, c
-end
-
-local function string_end(s, i)
-  local j = i + 1
-  while true do
-    local quote = find(s, '"', j, true)
-    if not quote then return nil end
-    local b = quote - 1
-    while byte(s, b) == 92 do b = b - 1 end
-    if (quote - 1 - b) % 2 == 0 then return quote + 1 end
-    j = quote + 1
-  end
-end
-
-local value
-
-local function array(s, i, depth)
-  if depth > MAX_DEPTH then return nil end
-  local c
-  i, c = skip(s, i + 1)
-  if c == 93 then return i + 1 end
-  while true do
-    i = value(s, i, depth)
-    if not i then return nil end
-    i, c = skip(s, i)
-    if c == 93 then return i + 1 end
-    if c ~= 44 then return nil end
-    i = skip(s, i + 1)
-  end
-end
-
-local function object(s, i, depth)
-  if depth > MAX_DEPTH then return nil end
-  local c
-  i, c = skip(s, i + 1)
-  if c == 125 then return i + 1 end
-  while true do
-    if c ~= 34 then return nil end
-    i = string_end(s, i)
-    if not i then return nil end
-    i, c = skip(s, i)
-    if c ~= 58 then return nil end
-    i = skip(s, i + 1)
-    i = value(s, i, depth)
-    if not i then return nil end
-    i, c = skip(s, i)
-    if c == 125 then return i + 1 end
-    if c ~= 44 then return nil end
-    i, c = skip(s, i + 1)
-  end
-end
-
-value = function(s, i, depth)
-  local c = byte(s, i)
-  if c == 34 then return string_end(s, i) end
-  if c == 123 then return object(s, i, depth + 1) end
-  if c == 91 then return array(s, i, depth + 1) end
-  if c == 116 then return sub(s, i, i + 3) == "true" and i + 4 or nil end
-  if c == 102 then return sub(s, i, i + 4) == "false" and i + 5 or nil end
-  if c == 110 then return sub(s, i, i + 3) == "null" and i + 4 or nil end
-  local _, last = find(s, "^[-+0-9.eE]+", i)
-  return last and last + 1
-end
-
--- A wanted member: a plain string, true, false or null; anything else could be read in two ways.
-local function scalar(s, i)
-  local c = byte(s, i)
-  if c == 34 then
-    local quote = find(s, '"', i + 1, true)
-    if not quote then return nil end
-    local text = sub(s, i + 1, quote - 1)
-    if find(text, "[%z\1-\31\\]") then return nil end
-    return quote + 1, text
-  end
-  if sub(s, i, i + 3) == "true" then return i + 4, true end
-  if sub(s, i, i + 4) == "false" then return i + 5, false end
-  if sub(s, i, i + 3) == "null" then return i + 4, nil end
-  return nil
-end
-
--- {model = …, stream = …} of the top-level object, or nil if any parser could see something else.
-local function scan(s, field)
-  local found, seen = {}, {}
-  local i, c = skip(s, 1)
-  if c ~= 123 then return nil end
-  i, c = skip(s, i + 1)
-  if c == 125 then
-    i = i + 1
-  else
-    while true do
-      if c ~= 34 then return nil end
-      local quote = find(s, '"', i + 1, true)
-      if not quote then return nil end
-      local key = sub(s, i + 1, quote - 1)
-      if find(key, "[^ -~]") or find(key, "\\", 1, true) then return nil end -- no second spelling of a key
-      i, c = skip(s, quote + 1)
-      if c ~= 58 then return nil end
-      i = skip(s, i + 1)
-      local folded = lower(key)
-      if folded == field or folded == "stream" then
-        if key ~= folded or seen[key] then return nil end
-        seen[key] = true
-        i, found[key] = scalar(s, i)
-        if key == "stream" and type(found[key]) == "string" then return nil end -- "true" is true to some
-      else
-        i = value(s, i, 1)
-      end
-      if not i then return nil end
-      i, c = skip(s, i)
-      if c == 125 then i = i + 1 break end
-      if c ~= 44 then return nil end
-      i, c = skip(s, i + 1)
-    end
-  end
-  i = skip(s, i)
-  return i == #s + 1 and found or nil
-end
+local GRPC = @GRPC@
 
 -- Claims. -------------------------------------------------------------------------------------------------------------
 
@@ -194,45 +69,175 @@ local function needless(escape)
   return code < 32 or code == 127 or find(string.char(code), "[A-Za-z0-9._~/\\;%%-]") ~= nil
 end
 
+local function shapes(from, path)
+  local _, depth = gsub(path, "/", "/")
+  return from[depth .. match(path, "^/[^/]*")] or {}
+end
+
+local function overlong(escape, behind)
+  return find(escape, "^c[01]$") or find(escape, "^f[5-9a-f]$") or (escape == "e0" and find(behind, "^%%[89]"))
+    or (escape == "f0" and behind == "%8")
+end
+
+-- The rules of policies.paths, by number, for a path that is not byte for byte one of the table. --------------------
+
+-- (1)
 local function ambiguous(path)
   if not find(path, "^/[!-~]*$") or find(path, "[\\;#]") or find(path, "//", 1, true) or find(path .. "/", "/%.%.?/") then
     return true
   end
-  for escape in string.gmatch(path, "%%(.?.?)") do
-    if needless(escape) then return true end
-  end
-  local folded = lower(path)
-  if PATHS[(gsub(folded, "/+$", ""))] and not PATHS[path] then return true end
-  for _, below in ipairs(BELOW) do
-    local stem = below[2]
-    if sub(folded, 1, #stem) == stem and sub(path, 1, #stem) ~= stem then return true end
+  for escape, behind in string.gmatch(path .. "  ", "%%(.?.?)()") do
+    if needless(escape) or overlong(lower(escape), sub(path, behind, behind + 1)) then return true end
   end
   return false
 end
 
-local function endpoint(method, path)
-  local row = EXACT[method .. " " .. path]
-  if row then return row, row[5] end
-  for _, below in ipairs(BELOW) do
-    if method == below[1] and sub(path, 1, #below[2]) == below[2] then
-      local name = sub(path, #below[2] + 1)
-      if find(name, "^[A-Za-z0-9._:-]+$") and #name <= 128 then return below[3], name end
-    end
-  end
-  return FALLBACK, FALLBACK[5]
+local function shapes(from, path)
+  local _, depth = gsub(path, "/", "/")
+  return from[depth .. match(path, "^/[^/]*")] or {}
 end
 
-local function read_body(handle, headers, row)
+-- (2)
+local function shaped(method, path)
+  for _, shape in ipairs(shapes(SHAPES, path)) do
+    local row = shape[2][method]
+    local first, _, name = find(path, shape[1])
+    if row and first and (not name or #name <= 128) then return row, name or row.name end
+  end
+end
+
+-- (3)
+local function near(path)
+  local folded = gsub(lower(path), "/$", "")
+  if folded == "" or PATHS[folded] then return folded ~= "" end
+  for _, pattern in ipairs(shapes(FOLDED, folded)) do
+    if find(folded, pattern) then return true end
+  end
+  return false
+end
+
+local function is_grpc(headers)
+  local kind = headers:get("content-type")
+  return kind == "application/grpc" or kind == "application/grpc+proto"
+end
+
+-- The row of a request, its name as far as the path tells, and whether servers could read the path otherwise.
+local function endpoint(headers, method, path)
+  local row = EXACT[method .. " " .. path]
+  if row then return row, row.name, false end
+  if ambiguous(path) then return FALLBACK, nil, true end
+  local name
+  row, name = shaped(method, path)
+  if row then return row, name, false end
+  if near(path) then return FALLBACK, nil, true end
+  local service = method == "POST" and match(path, "^/([A-Za-z0-9_.]+)/[A-Za-z0-9_]+$")
+  if service and #service <= 128 and is_grpc(headers) then return GRPC, service, false end
+  return FALLBACK, FALLBACK.name, false
+end
+
+-- What a query says of a key: its one value, and whether it says nothing. Any key in a second spelling spoils both.
+local function asked(query, wanted)
+  local value, nothing
+  for part in string.gmatch(query, "[^&;]+") do
+    local key = match(part, "^[^=]*")
+    if find(key, "[%%+%[%]]") then return nil, false end
+    if lower(key) == wanted then
+      if key ~= wanted or value then return nil, false end
+      value = sub(part, #key + 2)
+    end
+  end
+  return value, value == nil
+end
+
+local function content(handle)
+  local body = handle:body()
+  local length = body and body:length() or 0
+  return length > 0 and body:getBytes(0, length) or nil
+end
+
+local function json(handle, headers, wanted)
   if headers:get("content-encoding") ~= nil then return nil end
   local kind = lower(headers:get("content-type") or "")
   if find(kind, "charset", 1, true) and not find(kind, '^[^;,]*;[ \t]*charset="?utf%-8"?[ \t]*$') then return nil end
-  local body = handle:body()
-  local length = body and body:length() or 0
-  if length == 0 then return nil end
-  local found = scan(body:getBytes(0, length), row[4])
-  local name = found and found[row[4]]
-  if type(name) ~= "string" or #name > 128 or find(name, "[^A-Za-z0-9._:/-]") or name == "" then return nil end
-  return name, found.stream == true
+  local text = content(handle)
+  local found = text and scan(text, wanted)
+  return found
+end
+
+-- JSON-RPC takes back the id of a call that was denied: only what needs no escaping in an answer.
+local function echo(handle, id)
+  if id and #id <= 66 and (id == "0" or find(id, "^-?[1-9]%d*$") or find(id, '^"[A-Za-z0-9._:-]*"$')) then
+    handle:headers():replace("writ-rpc-id", id)
+  end
+end
+
+-- By source: the name, whether a stream is asked for, and the row that holds.
+local READ = {}
+
+function READ.query(_, _, row, query)
+  return (asked(query, row.field)), row.stream, row
+end
+
+function READ.body(handle, headers, row, query)
+  local found = json(handle, headers, row.wanted)
+  local _, nothing = asked(query, row.field)
+  if not found or not nothing then return nil, false, row end
+  return found[row.field], found.stream == true, row
+end
+
+function READ.field(handle, headers, row)
+  if headers:get("content-encoding") ~= nil or not is_grpc(headers) then return nil, false, row end
+  local body = content(handle)
+  return body and message(body, row.field), row.stream, row
+end
+
+function READ.first(handle, headers, row)
+  if headers:get("content-encoding") ~= nil or not is_grpc(headers) then return nil, false, row end
+  local found = handle:streamInfo():dynamicMetadata():get("@EXTRACTION@")
+  return found and found["@FIELD@"] and found["@FIELD@"][1], row.stream, row
+end
+
+function READ.call(handle, headers, row)
+  local said_method, said_name = headers:get("mcp-method"), headers:get("mcp-name")
+  local found = json(handle, headers, MEMBERS[row.protocol])
+  if not found then return nil, false, row end
+  echo(handle, found.id)
+  local method = found.method or ""
+  if type(method) ~= "string" then return nil, false, row end
+  local call = CALLS[row.protocol][method] or row
+  if call == row and CALLED[row.protocol][lower(method)] then return nil, false, row end
+  local said = call.field and (found.params or {})[call.field]
+  if (said_method and said_method ~= method) or (said_name and said_name ~= said) then return nil, false, call end
+  if call.field then return said, call.stream, call end
+  return call.name, call.stream, call
+end
+
+-- A message that says it is compressed, and is not: servers end the stream.
+local BROKEN = "\1\0\0\0\1?"
+
+-- Let pass only whole messages that name what was decided on. Nothing can be answered here any more, so a stream that
+-- breaks this is broken for its server too, and stays so.
+local function watch(handle, field, name)
+  local parts, have, need, broken = {}, 0, 5, false
+  for chunk in handle:bodyChunks() do
+    local length = chunk:length()
+    if length > 0 and not broken then
+      parts[#parts + 1], have = chunk:getBytes(0, length), have + length
+      local passed = ""
+      if have >= need then
+        passed, parts[1], need, broken = whole_messages(table.concat(parts), field, name)
+        parts, have = {parts[1]}, #parts[1]
+      end
+      broken = broken or need > MAX_MESSAGE
+      chunk:setBytes(broken and passed .. BROKEN or passed)
+    elseif length > 0 then
+      chunk:setBytes("")
+    end
+  end
+end
+
+local function named(name)
+  return type(name) == "string" and name ~= "" and #name <= 128 and not find(name, "[^A-Za-z0-9._:/-]")
 end
 
 local function identify(handle)
@@ -255,28 +260,34 @@ function envoy_on_request(handle)
   local subject, peer = identify(handle)
   if not subject then return end
   if peer then headers:replace("writ-peer", peer) end
-  local method = headers:get(":method")
-  local path = gsub(headers:get(":path"), "?.*", "")
-  local odd = ambiguous(path)
-  local row, name = endpoint(method, path)
-  if odd then row, name = FALLBACK, nil end
+  local method, target = headers:get(":method"), headers:get(":path")
+  local path, query = target, ""
+  local mark = find(target, "?", 1, true)
+  if mark then path, query = sub(target, 1, mark - 1), sub(target, mark + 1) end
+  local row, name, odd = endpoint(headers, method, path)
   headers:replace("writ-path", path)
-  headers:replace("writ-protocol", row[1])
-  headers:replace("writ-action", row[2])
-  local verdict, body, stream = "ok", "none", false
+  headers:replace("writ-protocol", row.protocol)
+  headers:replace("writ-action", row.action)
+  local verdict, body, stream = "ok", row.body, row.stream
   if odd then verdict, body = "unreadable_body", "unread" end
   if not claims(headers, subject) then verdict = "claim_not_allowed" end
-  if row[4] ~= "" then
-    body = "unread"
-    if verdict == "ok" then
-      name, stream = read_body(handle, headers, row)
-      headers = handle:headers() -- waiting for the body ends the life of what was taken before
-      if name then body = "read" else verdict = "unreadable_body" end
-    end
+  local read = READ[row.source]
+  if read and verdict ~= "ok" then
+    body, name, stream = "unread", nil, false
+  elseif read then
+    local asked_for = row
+    name, stream, row = read(handle, headers, row, query)
+    headers = handle:headers() -- waiting for the body ends the life of what was taken before
+    if row ~= asked_for then headers:replace("writ-action", row.action) end
+  end
+  if name and not named(name) or read and not name then
+    if verdict == "ok" then verdict = "unreadable_body" end
+    body, name, stream = "unread", nil, false
   end
   headers:replace("writ-body", body)
   headers:replace("writ-stream", stream and "true" or "false")
-  if name and name ~= "" then headers:replace("writ-resource", row[3] .. "/" .. name) end
+  if name then headers:replace("writ-resource", row.kind .. "/" .. name) end
   if not EGRESS then handle:clearRouteCache() end
   headers:replace("writ-verdict", verdict)
+  if row.source == "first" and verdict == "ok" then watch(handle, row.field, name) end
 end

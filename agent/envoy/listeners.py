@@ -7,7 +7,7 @@ Egress: strip headers, then classify, gate, forbids, permits, route to the peer.
 import re
 from typing import Any
 
-from agent.envoy import accesslog, classifier, denials
+from agent.envoy import accesslog, classifier, denials, extraction
 from agent.envoy.settings import EnvoySettings
 
 TYPE = "type.googleapis.com/envoy.extensions."
@@ -20,19 +20,20 @@ FORGEABLE = (
     "x-forwarded-proto",
     "x-forwarded-host",
     "x-request-id",
-    "x-envoy-original-path",
-    "x-envoy-retry-on",
-    "x-envoy-upstream-rq-timeout-ms",
-    "x-envoy-max-retries",
-    "x-envoy-expected-rq-timeout-ms",
-    "x-envoy-internal",
+    "x-http-method-override",  # some servers let these say what the request line has said
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
 )
+FORGEABLE_PREFIXES = ("x-envoy-", "x-ai-eg-", "x-gateway-")  # what proxies and gateways believe of each other
 CURVES = ["X25519MLKEM768", "X25519", "P-256"]  # hybrid first: recorded traffic outlives its secrets
 
 
 def ingress(settings: EnvoySettings) -> dict[str, Any]:
     """MTLS from peers to the application beside us."""
-    filters = [_ecds("gate-in"), _classifier(egress=False), _ecds("forbids-in"), _ecds("permits-in")]
+    classify = [extraction.http_filter(), _classifier(egress=False)]
+    filters = [_ecds("gate-in"), *classify, _ecds("forbids-in"), _ecds("permits-in")]
     keep = (*CLAIMS, "writ-request-id")
     return {
         "name": "ingress",
@@ -49,7 +50,8 @@ def ingress(settings: EnvoySettings) -> dict[str, Any]:
 
 def egress(settings: EnvoySettings) -> dict[str, Any]:
     """Plain HTTP from the local application to peers."""
-    filters = [_classifier(egress=True), _ecds("gate-out"), _ecds("forbids-out"), _ecds("permits-out")]
+    classify = [extraction.http_filter(), _classifier(egress=True)]
+    filters = [*classify, _ecds("gate-out"), _ecds("forbids-out"), _ecds("permits-out")]
     return {
         "name": "egress",
         "address": _address(settings.egress_host, settings.egress_port),
@@ -85,8 +87,10 @@ def _manager(
         # A cut stream must end for the application too, not a second later (Envoy's default).
         "delayed_close_timeout": "0.02s",
         "max_request_headers_kb": 60,
+        "upgrade_configs": [{"upgrade_type": "websocket", "enabled": False}],
         "http_protocol_options": {"allow_absolute_url": True},
         "http2_protocol_options": {
+            "allow_connect": True,  # a WebSocket between sidecars; a route must enable it
             "max_concurrent_streams": 1024,
             "initial_stream_window_size": 1 << 20,
             "initial_connection_window_size": 4 << 20,
@@ -107,7 +111,11 @@ def _strip(keep: tuple[str, ...]) -> dict[str, Any]:
     ours = {"safe_regex": {"regex": PREFIX + _other_than({name.removeprefix(PREFIX) for name in keep})}}
     config = {
         "@type": TYPE + "http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        "mutations": [{"remove_on_match": {"key_matcher": ours}}, *({"remove": name} for name in FORGEABLE)],
+        "mutations": [
+            {"remove_on_match": {"key_matcher": ours}},
+            *({"remove": name} for name in FORGEABLE),
+            *({"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in FORGEABLE_PREFIXES),
+        ],
     }
     return {"name": "envoy.http.early_header_mutation.header_mutation", "typed_config": config}
 

@@ -1,7 +1,8 @@
 """Routes, clusters and secrets: where a request may go, once the three filters let it through.
 
 Each peer is a cluster of its own, whose certificate must carry exactly that peer's SPIFFE ID. At egress a route is chosen
-by Host, but only its metadata says who the peer is. At ingress a route is chosen by the resource that the classifier found.
+by Host, but only its metadata says who the peer is. At ingress a route is chosen by the resource that the classifier found;
+gRPC goes on as HTTP/2, all else as HTTP/1.1. A WebSocket is opened only for paths that the table says are one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,16 +15,21 @@ from envoy.config.route.v3 import route_components_pb2 as component_route
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.transport_sockets.tls.v3 import common_pb2, secret_pb2, tls_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as upstream_http
-from envoy.type.matcher.v3 import string_pb2
+from envoy.type.matcher.v3 import regex_pb2, string_pb2
+from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
+from xds.core.v3.extension_pb2 import TypedExtensionConfig
 
-from agent.envoy import pb
+from agent.envoy import extraction, pb
 from agent.envoy.listeners import CURVES
 from agent.envoy.settings import EnvoySettings
 from policies.documents import Peer, ServedResource
+from policies.table import TABLE
 
 LUA = "envoy.filters.http.lua"
+GRPC = r"application/grpc(\+proto)?"
+UNSERVED = "unserved"  # a cluster that does not exist
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
@@ -80,7 +86,7 @@ def _peer_cluster(peer: Peer, settings: EnvoySettings) -> cluster.Cluster:
     )
     options = upstream_http.HttpProtocolOptions(
         explicit_http_config=upstream_http.HttpProtocolOptions.ExplicitHttpConfig(
-            http2_protocol_options=protocol_pb2.Http2ProtocolOptions()
+            http2_protocol_options=protocol_pb2.Http2ProtocolOptions(allow_connect=True)  # for WebSockets
         ),
         common_http_protocol_options=protocol_pb2.HttpProtocolOptions(
             idle_timeout=_seconds(settings.idle_s),
@@ -96,14 +102,29 @@ def _peer_cluster(peer: Peer, settings: EnvoySettings) -> cluster.Cluster:
 
 
 def local_clusters(served: Iterable[ServedResource], settings: EnvoySettings) -> list[cluster.Cluster]:
-    """One per loopback port of this node's own AI servers: one connection per request, so that one can be cut."""
-    return [
-        _cluster(_local(port), f"127.0.0.1:{port}", settings) for port in sorted({one.port for one in served})
-    ]
+    """Two per loopback port of this node's own AI servers: for HTTP/1.1, and for gRPC. On each connection there is one
+    request at a time, so that one can be cut.
+    """
+    ports = sorted({one.port for one in served})
+    return [made for port in ports for made in (_local(port, settings), _local_grpc(port, settings))]
 
 
-def _local(port: int) -> str:
-    return f"local/{port}"
+def _local(port: int, settings: EnvoySettings) -> cluster.Cluster:
+    return _cluster(_local_name(port), f"127.0.0.1:{port}", settings)
+
+
+def _local_grpc(port: int, settings: EnvoySettings) -> cluster.Cluster:
+    made = _cluster(_local_name(port, grpc=True), f"127.0.0.1:{port}", settings)
+    one = protocol_pb2.Http2ProtocolOptions(max_concurrent_streams={"value": 1})
+    options = upstream_http.HttpProtocolOptions(
+        explicit_http_config=upstream_http.HttpProtocolOptions.ExplicitHttpConfig(http2_protocol_options=one)
+    )
+    made.typed_extension_protocol_options[OPTIONS].CopyFrom(pb.packed(options))
+    return made
+
+
+def _local_name(port: int, *, grpc: bool = False) -> str:
+    return f"local/{port}/grpc" if grpc else f"local/{port}"
 
 
 def _cluster(name: str, address: str, settings: EnvoySettings) -> cluster.Cluster:
@@ -134,43 +155,72 @@ def egress_routes(peers: Sequence[Peer], subject: str) -> route_pb2.RouteConfigu
         component_route.VirtualHost(
             name=peer.node,
             domains=[f"{peer.node}.mesh", f"{peer.node}.mesh:*"],
-            routes=[_peer_route(peer, subject)],
+            routes=[
+                _known(route, peer, subject) for route in (*_special(peer.spiffe_id), _all(peer.spiffe_id))
+            ],
         )
         for peer in peers
     ]
     return _configuration("egress", hosts, "out")
 
 
-def _peer_route(peer: Peer, subject: str) -> component_route.Route:
+def _known(made: component_route.Route, peer: Peer, subject: str) -> component_route.Route:
+    """With what the classifier needs to know of the peer and of us."""
     known = Struct()
     known.update({"peer": peer.spiffe_id, "subject": subject})
-    made = component_route.Route(match=component_route.RouteMatch(prefix="/"), route=_action(peer.spiffe_id))
     made.metadata.filter_metadata[LUA].CopyFrom(known)
     return made
 
 
 def ingress_routes(served: Sequence[ServedResource]) -> route_pb2.RouteConfiguration:
     """By the resource that the classifier named; what is not served is answered 404 after it was denied."""
-    routes = [
-        component_route.Route(
-            match=component_route.RouteMatch(
-                prefix="/",
-                headers=[
-                    component_route.HeaderMatcher(
-                        name="writ-resource",
-                        string_match=string_pb2.StringMatcher(exact=f"{one.key.kind}/{one.key.name}"),
-                    )
-                ],
-            ),
-            route=_action(_local(one.port)),
-        )
-        for one in served
-    ]
+    entries = {f"{one.key.kind}/{one.key.name}": pb.OnMatch(action=_served(one.port)) for one in served}
     absent = component_route.Route(match=component_route.RouteMatch(prefix="/"))
     absent.direct_response.status = 404
-    return _configuration(
-        "ingress", [component_route.VirtualHost(name="local", domains=["*"], routes=[*routes, absent])], "in"
+    unserved = pb.OnMatch(action=_list([*_special(UNSERVED), absent]))
+    host = component_route.VirtualHost(
+        name="local", domains=["*"], matcher=pb.exact_map(pb.header("writ-resource"), entries, unserved)
     )
+    return _configuration("ingress", [host], "in")
+
+
+def _served(port: int) -> TypedExtensionConfig:
+    grpc = component_route.Route(
+        match=component_route.RouteMatch(prefix="/", headers=[_header("content-type", GRPC)]),
+        route=_action(_local_name(port, grpc=True)),
+    )
+    return _list([grpc, _all(_local_name(port))])
+
+
+def _special(to: str) -> list[component_route.Route]:
+    """Envoy asks the first route of a request, before it is classified, which filters run and whether it may become a
+    WebSocket.
+    """
+    on = pb.packed(component_route.FilterConfig(config=Any()))
+    made = []
+    for row in extraction.streams():
+        route = component_route.Route(match=component_route.RouteMatch(path=row.path), route=_action(to))
+        route.typed_per_filter_config[extraction.NAME].CopyFrom(on)
+        made.append(route)
+    for path in dict.fromkeys(row.path for row in TABLE if row.websocket):
+        match = component_route.RouteMatch(path=path, headers=[_header("upgrade", "(?i)websocket")])
+        route = component_route.Route(match=match, route=_action(to))
+        route.route.upgrade_configs.add(upgrade_type="websocket")
+        made.append(route)
+    return made
+
+
+def _all(to: str) -> component_route.Route:
+    return component_route.Route(match=component_route.RouteMatch(prefix="/"), route=_action(to))
+
+
+def _list(routes: Sequence[component_route.Route]) -> TypedExtensionConfig:
+    return pb.extension("route", component_route.RouteList(routes=routes))
+
+
+def _header(name: str, pattern: str) -> component_route.HeaderMatcher:
+    whole = string_pb2.StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=pattern))
+    return component_route.HeaderMatcher(name=name, string_match=whole)
 
 
 def _action(name: str) -> component_route.RouteAction:

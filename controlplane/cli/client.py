@@ -23,6 +23,7 @@ from controlplane.cli.errors import CliError, Exit
 
 T = TypeVar("T")
 MAX_MESSAGE_BYTES = 64 << 20
+REACH_S = 1.0  # before the next of several control planes is tried
 EXITS: dict[grpc.StatusCode, Exit] = {
     grpc.StatusCode.INVALID_ARGUMENT: Exit.USAGE,
     grpc.StatusCode.PERMISSION_DENIED: Exit.DENIED,
@@ -37,12 +38,30 @@ EXITS: dict[grpc.StatusCode, Exit] = {
 
 
 class Client:
-    """Calls Admin with one deadline per call. Close it, or use it as a context manager."""
+    """Calls Admin with one deadline per call. Close it, or use it as a context manager.
+
+    Of several control planes the first that answers is used. A call that failed is not repeated at another: it may have
+    been done.
+    """
 
     def __init__(self, context: Context, *, timeout_s: float) -> None:
         self.context, self.timeout_s = context, timeout_s
-        self._channel = grpc.secure_channel(context.address, _credentials(context), options=_options(context))
+        self._channel = self._reach(context)
         self.stub = admin_pb2_grpc.AdminStub(self._channel)
+
+    @staticmethod
+    def _reach(context: Context) -> grpc.Channel:
+        credentials, options = _credentials(context), _options(context)
+        *others, last = context.addresses
+        for address in others:
+            channel = grpc.secure_channel(address, credentials, options=options)
+            try:
+                grpc.channel_ready_future(channel).result(timeout=REACH_S)
+            except grpc.FutureTimeoutError:
+                channel.close()
+            else:
+                return channel
+        return grpc.secure_channel(last, credentials, options=options)
 
     def __enter__(self) -> Self:
         return self

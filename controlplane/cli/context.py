@@ -19,11 +19,15 @@ class Context:
     """One control plane: where it listens, whom to believe there, and the operator's own certificate and key."""
 
     name: str
-    address: str
+    address: str  # host:port; of several control planes, with commas between
     trust_domain: str
     ca: Path  # PEM of the control-plane CA: a node's certificate can never pose as the server
     certificate: Path
     key: Path
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(one.strip() for one in self.address.split(","))
 
 
 def config_path() -> Path:

@@ -10,6 +10,9 @@ from typing import Annotated
 
 import typer
 
+from controlplane.cli import context as contexts
+from controlplane.cli import session
+
 controlplane = typer.Typer(help="The control plane as a service.", no_args_is_help=True)
 agent = typer.Typer(help="The agent as a service.", no_args_is_help=True)
 
@@ -20,6 +23,74 @@ def run_controlplane(
 ) -> None:
     """Run the control plane in the foreground."""
     _become("controlplane", "--config", str(config))
+
+
+RootDir = Annotated[
+    Path, typer.Option("--root", help="Directory that holds the root, as `writ init` made it.")
+]
+Passphrase = Annotated[
+    Path | None,
+    typer.Option("--root-passphrase-file", help="Of the root's keys; else `passphrase` beside them."),
+]
+Settings = Annotated[Path, typer.Option(help="Settings of the control plane.")]
+DEFAULT = Path("/etc/writ/controlplane.toml")
+
+
+@controlplane.command()
+def join(
+    config: Settings = DEFAULT,
+    root: Annotated[Path | None, typer.Option(help="Directory of the root: all in one step.")] = None,
+    root_passphrase_file: Passphrase = None,
+    request: Annotated[Path | None, typer.Option(help="Write what the root's holder is to sign.")] = None,
+    grant: Annotated[Path | None, typer.Option(help="Read what the root's holder signed.")] = None,
+) -> None:
+    """Make this control plane a replica of a mesh in etcd: keys of its own, signed by the root. Then `run`.
+
+    With the root at hand: `--root DIR`. Else `--request FILE` here, `admit` where the root is, `--grant FILE` here. Run as
+    the operator, it lets the current context know the new replica.
+    """
+    options = {
+        "--root": root,
+        "--root-passphrase-file": root_passphrase_file,
+        "--request": request,
+        "--grant": grant,
+    }
+    words = [word for option, path in options.items() if path for word in (option, str(path))]
+    path = contexts.config_path()
+    if path.exists() and not request:
+        words += ["--out-context", str(path), "--context", contexts.load(session.options.context).name]
+    _become("controlplane", "join", "--config", str(config), *words)
+
+
+@controlplane.command()
+def admit(
+    request: Annotated[Path, typer.Option(help="What the new replica wrote.")],
+    grant: Annotated[Path, typer.Option(help="Where to write the answer.")],
+    root: RootDir,
+    root_passphrase_file: Passphrase = None,
+) -> None:
+    """Where the root is: sign the request of a new replica."""
+    words = ["--root", str(root), "--request", str(request), "--grant", str(grant)]
+    words += ["--root-passphrase-file", str(root_passphrase_file)] if root_passphrase_file else []
+    _become("controlplane", "admit", *words)
+
+
+@controlplane.command()
+def remove(
+    replica: Annotated[str, typer.Argument(help="Name of the replica that is lost.")],
+    root: RootDir,
+    config: Settings = DEFAULT,
+    root_passphrase_file: Passphrase = None,
+) -> None:
+    """Take a lost replica's CAs and document key out of the mesh, at once.
+
+    Nodes whose certificate is by its CA are refused from then on, and must enrol again: for a replica that is only broken,
+    ask them to renew first, or wait until its certificates have ended.
+    """
+    session.confirm(f"remove replica `{replica}`?")
+    words = ["--config", str(config), "--root", str(root), "--replica", replica]
+    words += ["--root-passphrase-file", str(root_passphrase_file)] if root_passphrase_file else []
+    _become("controlplane", "remove", *words)
 
 
 @agent.command("run")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,13 @@ import typer
 
 from controlplane.cli import context, output, session
 from controlplane.cli.errors import CliError, Exit
+
+
+class Store(StrEnum):
+    """Where a control plane keeps its state."""
+
+    sqlite = "sqlite"
+    etcd = "etcd"
 
 
 def init(
@@ -22,6 +30,22 @@ def init(
     address: Annotated[str, typer.Option(help="host:port of the API.")] = "127.0.0.1:8443",
     enrolment: Annotated[str, typer.Option(help="host:port where nodes enrol.")] = "127.0.0.1:8444",
     operator: Annotated[str, typer.Option(help="Name in the first operator certificate.")] = "admin",
+    replica: Annotated[str, typer.Option(help="Name of this control plane among its equals.")] = "replica-1",
+    store: Annotated[
+        Store, typer.Option(help="One SQLite file, or etcd for several replicas.")
+    ] = Store.sqlite,
+    etcd_endpoint: Annotated[
+        list[str] | None, typer.Option(help="Member of etcd, host:port. May be given more than once.")
+    ] = None,
+    etcd_prefix: Annotated[str, typer.Option(help="All keys begin with it: /writ/v1/<trust-domain>/.")] = "",
+    etcd_kek_file: Annotated[
+        str, typer.Option(help="Key that encrypts what etcd holds; made if not given.")
+    ] = "",
+    etcd_ca_file: Annotated[str, typer.Option(help="PEM: whom to believe as etcd.")] = "",
+    etcd_certificate_file: Annotated[str, typer.Option(help="PEM: our certificate for etcd.")] = "",
+    etcd_key_file: Annotated[str, typer.Option(help="PEM: its key.")] = "",
+    etcd_user: Annotated[str, typer.Option(help="User of etcd.")] = "",
+    etcd_password_file: Annotated[str, typer.Option(help="Its password.")] = "",
 ) -> None:
     """Make a new mesh: its root of trust, its keys, and your own operator certificate.
 
@@ -39,6 +63,18 @@ def init(
         "--enrolment",
         enrolment,
     ]
+    command += ["--replica", replica, "--store", store.value]
+    command += [word for one in etcd_endpoint or () for word in ("--etcd-endpoint", one)]
+    for option, value in (
+        ("prefix", etcd_prefix),
+        ("kek-file", etcd_kek_file),
+        ("ca-file", etcd_ca_file),
+        ("certificate-file", etcd_certificate_file),
+        ("key-file", etcd_key_file),
+        ("user", etcd_user),
+        ("password-file", etcd_password_file),
+    ):
+        command += [f"--etcd-{option}", value] if value else []
     command += ["--operator", operator, "--context", name, "--out-context", str(context.config_path())]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:

@@ -1,10 +1,11 @@
 """What nodes call: Enrolment, without a certificate, and Identity, with one."""
 
+from collections.abc import Callable
+
 import grpc
 
 from controlplane.api.gen import enrolment_pb2, enrolment_pb2_grpc, identity_pb2, identity_pb2_grpc
 from controlplane.rpc.peer import Peers
-from controlplane.services.authorities import Authorities
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.issuance import Issued
 
@@ -14,8 +15,8 @@ Context = grpc.aio.ServicerContext
 class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServicer):
     """Tokens and expired certificates."""
 
-    def __init__(self, service: Enrolment, made: Authorities) -> None:
-        self._service, self._made = service, made
+    def __init__(self, service: Enrolment, root: bytes, delegation: Callable[[], bytes]) -> None:
+        self._service, self._root, self._delegation = service, root, delegation
 
     async def Enrol(
         self, request: enrolment_pb2.EnrolRequest, context: Context
@@ -40,9 +41,7 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServicer):
         return self._response(issued)
 
     def _response(self, issued: Issued) -> enrolment_pb2.EnrolResponse:
-        return enrolment_pb2.EnrolResponse(
-            chain=issued.chain, root=self._made.root, delegation=self._made.delegation
-        )
+        return enrolment_pb2.EnrolResponse(chain=issued.chain, root=self._root, delegation=self._delegation())
 
 
 class IdentityServicer(identity_pb2_grpc.IdentityServicer):
@@ -52,6 +51,6 @@ class IdentityServicer(identity_pb2_grpc.IdentityServicer):
         self._service, self._peers = service, peers
 
     async def Renew(self, request: identity_pb2.RenewRequest, context: Context) -> identity_pb2.RenewResponse:
-        caller = await self._peers.node(context)
+        caller = self._peers.presented(context)
         issued = await self._service.renew(caller, request.csr, request.idempotency_key)
         return identity_pb2.RenewResponse(chain=issued.chain)

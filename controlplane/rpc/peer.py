@@ -3,6 +3,7 @@
 1. TLS 1.3, with a client certificate: gRPC's Python API cannot forbid 1.2, so it is refused here too.
 2. The certificate is verified again against the CA for the role: the handshake accepts nodes and operators alike.
 3. A node's epoch is held against the floor at every call: an open connection outlives a revocation.
+4. Any replica's CA counts, as the newest trust document says; a removed replica's no more.
 """
 
 import time
@@ -14,11 +15,11 @@ from cryptography.hazmat.primitives import serialization
 
 from certs.errors import CertError
 from certs.spiffe import SpiffeId
-from certs.verify import NodeIdentity, verify_node, verify_operator
+from certs.verify import NodeIdentity, verify_control_plane, verify_node, verify_operator
 from controlplane import model
 from controlplane.errors import DeniedError
 from controlplane.services import rows
-from controlplane.services.authorities import Authorities
+from controlplane.services.publish import Publisher
 from controlplane.store.base import Store
 
 Context = grpc.aio.ServicerContext
@@ -27,8 +28,10 @@ Context = grpc.aio.ServicerContext
 class Peers:
     """Turns a call's TLS context into a verified caller, or refuses with DeniedError."""
 
-    def __init__(self, store: Store, made: Authorities, clock: Callable[[], float] = time.time) -> None:
-        self._store, self._made, self._clock = store, made, clock
+    def __init__(
+        self, store: Store, trust_domain: str, publisher: Publisher, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store, self._trust_domain, self._publisher, self._clock = store, trust_domain, publisher, clock
 
     async def node(self, context: Context) -> NodeIdentity:
         """The calling node: enrolled, and its certificate not below what may renew."""
@@ -39,13 +42,7 @@ class Peers:
         return (await self._node(context))[1]
 
     async def _node(self, context: Context) -> tuple[NodeIdentity, model.NodeRow]:
-        leaf = _leaf(context)
-        try:
-            identity = verify_node(
-                leaf, [self._made.node_ca.certificate], self._made.trust_domain, int(self._clock())
-            )
-        except CertError as exc:
-            raise DeniedError(f"not a node: {exc}") from exc
+        identity = self._identity(context)
         row = await rows.find(
             self._store, model.NodeRow, rows.node_key(identity.spiffe_id.node, identity.spiffe_id.site)
         )
@@ -53,13 +50,36 @@ class Peers:
             raise DeniedError(f"node `{identity.spiffe_id.short}` is {row.row.state if row else 'unknown'}")
         return identity, row.row
 
+    def presented(self, context: Context) -> NodeIdentity:
+        """The calling node by its certificate, not below any floor we know: for calls that compare its row themselves."""
+        identity = self._identity(context)
+        if not self._publisher.may_go_on(str(identity.spiffe_id), identity.epoch):
+            raise DeniedError(f"node `{identity.spiffe_id.short}` is revoked")
+        return identity
+
+    def _identity(self, context: Context) -> NodeIdentity:
+        try:
+            return verify_node(
+                _leaf(context), self._publisher.anchors.node_cas, self._trust_domain, int(self._clock())
+            )
+        except CertError as exc:
+            raise DeniedError(f"not a node: {exc}") from exc
+
     def operator(self, context: Context) -> SpiffeId:
         """The calling operator."""
-        cas = [self._made.control_plane_ca.certificate]
+        cas = self._publisher.anchors.control_plane_cas
         try:
-            return verify_operator(_leaf(context), cas, self._made.trust_domain, int(self._clock()))
+            return verify_operator(_leaf(context), cas, self._trust_domain, int(self._clock()))
         except CertError as exc:
             raise DeniedError(f"not an operator: {exc}") from exc
+
+    def replica(self, context: Context) -> SpiffeId:
+        """The calling control plane."""
+        cas = self._publisher.anchors.control_plane_cas
+        try:
+            return verify_control_plane(_leaf(context), cas, self._trust_domain, int(self._clock()))
+        except CertError as exc:
+            raise DeniedError(f"not a control plane: {exc}") from exc
 
 
 def _leaf(context: Context) -> bytes:

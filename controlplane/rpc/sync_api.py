@@ -25,8 +25,9 @@ from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
 from controlplane.services.hub import AgentState, Hub, keep_receipt
+from controlplane.services.issued import Issue
 from controlplane.services.nodes import Nodes
-from controlplane.services.publish import Issue, Publisher
+from controlplane.services.publish import Publisher
 from policies import documents as d
 from policies import payloads
 from policies.errors import DocumentError
@@ -47,21 +48,15 @@ class _Sent:
     heartbeat: bytes = b""
     tickets: tuple[bytes, ...] = ()
     blobs: set[str] = field(default_factory=set)
-    delegation: bool = False
+    delegation: bytes = b""
     renew_serial: str = ""
 
 
 class SyncServicer:
     """Handles the one stream. Requests are parsed, responses are bytes already."""
 
-    def __init__(self, peers: Peers, publisher: Publisher, nodes: Nodes, hub: Hub, delegation: bytes) -> None:
-        self._peers, self._publisher, self._nodes, self._hub, self._delegation = (
-            peers,
-            publisher,
-            nodes,
-            hub,
-            delegation,
-        )
+    def __init__(self, peers: Peers, publisher: Publisher, nodes: Nodes, hub: Hub) -> None:
+        self._peers, self._publisher, self._nodes, self._hub = peers, publisher, nodes, hub
 
     def handler(self) -> grpc.GenericRpcHandler:
         method = grpc.stream_stream_rpc_method_handler(
@@ -88,18 +83,20 @@ class SyncServicer:
         context: Context,
     ) -> None:
         name = str(caller.spiffe_id)
-        row = await self._note(caller, hello)
+        row, changed = await self._note(caller, hello)
         reader = asyncio.ensure_future(self._read(caller, requests))
         state, wake = self._hub.attach(name, lambda: _cancel(reader))
         state.agent_version, state.envoy_version = hello.agent_version[:64], hello.envoy_version[:64]
         state.last_seen, state.renew_serial = int(time.time()), row.renew_serial
         state.features, state.shadow = frozenset(list(hello.features)[:MAX_FEATURES]), None
+        await self._hub.agent_moved(state)
         sent = _Sent(trust=hello.trust_digest, blobs=set(hello.blob_digests))
         tasks = [reader]
         try:  # from here on: whatever fails, the hub must not keep a session that nobody serves
-            await self._publisher.refresh_bundles()
+            if changed or name not in self._publisher.nodes:
+                self._publisher.bundles_due.set()
             log.info("agent_connected", node=caller.spiffe_id.short, version=state.agent_version)
-            tasks.append(asyncio.ensure_future(self._write(context, state, wake, sent)))
+            tasks.append(asyncio.ensure_future(self._write(caller, context, state, wake, sent)))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if not task.cancelled():
@@ -111,10 +108,10 @@ class SyncServicer:
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
             self._hub.detach(name, wake)
-            await self._hub.agent_moved()
+            await self._hub.agent_moved(state)
             log.info("agent_gone", node=caller.spiffe_id.short)
 
-    async def _note(self, caller: NodeIdentity, hello: sync_pb2.Hello) -> NodeRow:
+    async def _note(self, caller: NodeIdentity, hello: sync_pb2.Hello) -> tuple[NodeRow, bool]:
         facts = {"address": _address(hello.ingress_address)}
         if hello.evidence_key:
             statement = _statement(caller, hello.evidence_key, d.TYPE_EVIDENCE_KEY, {"vkey": str})
@@ -123,12 +120,15 @@ class SyncServicer:
 
     # --- down ------------------------------------------------------------------------------------------------
 
-    async def _write(self, context: Context, state: AgentState, wake: asyncio.Event, sent: _Sent) -> None:
+    async def _write(
+        self, caller: NodeIdentity, context: Context, state: AgentState, wake: asyncio.Event, sent: _Sent
+    ) -> None:
         wake.set()
         while True:
             await wake.wait()
             wake.clear()
-            await self._peers.node(context)
+            if not self._publisher.may_go_on(state.spiffe_id, caller.epoch):
+                return  # the store is asked once more, and says why
             issue = self._publisher.issue
             if issue is None:
                 continue
@@ -156,9 +156,10 @@ class SyncServicer:
         sent.tickets, sent.blobs = tickets, set(mine.blobs)
 
     def _first(self, sent: _Sent) -> bytes:
-        """The delegation, once per stream."""
-        first, sent.delegation = not sent.delegation, True
-        return self._delegation if first else b""
+        """The delegation, once per stream and when it changed: what follows may be signed by a key it adds."""
+        newest = self._publisher.anchors.delegation
+        first, sent.delegation = newest != sent.delegation, newest
+        return newest if first else b""
 
     # --- up --------------------------------------------------------------------------------------------------
 
@@ -178,7 +179,7 @@ class SyncServicer:
                     self._receipt(caller, state, request.receipt)
                 case _:
                     raise InvalidError("hello comes once; other events must be known")
-            await self._hub.agent_moved()
+            await self._hub.agent_moved(state)
 
     def _receipt(self, caller: NodeIdentity, state: AgentState, data: bytes) -> None:
         statement = _statement(caller, data, d.TYPE_RECEIPT, {"node": str, "generation": int, "at_ms": int})

@@ -56,21 +56,34 @@ def principal(row: NodeRow) -> Principal:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One state of the mesh, ready to make bundles from. `alive` is by short name."""
+
+    version: int
+    policies: Sequence[Policy]
+    alive: Mapping[str, NodeRow]
+    own: Mapping[str, Sequence[ResourceRow]]
+    described: Mapping[str, tuple[ResourceFacts, ...]]
+    remote: tuple[ResourceFacts, ...]  # of all nodes, in order
+
+
 class BundleMaker:
     """Makes bundles for one state of the mesh; compiled rules are kept as long as their inputs stay the same."""
 
     def __init__(self) -> None:
         self._ingress: dict[tuple[int, tuple[ResourceFacts, ...]], Rules] = {}
-        self._egress: dict[tuple[int, Principal, tuple[ResourceFacts, ...]], Rules] = {}
+        self._egress: dict[tuple[int, Principal, str], Rules] = {}
+        self._remote: tuple[ResourceFacts, ...] = ()
 
-    def make(
+    def plan(
         self,
         version: int,
         policies: Sequence[Policy],
         nodes: Mapping[str, NodeRow],
         resources: Sequence[ResourceRow],
-    ) -> dict[str, Bundle]:
-        """SPIFFE ID -> bundle, for every enrolled node. `nodes` is by short name."""
+    ) -> Plan:
+        """`nodes` is by short name."""
         alive = {name: row for name, row in nodes.items() if row.state == model.ENROLLED}
         by_node: dict[str, list[ResourceRow]] = {}
         for row in resources:
@@ -80,33 +93,36 @@ class BundleMaker:
             for name, rows in by_node.items()
             if name in alive
         }
-        return {
-            str(row.spiffe_id): self._bundle(version, policies, row, alive, described, by_node.get(name, []))
-            for name, row in alive.items()
-        }
+        remote = tuple(fact for name in sorted(described) for fact in described[name])
+        if remote != self._remote:
+            self._remote, self._egress = remote, {}
+        return Plan(version, policies, alive, by_node, described, self._remote)
 
-    def _bundle(
+    def make(
         self,
         version: int,
         policies: Sequence[Policy],
-        row: NodeRow,
-        alive: Mapping[str, NodeRow],
-        described: Mapping[str, tuple[ResourceFacts, ...]],
-        own: Sequence[ResourceRow],
-    ) -> Bundle:
-        served = described.get(row.short, ())
-        remote = tuple(fact for name in sorted(described) if name != row.short for fact in described[name])
-        ingress = self._ingress_rules(version, policies, served)
-        egress = self._egress_rules(version, policies, principal(row), remote)
+        nodes: Mapping[str, NodeRow],
+        resources: Sequence[ResourceRow],
+    ) -> dict[str, Bundle]:
+        """SPIFFE ID -> bundle, for every enrolled node. `nodes` is by short name."""
+        plan = self.plan(version, policies, nodes, resources)
+        return {str(row.spiffe_id): self.bundle(plan, row) for row in plan.alive.values()}
+
+    def bundle(self, plan: Plan, row: NodeRow) -> Bundle:
+        """What this node is given in that state."""
+        served = plan.described.get(row.short, ())
+        ingress = self._ingress_rules(plan.version, plan.policies, served)
+        egress = self._egress_rules(plan, principal(row), row.short if served else "")
         ports = tuple(
             ServedResource(key=fact.key, port=resource.port)
-            for fact, resource in zip(served, own, strict=True)
+            for fact, resource in zip(served, plan.own.get(row.short, ()), strict=True)
         )
         reached = sorted({key.node for key in egress.resources})
         peers = tuple(
-            Peer(node=name, spiffe_id=str(alive[name].spiffe_id), address=alive[name].address)
+            Peer(node=name, spiffe_id=str(plan.alive[name].spiffe_id), address=plan.alive[name].address)
             for name in reached
-            if alive[name].address
+            if plan.alive[name].address
         )
         rules = codec.dump_rules(RulesBlob(ingress=ingress, egress=egress, served=ports))
         return Bundle(rules=rules, peers=codec.dump_peers(PeersBlob(peers=peers)))
@@ -119,12 +135,12 @@ class BundleMaker:
             self._ingress[key] = compiler.compile_ingress(policies, served)
         return self._ingress[key]
 
-    def _egress_rules(
-        self, version: int, policies: Sequence[Policy], caller: Principal, remote: tuple[ResourceFacts, ...]
-    ) -> Rules:
-        key = (version, caller, remote)
+    def _egress_rules(self, plan: Plan, caller: Principal, itself: str) -> Rules:
+        """`itself`: the node, if it serves something; all others that are alike share their rules."""
+        key = (plan.version, caller, itself)
         if key not in self._egress:
-            self._egress[key] = compiler.compile_egress(policies, caller, remote)
+            remote = tuple(fact for fact in plan.remote if fact.key.node != itself)
+            self._egress[key] = compiler.compile_egress(plan.policies, caller, remote)
         return self._egress[key]
 
     def keep(self, versions: Collection[int]) -> None:

@@ -10,7 +10,7 @@ import hmac
 import re
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,6 +27,7 @@ from controlplane.services import rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.issuance import CloneError, Issuance, Issued, Wanted
 from controlplane.services.nodes import Nodes
+from controlplane.services.rows import Stored
 from controlplane.store.base import Store
 
 IDEMPOTENCY = re.compile(r"[A-Za-z0-9_-]{16,64}")
@@ -49,8 +50,12 @@ class Enrolment:
         *,
         grace_s: int,
         clock: Callable[[], int],
+        node_cas: Callable[[], Sequence[bytes]],
+        known: Callable[[str, str], Stored[NodeRow] | None] = lambda _node, _site: None,
     ) -> None:
+        """`known`: a node's row as it was a moment ago, if that is at hand. It saves a read, and decides nothing alone."""
         self._store, self._made, self._issuance, self._nodes = store, made, issuance, nodes
+        self._node_cas, self._known = node_cas, known
         self._grace_s, self._clock = grace_s, clock
         self._nonces: OrderedDict[bytes, tuple[int, bytes]] = OrderedDict()
         self._refused: OrderedDict[str, tuple[int, int]] = OrderedDict()
@@ -84,11 +89,7 @@ class Enrolment:
         spki = spki_sha256(public_key).hex()
         if stored.row.used_by:
             same = hmac.compare_digest(stored.row.used_by + stored.row.spki, idempotency_key + spki)
-            repeated = (
-                await self._issuance.repeat(str(node.row.spiffe_id), idempotency_key, public_key)
-                if same
-                else None
-            )
+            repeated = await self._issuance.repeat(node, idempotency_key, public_key, now) if same else None
             if repeated is None:
                 raise DeniedError(REFUSED)
             return repeated
@@ -114,6 +115,9 @@ class Enrolment:
         """The next certificate of a node that has one. Its name is that of its certificate, whatever it sends."""
         _check_idempotency(idempotency_key)
         public_key = _public_key(csr)
+        issued = await self._renew_hopefully(caller, public_key, idempotency_key)
+        if issued is not None:
+            return issued
         for _ in range(RETRIES):
             try:
                 return await self._renew_once(caller, public_key, idempotency_key)
@@ -124,28 +128,47 @@ class Enrolment:
                 raise
         raise BusyError("the node is being changed; try again")
 
+    async def _renew_hopefully(
+        self, caller: NodeIdentity, public_key: ec.EllipticCurvePublicKey, idempotency_key: str
+    ) -> Issued | None:
+        """Without reading first: the commit compares the node's row, and that nobody has renewed or asked before.
+
+        None when any of it is not so: then it is read and decided in full.
+        """
+        node = self._known(caller.spiffe_id.node, caller.spiffe_id.site)
+        if node is None or not _may_renew(node.row, caller):
+            return None
+        try:
+            return await self._grant_renewal(node, caller, public_key, idempotency_key)
+        except ConflictError:
+            return None
+
     async def _renew_once(
         self, caller: NodeIdentity, public_key: ec.EllipticCurvePublicKey, idempotency_key: str
     ) -> Issued:
         node = await rows.read_node(self._store, caller.spiffe_id.node, caller.spiffe_id.site)
-        if (
-            node.row.state != model.ENROLLED
-            or caller.epoch < node.row.renew_floor
-            or node.row.spiffe_id != caller.spiffe_id
-        ):
+        if not _may_renew(node.row, caller):
             raise DeniedError(f"node `{node.row.short}` may not renew: it is {node.row.state}")
-        serial = f"{caller.serial:x}"
         # Before the idempotency key: a copy may have read that from the same disk as the private key.
-        await self._issuance.check_only_follower(serial, public_key)
-        repeated = await self._issuance.repeat(str(caller.spiffe_id), idempotency_key, public_key)
+        await self._issuance.check_only_follower(f"{caller.serial:x}", public_key)
+        repeated = await self._issuance.repeat(node, idempotency_key, public_key, self._clock())
         if repeated is not None:
             return repeated
+        return await self._grant_renewal(node, caller, public_key, idempotency_key)
+
+    async def _grant_renewal(
+        self,
+        node: Stored[NodeRow],
+        caller: NodeIdentity,
+        public_key: ec.EllipticCurvePublicKey,
+        idempotency_key: str,
+    ) -> Issued:
         wanted = Wanted(
             node=node,
             becomes=node.row,
             public_key=public_key,
             idempotency_key=idempotency_key,
-            predecessor=serial,
+            predecessor=f"{caller.serial:x}",
         )
         return await self._issuance.grant(wanted, self._clock())
 
@@ -170,7 +193,7 @@ class Enrolment:
             raise DeniedError("the challenge is unknown or too old")
         try:
             caller = verify_expired_node(
-                leaf, [self._made.node_ca.certificate], self._made.trust_domain, now, grace_s=self._grace_s
+                leaf, self._node_cas(), self._made.trust_domain, now, grace_s=self._grace_s
             )
             caller.public_key.verify(signature, RENEW_CONTEXT + nonce + csr, ECDSA_SHA256)
         except (CertError, InvalidSignature) as exc:
@@ -190,6 +213,11 @@ class Enrolment:
         self._refused[source] = (now, count + 1 if minute == now else 1)
         if len(self._refused) > MAX_NONCES:
             self._refused.popitem(last=False)
+
+
+def _may_renew(row: NodeRow, caller: NodeIdentity) -> bool:
+    enrolled = row.state == model.ENROLLED and caller.epoch >= row.renew_floor
+    return enrolled and row.spiffe_id == caller.spiffe_id
 
 
 def _next_epoch(node: NodeRow) -> NodeRow:

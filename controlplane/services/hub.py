@@ -1,5 +1,7 @@
 """Who is connected, what each has been sent, and what each enforces. In memory: agents tell it again when they return.
 
+Agents of other replicas are here too, as their replicas tell (`rpc.links`): whoever waits for agents waits for all of them.
+
 Sessions are woken, never written to: each takes the newest state when it is ready, so a slow agent delays nobody and
 old news is skipped (latest wins). What goes to everybody is serialised once.
 """
@@ -50,6 +52,8 @@ class AgentState:
     not_cut: list[str] = field(default_factory=list)
     receipts: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # generation -> (ms, DSSE)
     renew_serial: str = ""  # the certificate it is to renew before its time
+    replica: str = ""  # through whom it is connected; empty: through us
+    changed: int = 0  # when it last changed, in the hub's own count
     features: frozenset[str] = frozenset()  # what its tickets may need
     shadow: Shadow | None = None
 
@@ -63,6 +67,7 @@ class Hub:
     def __init__(self) -> None:
         self.agents: dict[str, AgentState] = {}
         self.moved = asyncio.Condition()
+        self.count = 0
         self._wake: dict[str, asyncio.Event] = {}
         self._close: dict[str, Callable[[], None]] = {}
 
@@ -71,7 +76,7 @@ class Hub:
         if spiffe_id in self._close:
             self._close[spiffe_id]()
         state = self.agents.setdefault(spiffe_id, AgentState(spiffe_id))
-        state.connected = True
+        state.connected, state.replica = True, ""
         self._wake[spiffe_id], self._close[spiffe_id] = asyncio.Event(), close
         return state, self._wake[spiffe_id]
 
@@ -93,9 +98,34 @@ class Hub:
         if spiffe_id in self._close:
             self._close[spiffe_id]()
 
-    async def agent_moved(self) -> None:
+    async def agent_moved(self, *states: AgentState) -> None:
+        """Something changed about these agents: whoever waits looks again."""
+        for state in states:
+            self.count += 1
+            state.changed = self.count
         async with self.moved:
             self.moved.notify_all()
+
+    def ours_since(self, count: int) -> list[AgentState]:
+        """Agents of this replica that changed after `count`."""
+        return [state for state in self.agents.values() if state.changed > count and not state.replica]
+
+    def told(self, told: AgentState) -> bool:
+        """What another replica says of one of its agents; an agent that is connected here is known better here."""
+        known = self.agents.get(told.spiffe_id)
+        if known is not None and known.connected and known.replica != told.replica and not told.connected:
+            return False
+        if told.spiffe_id in self._wake:
+            return False
+        self.agents[told.spiffe_id] = told
+        return True
+
+    async def replica_gone(self, replica: str) -> None:
+        """Of its agents nothing is known any more."""
+        lost = [state for state in self.agents.values() if state.replica == replica and state.connected]
+        for state in lost:
+            state.connected = False
+        await self.agent_moved(*lost)
 
     def connected(self) -> list[AgentState]:
         return [state for state in self.agents.values() if state.connected]

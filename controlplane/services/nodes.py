@@ -130,9 +130,21 @@ class Nodes:
         await self._store.commit(expect={stored.key: stored.revision}, put={stored.key: model.dump(row)})
         return row
 
-    async def note(self, node: str, site: str, **facts: str) -> NodeRow:
-        """Keep what an agent says of itself: address, evidence key."""
-        return (await self._change(node, site, lambda row: dataclasses.replace(row, **facts)))[1]  # type: ignore[arg-type]
+    async def note(self, node: str, site: str, **facts: str) -> tuple[NodeRow, bool]:
+        """(row, changed): keep what an agent says of itself, address and evidence key. No mesh content: no generation."""
+        for _ in range(RETRIES):
+            stored = await rows.read_node(self._store, node, site)
+            after = dataclasses.replace(stored.row, **facts)  # type: ignore[arg-type]
+            if after == stored.row:
+                return after, False
+            try:
+                await self._store.commit(
+                    expect={stored.key: stored.revision}, put={stored.key: model.dump(after)}
+                )
+            except ConflictError:
+                continue
+            return after, True
+        raise ConflictError(f"node `{node}.{site}` keeps changing")
 
     async def generation(self) -> int:
         item = await self._store.get(rows.MESH)

@@ -8,44 +8,28 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 
 from controlplane import model
 from controlplane.errors import ControlPlaneError
-from controlplane.model import NodeRow, ResourceRow
-from controlplane.services import rows
+from controlplane.model import NodeRow, PolicyState, ReplicaRow, ResourceRow
+from controlplane.services import bundles, replicas, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
 from controlplane.services.hub import Hub
+from controlplane.services.issued import Issue, NodeIssue
 from controlplane.services.versions import Plan, Versions
 from controlplane.store.base import Store
 from policies import codec, payloads
 from policies import documents as d
 
 log = structlog.get_logger()
+TRUST_PREFIXES = (rows.MESH, "floor/", rows.POLICY, "replica/", rows.DELEGATION)
+BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY)
+BREATH = 32  # bundles made in one go: a revocation must not wait for ten thousand
 FEATURES = ("rules-v1",)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issue:
-    """One signed state for everybody: bytes as they go on the wire."""
-
-    generation: int
-    trust: bytes
-    trust_digest: str
-    heartbeat: bytes
-    lease_until: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeIssue:
-    """Tickets of one node, and the blobs they name."""
-
-    tickets: tuple[bytes, ...]
-    blobs: dict[str, bytes]
-    shadow: bytes = b""  # the ticket of the shadow policy, for agents that know what that is
 
 
 class Publisher:
@@ -63,10 +47,15 @@ class Publisher:
     ) -> None:
         self._store, self._made, self.hub = store, made, hub
         self._lease_s, self._heartbeat_s, self._clock = lease_s, heartbeat_s, clock
-        self._lock, self._bundles_due = asyncio.Lock(), asyncio.Event()
+        self._lock, self.bundles_due = asyncio.Lock(), asyncio.Event()
+        self._bundle_lock = asyncio.Lock()
+        self._asked = self._covered = 0
+        self._floors, self._replicas = rows.Parsed(NodeRow), rows.Parsed(ReplicaRow)
+        self._nodes, self._resources = rows.Parsed(NodeRow), rows.Parsed(ResourceRow)
+        self._renew_floors: dict[str, int | None] = {}
+        self.anchors = replicas.alone(made)
         self.versions = Versions(store)
         self._maker = BundleMaker()
-        self._made_bundles: dict[int, dict[str, Bundle]] = {}
         self._tickets: dict[tuple[str, int], tuple[tuple[str, str], bytes]] = {}
         self.issue: Issue | None = None
         self.nodes: dict[str, NodeIssue] = {}
@@ -75,17 +64,33 @@ class Publisher:
     # --- trust and heartbeat ---------------------------------------------------------------------------------
 
     async def refresh(self) -> None:
-        """Sign the newest trust document and wake everybody; bundles follow in the background."""
+        """Sign the newest trust document and wake everybody; bundles follow in the background.
+
+        Whoever asks while one is being signed shares the next: it covers what was committed before it began.
+        """
+        self._asked += 1
+        mine = self._asked
         async with self._lock:
+            if self._covered >= mine:
+                return
+            covers = self._asked
             self.issue = await self._sign_trust()
+            self._covered = covers
         self.hub.wake_all()
-        self._bundles_due.set()
+        self.bundles_due.set()
 
     async def beat(self) -> None:
         """A new heartbeat, after reading the store: without an answer there is none."""
         async with self._lock:
-            self.issue = await self._sign_trust()
+            before, self.issue = self.issue, await self._sign_trust()
         self.hub.wake_all()
+        if before is None or before.generation != self.issue.generation:
+            self.bundles_due.set()
+
+    def may_go_on(self, spiffe_id: str, epoch: int) -> bool:
+        """Is a session of this node, begun with a certificate of this epoch, still wanted? As of the newest generation."""
+        floor = self._renew_floors.get(spiffe_id, 1)
+        return floor is not None and epoch >= floor
 
     async def run(self) -> None:
         """Heartbeats for ever, bundles when due."""
@@ -107,15 +112,23 @@ class Publisher:
         generation = mesh.revision if mesh else 0
         if self.issue is not None and generation == self.issue.generation:
             return self._with_heartbeat(self.issue, now)
-        floors = await rows.every(self._store, NodeRow, "floor/")
-        policy = (await rows.policy_state(self._store)).row
+        mesh_items, floor_items, policy_items, replica_items, delegation = (
+            await self._store.snapshot(TRUST_PREFIXES)
+        )[0]
+        generation = mesh_items[0].revision if mesh_items else 0
+        floors, known = self._floors(floor_items), self._replicas(replica_items)
+        policy = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
+        self.anchors = (
+            replicas.anchors(known, delegation, self._made) if known else replicas.alone(self._made)
+        )
+        self._renew_floors = {str(one.row.spiffe_id): _alive(one.row, one.row.renew_floor) for one in floors}
         document = d.TrustDocument(
             trust_domain=self._made.trust_domain,
             generation=generation,
             roots=(self._made.root,),
-            node_cas=(self._made.node_ca.certificate,),
-            control_plane_cas=(self._made.control_plane_ca.certificate,),
-            floors={str(stored.row.spiffe_id): _floor(stored.row) for stored in floors},
+            node_cas=self.anchors.node_cas,
+            control_plane_cas=self.anchors.control_plane_cas,
+            floors={str(stored.row.spiffe_id): _alive(stored.row, stored.row.floor) for stored in floors},
             policy_min=policy.minimum,
             policy_now=policy.now,
         )
@@ -145,8 +158,8 @@ class Publisher:
 
     async def _bundle_runs(self) -> None:
         while True:
-            await self._bundles_due.wait()
-            self._bundles_due.clear()
+            await self.bundles_due.wait()
+            self.bundles_due.clear()
             try:
                 await self.refresh_bundles()
             except ControlPlaneError as exc:
@@ -154,45 +167,41 @@ class Publisher:
 
     async def refresh_bundles(self) -> None:
         """Make the bundles of every version that counts, sign tickets for those that changed, wake their nodes."""
-        state = (await rows.policy_state(self._store)).row
-        nodes = {stored.row.short: stored.row for stored in await rows.every(self._store, NodeRow, "node/")}
-        resources = [stored.row for stored in await rows.every(self._store, ResourceRow, "resource/")]
-        plan = await self.versions.plan(state, {row.site for row in nodes.values()})
-        self._maker.keep(plan.needed)
-        fresh = {
-            v: self._maker.make(v, await self.versions.policies(v), nodes, resources) for v in plan.needed
-        }
-        generation = self.issue.generation if self.issue else 0
-        issued = {
-            str(row.spiffe_id): self._node_issue(str(row.spiffe_id), plan, row.site, fresh, generation)
-            for row in nodes.values()
-            if row.state == model.ENROLLED
-        }
-        changed = [spiffe_id for spiffe_id, issue in issued.items() if issue != self.nodes.get(spiffe_id)]
-        self.nodes = issued
+        async with self._bundle_lock:
+            (node_items, resource_items, policy_items), revision = await self._store.snapshot(BUNDLE_PREFIXES)
+            state = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
+            nodes = {stored.row.short: stored.row for stored in self._nodes(node_items)}
+            resources = [stored.row for stored in self._resources(resource_items)]
+            plan = await self.versions.plan(state, {row.site for row in nodes.values()})
+            self._maker.keep(plan.needed)
+            drafts = {
+                v: self._maker.plan(v, await self.versions.policies(v), nodes, resources) for v in plan.needed
+            }
+            issued: dict[str, NodeIssue] = {}
+            alive = [row for row in nodes.values() if row.state == model.ENROLLED]
+            for number, row in enumerate(alive):
+                if number % BREATH == 0:
+                    await asyncio.sleep(0)
+                issued[str(row.spiffe_id)] = self._node_issue(row, plan, drafts, revision)
+            changed = [name for name, issue in issued.items() if issue != self.nodes.get(name)]
+            self.nodes = issued
         for spiffe_id in changed:
             self.hub.wake(spiffe_id)
 
     def _node_issue(
-        self,
-        spiffe_id: str,
-        plan: Plan,
-        site: str,
-        fresh: Mapping[int, Mapping[str, Bundle]],
-        generation: int,
+        self, row: NodeRow, plan: Plan, drafts: Mapping[int, bundles.Plan], generation: int
     ) -> NodeIssue:
-        bundles = {version: fresh[source][spiffe_id] for version, source in plan.at(site)}
-        shadow = plan.shadow_at(site)
+        spiffe_id, shadow = str(row.spiffe_id), plan.shadow_at(row.site)
+        made = {version: self._maker.bundle(drafts[source], row) for version, source in plan.at(row.site)}
         tickets = tuple(
-            self._ticket(spiffe_id, version, bundle, generation, FEATURES)
-            for version, bundle in bundles.items()
+            self._ticket(spiffe_id, version, bundle, generation, FEATURES) for version, bundle in made.items()
         )
         aside = b""
         if shadow:
-            bundles[shadow] = fresh[shadow][spiffe_id]
-            aside = self._ticket(spiffe_id, shadow, bundles[shadow], generation, (*FEATURES, d.SHADOW))
+            made[shadow] = self._maker.bundle(drafts[shadow], row)
+            aside = self._ticket(spiffe_id, shadow, made[shadow], generation, (*FEATURES, d.SHADOW))
         blobs = {
-            codec.digest(blob): blob for bundle in bundles.values() for blob in (bundle.rules, bundle.peers)
+            codec.digest(blob): blob for bundle in made.values() for blob in (bundle.rules, bundle.peers)
         }
         return NodeIssue(tickets=tickets, blobs=blobs, shadow=aside)
 
@@ -221,5 +230,6 @@ class Publisher:
         return sealed
 
 
-def _floor(row: NodeRow) -> int | None:
-    return None if row.state in {model.REVOKED, model.LOCKED} else row.floor
+def _alive(row: NodeRow, floor: int) -> int | None:
+    """A floor, or None: nothing of this node counts."""
+    return None if row.state in {model.REVOKED, model.LOCKED} else floor

@@ -1,5 +1,6 @@
 """Typed access to the store: which key holds what. The one place that knows how keys are built."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -11,6 +12,8 @@ R = TypeVar("R")
 MESH = "mesh"
 """Written with every change of mesh content: the revision of its last write is the generation."""
 POLICY = "policy/state"
+DELEGATION = "delegation"
+WITNESS_KEY = "witness-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,17 @@ def token_key(name: str) -> str:
     return f"token/{name}"
 
 
-def certificate_key(serial: str) -> str:
-    return f"certificate/{serial}"
+def hour(at: int) -> int:
+    return at // 3600
+
+
+def certificates_of(ends: int) -> str:
+    """Certificates by the hour in which they end: so that what is long dead is found without reading the rest."""
+    return f"certificate/{ends:08d}/"
+
+
+def certificate_key(serial: str, not_after: int) -> str:
+    return f"{certificates_of(hour(not_after))}{serial}"
 
 
 def idempotency_key(spiffe_id: str, key: str) -> str:
@@ -66,6 +78,14 @@ def policy_key(version: int) -> str:
 
 def witness_key(node: str, site: str) -> str:
     return f"witness/{site}/{node}"
+
+
+def replica_key(name: str) -> str:
+    return f"replica/{name}"
+
+
+def duty_key(name: str) -> str:
+    return f"duty/{name}"
 
 
 async def find(store: Store, kind: type[R], key: str) -> Stored[R] | None:
@@ -97,3 +117,20 @@ async def read_node(store: Store, node: str, site: str) -> Stored[model.NodeRow]
 async def policy_state(store: Store) -> Stored[model.PolicyState]:
     found = await find(store, model.PolicyState, POLICY)
     return found or Stored(POLICY, model.PolicyState(), 0)
+
+
+class Parsed(Generic[R]):
+    """Rows of one kind, parsed once per revision: a change of one node does not parse ten thousand."""
+
+    def __init__(self, kind: type[R]) -> None:
+        self._kind = kind
+        self._known: dict[str, Stored[R]] = {}
+
+    def __call__(self, items: Sequence[Item]) -> list[Stored[R]]:
+        known, found = self._known, {}
+        for item in items:
+            before = known.get(item.key)
+            same = before is not None and before.revision == item.revision
+            found[item.key] = before if same and before else _stored(self._kind, item)
+        self._known = found
+        return list(found.values())

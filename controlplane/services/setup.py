@@ -32,12 +32,15 @@ class Operator:
     key: bytes
 
 
-def prepare_directory(directory: Path, passphrase_file: Path) -> bytes:
-    """Make the state directory and, if there is none, a passphrase for unattended start. Returns the passphrase."""
+def check_free(directory: Path) -> None:
     if (directory / authorities.FILE).exists():
         raise ExistsError(
             f"`{directory}` holds a mesh", hint="give --dir another directory; a mesh has one root"
         )
+
+
+def prepare_directory(directory: Path, passphrase_file: Path) -> bytes:
+    """Make the state directory and, if there is none, a passphrase for unattended start. Returns the passphrase."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
     if not passphrase_file.exists():
@@ -48,21 +51,23 @@ def prepare_directory(directory: Path, passphrase_file: Path) -> bytes:
     return passphrase_file.read_bytes().strip()
 
 
-def make_mesh(trust_domain: str, directory: Path, signer: FileSigner, now: int) -> Authorities:
+def make_mesh(
+    trust_domain: str, directory: Path, signer: FileSigner, now: int, replica: str = "1"
+) -> Authorities:
     """Root, the two issuing CAs, the delegated document key, the witness key; public halves saved."""
     spiffe.trust_domain(trust_domain)
     signer.create("root", "p256")
     root_key = signer.ceremony_key("root")
-    root = authority.make_root(trust_domain, root_key, serial=_serial(), now=now)
-    cas = {kind: _issuing_ca(kind, root, root_key, signer, now) for kind in CaKind}
-    documents, witness = _ed25519(signer, "documents-1"), _ed25519(signer, "witness-1")
+    root = authority.make_root(trust_domain, root_key, serial=new_serial(), now=now)
+    cas = {kind: _issuing_ca(kind, root, root_key, signer, now, replica) for kind in CaKind}
+    documents, witness = raw_ed25519(signer, f"documents-{replica}"), raw_ed25519(signer, "witness-1")
     made = Authorities(
         trust_domain=trust_domain,
         root=root,
         node_ca=cas[CaKind.NODE],
         control_plane_ca=cas[CaKind.CONTROL_PLANE],
         document_key=documents,
-        document_key_name="documents-1",
+        document_key_name=f"documents-{replica}",
         witness_key=witness,
         witness_key_name="witness-1",
         delegation=_delegation(trust_domain, documents, signer, now),
@@ -73,19 +78,25 @@ def make_mesh(trust_domain: str, directory: Path, signer: FileSigner, now: int) 
 
 
 def _issuing_ca(
-    kind: CaKind, root: bytes, root_key: ec.EllipticCurvePrivateKey, signer: FileSigner, now: int
+    kind: CaKind,
+    root: bytes,
+    root_key: ec.EllipticCurvePrivateKey,
+    signer: FileSigner,
+    now: int,
+    replica: str,
 ) -> issue.IssuingCa:
-    name = f"{kind.value}-ca-1"
+    name = f"{kind.value}-ca-{replica}"
     public = signer.create(name, "p256")
     if not isinstance(public, ec.EllipticCurvePublicKey):
         raise RuntimeError("the signer made another kind of key")
     return issue.IssuingCa(
-        authority.make_issuing_ca(kind, root, root_key, public, serial=_serial(), now=now), name
+        authority.make_issuing_ca(kind, root, root_key, public, serial=new_serial(), now=now), name
     )
 
 
-def _ed25519(signer: FileSigner, name: str) -> bytes:
-    public = signer.create(name, "ed25519")
+def raw_ed25519(signer: FileSigner, name: str) -> bytes:
+    """The public half of an Ed25519 key, made if it is not there."""
+    public = signer.public_key(name) if signer.has(name) else signer.create(name, "ed25519")
     if not isinstance(public, ed25519.Ed25519PublicKey):
         raise RuntimeError("the signer made another kind of key")
     return keys.raw(public)
@@ -107,7 +118,7 @@ def make_operator(made: Authorities, name: str, now: int) -> Operator:
         spiffe.operator_id(made.trust_domain, name),
         public_key=key.public_key(),
         issuer=made.control_plane_ca,
-        serial=_serial(),
+        serial=new_serial(),
         now=now,
     )
     leaf = issue.sign(prepared, made.signing(prepared.key_name))
@@ -121,7 +132,8 @@ def pem(*certificates: bytes) -> bytes:
     return b"".join(cert.public_bytes(serialization.Encoding.PEM) for cert in loaded)
 
 
-def _serial() -> int:
+def new_serial() -> int:
+    """For a CA or an operator: 127 random bits."""
     return secrets.randbits(127) + 1
 
 

@@ -30,6 +30,10 @@ class FileSigner:
 
     def create(self, name: str, kind: str) -> keys.PublicKey:
         key: keys.PrivateKey = keys.generate_p256() if kind == "p256" else keys.generate_ed25519()
+        return self.adopt(name, key)
+
+    def adopt(self, name: str, key: keys.PrivateKey) -> keys.PublicKey:
+        """Keep a key that was made elsewhere; ExistsError when the name is taken."""
         try:
             descriptor = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError as exc:
@@ -41,6 +45,9 @@ class FileSigner:
         self._loaded[name] = key
         return key.public_key()
 
+    def has(self, name: str) -> bool:
+        return name in self._loaded or self._path(name).exists()
+
     def public_key(self, name: str) -> keys.PublicKey:
         return self._load(name).public_key()
 
@@ -48,11 +55,15 @@ class FileSigner:
         return keys.sign(self._load(name), data)
 
     def ceremony_key(self, name: str) -> ec.EllipticCurvePrivateKey:
-        """The root's private key, for making CAs with the X.509 builder: only `setup` may ask."""
+        """The root's private key, or a new CA's, for the X.509 builder: only `setup` and `join` may ask."""
         key = self._load(name)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise InvalidError(f"key `{name}` is not P-256")
         return key
+
+    def shared_key(self, name: str) -> bytes:
+        """The witness's private key, PEM, for the sealed store: replicas are one witness. Only `replicas` may ask."""
+        return keys.dump_private(self._load(name), None)
 
     def _load(self, name: str) -> keys.PrivateKey:
         if name not in self._loaded:

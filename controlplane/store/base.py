@@ -10,6 +10,7 @@ from typing import Protocol
 
 MAX_KEY_BYTES = 512
 MAX_VALUE_BYTES = 1 << 20  # below etcd's 1.5 MiB request limit
+MAX_COMMIT_BYTES = (1 << 20) + (64 << 10)  # keys and values of one commit together, for the same reason
 MAX_OPERATIONS = 100  # below etcd's 128 per transaction
 
 
@@ -35,6 +36,10 @@ Expect = Mapping[str, int]
 """Key -> the revision of its last change that the caller has read; 0: the key does not exist."""
 
 
+Lists = list[list[Item]]
+"""One list per prefix that was asked for."""
+
+
 class Store(Protocol):
     """One adapter per kind of storage; all pass `tests/conformance/store.py`."""
 
@@ -42,6 +47,10 @@ class Store(Protocol):
 
     async def list(self, prefix: str) -> tuple[list[Item], int]:
         """Items in key order, and the revision they are of: a watch may start after it."""
+        ...
+
+    async def snapshot(self, prefixes: Sequence[str]) -> tuple[Lists, int]:
+        """Several lists, all of one revision."""
         ...
 
     async def commit(self, *, expect: Expect, put: Mapping[str, bytes], delete: Sequence[str] = ()) -> int:

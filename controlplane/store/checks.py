@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from controlplane.errors import ConflictError, InvalidError
-from controlplane.store.base import MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES, Expect
+from controlplane.store.base import MAX_COMMIT_BYTES, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES, Expect
 
 
 def check_commit(expect: Expect, put: Mapping[str, bytes], delete: Sequence[str]) -> None:
@@ -17,6 +17,13 @@ def check_commit(expect: Expect, put: Mapping[str, bytes], delete: Sequence[str]
     for key, value in put.items():
         if len(value) > MAX_VALUE_BYTES:
             raise InvalidError(f"value of `{key}` is larger than {MAX_VALUE_BYTES} bytes")
+    if commit_bytes(expect, put, delete) > MAX_COMMIT_BYTES:
+        raise InvalidError(f"more than {MAX_COMMIT_BYTES} bytes in one commit")
+
+
+def commit_bytes(expect: Expect, put: Mapping[str, bytes], delete: Sequence[str]) -> int:
+    """What a commit weighs on the wire, nearly; an upper bound for keys of ASCII."""
+    return sum(len(key) for key in (*expect, *put, *delete)) + sum(map(len, put.values()))
 
 
 def _check_keys(keys: Iterable[str]) -> None:

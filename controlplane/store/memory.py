@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from controlplane.errors import CompactedError
-from controlplane.store.base import Event, Expect, Item
+from controlplane.store.base import Event, Expect, Item, Lists
 from controlplane.store.checks import check_commit, conflict
 
 
@@ -22,6 +22,9 @@ class MemoryStore:
 
     async def list(self, prefix: str) -> tuple[list[Item], int]:
         return [item for key, item in sorted(self._items.items()) if key.startswith(prefix)], self._revision
+
+    async def snapshot(self, prefixes: Sequence[str]) -> tuple[Lists, int]:
+        return [(await self.list(prefix))[0] for prefix in prefixes], self._revision
 
     async def commit(self, *, expect: Expect, put: Mapping[str, bytes], delete: Sequence[str] = ()) -> int:
         check_commit(expect, put, delete)

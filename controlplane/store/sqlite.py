@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from controlplane.errors import CompactedError, ConflictError, CorruptError, UnavailableError
-from controlplane.store.base import Event, Expect, Item
+from controlplane.store.base import Event, Expect, Item, Lists
 from controlplane.store.checks import check_commit, conflict
 
 SCHEMA_VERSION = 1
@@ -77,11 +77,15 @@ class SqliteStore:
         return Item(*rows[0]) if rows else None
 
     async def list(self, prefix: str) -> tuple[list[Item], int]:
+        lists, revision = await self.snapshot([prefix])
+        return lists[0], revision
+
+    async def snapshot(self, prefixes: Sequence[str]) -> tuple[Lists, int]:
         query = "SELECT * FROM item WHERE key >= ? AND key < ? ORDER BY key"
 
-        def read() -> tuple[list[Item], int]:
-            rows = self._sql.execute(query, (prefix, prefix + "\U0010ffff")).fetchall()
-            return [Item(*row) for row in rows], self._revision
+        def read() -> tuple[Lists, int]:
+            found = [self._sql.execute(query, (one, one + "\U0010ffff")).fetchall() for one in prefixes]
+            return [[Item(*row) for row in rows] for rows in found], self._revision
 
         return await self._run(read)
 

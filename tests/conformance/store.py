@@ -99,3 +99,41 @@ class StoreConformance:
         ):
             with pytest.raises(InvalidError):
                 await store.commit(expect={}, put=put)
+
+    async def test_what_is_too_much_together_is_refused_though_each_value_fits(self, store: Store) -> None:
+        with pytest.raises(InvalidError):
+            await store.commit(expect={}, put={"a": b"x" * (1 << 20), "b": b"x" * (100 << 10)})
+        await store.commit(expect={}, put={"a": b"x" * (1 << 20)})
+
+    async def test_several_lists_are_of_one_revision(self, store: Store) -> None:
+        async def both() -> None:
+            for number in range(30):
+                await store.commit(expect={}, put={"p/n": str(number).encode(), "q/n": str(number).encode()})
+
+        writing = asyncio.ensure_future(both())
+        while not writing.done():
+            await asyncio.sleep(0)
+            (first, second), revision = await store.snapshot(["p/", "q/"])
+            assert [item.value for item in first] == [item.value for item in second]
+            assert all(item.revision <= revision for item in first)
+        await writing
+
+    async def test_commits_that_travel_together_fail_alone(self, store: Store) -> None:
+        await store.commit(expect={}, put={"taken": b"", "gone": b""})
+
+        async def one(number: int) -> str:
+            key = "taken" if number % 3 == 0 else f"free/{number}"
+            try:
+                await store.commit(expect={key: 0}, put={key: b"", f"beside/{number}": b""})
+            except ConflictError:
+                return "refused"
+            return "made"
+
+        said = await asyncio.gather(*(one(number) for number in range(60)))
+        assert said == ["refused" if number % 3 == 0 else "made" for number in range(60)]
+        beside, _ = await store.list("beside/")
+        assert len(beside) == 40
+
+    async def test_commits_on_one_key_keep_their_order(self, store: Store) -> None:
+        await asyncio.gather(*(store.commit(expect={}, put={"k": str(n).encode()}) for n in range(40)))
+        assert (await store.get("k")).value == b"39"

@@ -23,7 +23,7 @@ from controlplane.api.gen import (
     identity_pb2,
     identity_pb2_grpc,
 )
-from controlplane.cli.demo.mesh import Mesh
+from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh
 
 pytestmark = pytest.mark.timeout(90)
 DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
@@ -93,7 +93,7 @@ def test_first_contact_believes_only_the_root_in_the_token(mesh, tmp_path) -> No
     (tmp_path / "t").write_text(token(mesh, "pin"))
     read = enrol.read_token(tmp_path / "t")
     with pytest.raises(Exception, match="does not show the root"):
-        asyncio.run(channel.first_contact(read.address, "0" * 64, 2_000_000_000))
+        asyncio.run(channel.first_contact(read.addresses[0], "0" * 64, 2_000_000_000))
 
 
 def test_a_node_is_no_operator_and_an_operator_no_node(mesh, anchors) -> None:
@@ -150,3 +150,26 @@ def test_a_mesh_is_not_made_twice_in_one_directory(mesh) -> None:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         mesh.init()
     assert caught.value.returncode == 5
+
+
+def test_agents_that_come_at_once_are_all_let_in(mesh, anchors) -> None:
+    key = keys.generate_p256()
+    chain = identity.pem(*ask(enrolment(mesh, anchors[1]), token(mesh, "crowd"), key).chain)
+
+    async def connect() -> grpc.StatusCode:
+        credentials = grpc.ssl_channel_credentials(
+            mesh.context().ca.read_bytes(), keys.dump_private(key, None), chain
+        )
+        options = [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
+        async with grpc.aio.secure_channel(
+            f"127.0.0.1:{ports(mesh)['api']}", credentials, options=options
+        ) as open_:
+            try:
+                await identity_pb2_grpc.IdentityStub(open_).Renew(identity_pb2.RenewRequest(), timeout=30)
+            except grpc.aio.AioRpcError as exc:
+                return exc.code()
+
+    async def crowd() -> set[grpc.StatusCode]:
+        return set(await asyncio.gather(*(connect() for _ in range(200))))
+
+    assert asyncio.run(crowd()) == {grpc.StatusCode.INVALID_ARGUMENT}

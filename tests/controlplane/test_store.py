@@ -1,4 +1,4 @@
-"""Both stores pass one suite; SQLite keeps what it acknowledged, for one process at a time."""
+"""Both embedded stores pass one suite; SQLite keeps what it acknowledged, for one process at a time."""
 
 import os
 import signal

@@ -9,8 +9,8 @@ import worlds
 from generated import Policies
 
 from policies import mesh as meshes
-from policies import parse, patterns, satisfy, simplify
-from policies.compile import compile_ingress
+from policies import parse, patterns, satisfy, simplify, space
+from policies.compile import compile_egress, compile_ingress
 from policies.diff import GAINS, LOSES, diff
 from policies.evaluate import Evaluator, holds
 from policies.mesh import Mesh
@@ -192,8 +192,6 @@ def test_a_witness_makes_its_condition_true(seed: int) -> None:
     if facts.key.node == caller.node:
         return
     policies = parse.load({"p": "\n".join(Policies(rng).some(3))})
-    from policies import space
-
     for (action, key), rules in space.split(compile_egress(policies, caller, [facts])).items():
         for rule in rules:
             values = satisfy.witness(rule.when, space.claims(caller))

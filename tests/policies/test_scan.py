@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import rpc_bodies
 from bodies import READ, REFUSED
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,17 @@ def test_what_has_one_reading_is_read(case: str) -> None:
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_some_server_reads_otherwise_is_refused(case: str) -> None:
     assert scan(REFUSED[case], WANTED) is None
+
+
+@pytest.mark.parametrize("case", rpc_bodies.CALLS_READ)
+def test_a_call_that_has_one_reading_is_read(case: str) -> None:
+    body, found = rpc_bodies.CALLS_READ[case]
+    assert scan(body, rpc_bodies.WANTED) == found
+
+
+@pytest.mark.parametrize("case", rpc_bodies.CALLS_REFUSED)
+def test_a_call_that_some_server_reads_otherwise_is_refused(case: str) -> None:
+    assert scan(rpc_bodies.CALLS_REFUSED[case], rpc_bodies.WANTED) is None
 
 
 JSON = st.recursive(

@@ -12,64 +12,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from controlplane.api.gen import admin_pb2
 from controlplane.cli import context
 from controlplane.cli.client import Client
+from controlplane.cli.demo.etcd import Etcd
+from controlplane.cli.demo.processes import POLL_S, START_S, MeshError, Process, Replica, replace_line
 
-START_S = 30.0
-POLL_S = 0.005
 TRUST_DOMAIN = "demo.example"
-
-
-class MeshError(Exception):
-    """A process did not come up, or ended."""
-
-
-@dataclass
-class Process:
-    """One process of ours, its log, and the file in which it says its ports."""
-
-    name: str
-    command: Sequence[str]
-    log: Path
-    ports_file: Path
-    environment: dict[str, str] = field(default_factory=dict)
-    child: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.ports_file.unlink(missing_ok=True)
-        with self.log.open("ab") as output:
-            self.child = subprocess.Popen(
-                list(self.command),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **self.environment},
-                start_new_session=True,  # Ctrl-C is ours to handle
-            )
-
-    def ports(self) -> dict[str, Any]:
-        """What the process wrote once it was ready; MeshError with the end of its log if it ended instead."""
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                return dict(json.loads(self.ports_file.read_text()))
-            if self.child is not None and self.child.poll() is not None:
-                break
-            time.sleep(POLL_S)
-        tail = self.log.read_text(errors="replace")[-2000:] if self.log.exists() else ""
-        raise MeshError(f"{self.name} did not come up:\n{tail}")
-
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        if self.child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self.child.send_signal(number)
-            self.child.wait(10)
-            self.child = None
 
 
 @dataclass
@@ -109,19 +62,22 @@ class Mesh:
     """Everything in one directory. Use as a context manager: nothing stays behind."""
 
     def __init__(
-        self, directory: Path, *, lease_s: int = 900, heartbeat_s: float = 10.0, svid_s: int = 3600
+        self,
+        directory: Path,
+        *,
+        lease_s: int = 900,
+        heartbeat_s: float = 10.0,
+        svid_s: int = 3600,
+        store: str = "sqlite",
+        replicas: int = 1,
+        etcd_members: int = 1,
     ) -> None:
         self.directory = directory
         self.nodes: dict[str, Node] = {}
         self._timing = {"lease_s": lease_s, "heartbeat_s": heartbeat_s, "svid_lifetime_s": svid_s}
         self._client: Client | None = None
-        self._api = ""
-        self.control_plane = Process(
-            "control plane",
-            [sys.executable, "-m", "controlplane", "--config", str(directory / "controlplane.toml")],
-            directory / "controlplane.log",
-            directory / "controlplane" / "ports.json",
-        )
+        self.etcd = Etcd(directory / "etcd", etcd_members) if store == "etcd" else None
+        self.replicas = [Replica(directory, number) for number in range(1, replicas + 1)]
 
     def __enter__(self) -> Self:
         return self
@@ -129,21 +85,31 @@ class Mesh:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def control_plane(self) -> Process:
+        """The first replica's process."""
+        return self.replicas[0].process
+
+    @control_plane.setter
+    def control_plane(self, process: Process) -> None:
+        self.replicas[0].process = process
+
     # --- control plane -----------------------------------------------------------------------------------------
 
     def init(self) -> None:
         """`writ init`, with ports to be picked by the system, and the timing of this mesh."""
+        first = self.replicas[0]
         command = [sys.executable, "-m", "controlplane", "init", "--trust-domain", TRUST_DOMAIN]
-        command += [
-            "--dir",
-            str(self.directory / "controlplane"),
-            "--config",
-            str(self.directory / "controlplane.toml"),
-        ]
+        command += ["--dir", str(first.state), "--config", str(first.config)]
         command += ["--address", "127.0.0.1:0", "--enrolment", "127.0.0.1:0", "--context", "demo"]
         command += ["--out-context", str(self.context_file)]
+        if self.etcd is not None:
+            if not self.etcd.members:
+                self.etcd.__enter__()
+            command += ["--store", "etcd"]
+            command += [word for one in self.etcd.endpoints for word in ("--etcd-endpoint", one)]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-        with (self.directory / "controlplane.toml").open("a") as file:
+        with first.config.open("a") as file:
             file.write(
                 "\n[identity]\n" + "".join(f"{key} = {value}\n" for key, value in self._timing.items())
             )
@@ -153,25 +119,38 @@ class Mesh:
         return self.directory / "cli" / "config.toml"
 
     def start_control_plane(self) -> None:
-        self.control_plane.start()
-        ports = self.control_plane.ports()
-        self._api = f"127.0.0.1:{ports['api']}"
-        self._pin_ports(ports)
-        self._client = Client(self.context(), timeout_s=30)
+        """Every replica; those that have not joined yet join."""
+        for replica in self.replicas:
+            if not replica.config.exists():
+                self._join(replica)
+            if replica.process.child is None or replica.process.child.poll() is not None:
+                self._start(replica)
+        self.connect()
 
-    def _pin_ports(self, ports: dict[str, int]) -> None:
-        """Come back on the same ports after a restart: agents know them; so does the operator's context."""
-        for path, old, new in (
-            (self.directory / "controlplane.toml", 'listen = "127.0.0.1:0"', f'listen = "{self._api}"'),
-            (
-                self.directory / "controlplane.toml",
-                'enrolment_listen = "127.0.0.1:0"',
-                f'enrolment_listen = "127.0.0.1:{ports["enrolment"]}"',
-            ),
-            (self.context_file, 'address = "127.0.0.1:0"', f'address = "{self._api}"'),
-        ):
-            lines = [new if line == old else line for line in path.read_text().splitlines()]
-            path.write_text("\n".join(lines) + "\n")
+    def _start(self, replica: Replica) -> None:
+        replica.process.start()
+        ports = replica.process.ports()
+        replica.api = f"127.0.0.1:{ports['api']}"
+        replica.pin(ports)
+        if replica is self.replicas[0]:
+            replace_line(self.context_file, 'address = "127.0.0.1:0"', f'address = "{replica.api}"')
+
+    def _join(self, replica: Replica) -> None:
+        """`writ controlplane join`, on the machine that also has the root."""
+        first = self.replicas[0]
+        replica.configure_like(first)
+        command = [sys.executable, "-m", "controlplane", "join", "--config", str(replica.config)]
+        command += ["--root", str(first.state), "--context", "demo", "--out-context", str(self.context_file)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        self._start(replica)
+        context_text = self.context_file.read_text()
+        self.context_file.write_text(context_text.replace(",127.0.0.1:0", f",{replica.api}"))
+
+    def connect(self) -> None:
+        """The operator's client, to the first replica that answers."""
+        if self._client is not None:
+            self._client.close()
+        self._client = Client(self.context(), timeout_s=30)
 
     def context(self) -> context.Context:
         os.environ["WRIT_CONFIG"] = str(self.context_file)
@@ -201,8 +180,7 @@ class Mesh:
         self.token(name, attributes)
         settings = [
             f'state_dir = "{directory / "state"}"',
-            "[control_plane]",
-            f'address = "{self._api}"',
+            "control_planes = [" + ", ".join(f'"{one.api}"' for one in self.replicas) + "]",
             "[join]",
         ]
         settings += [f'token_file = "{directory / "token"}"', "[ingress]", 'listen = "127.0.0.1:0"']
@@ -297,4 +275,7 @@ class Mesh:
                 node.server.kill()
         if self._client is not None:
             self._client.close()
-        self.control_plane.kill()
+        for replica in self.replicas:
+            replica.process.kill()
+        if self.etcd is not None:
+            self.etcd.stop()

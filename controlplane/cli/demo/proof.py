@@ -19,7 +19,8 @@ from audit.verify import Finding, LogReport, Problem
 from controlplane.api.gen import admin_pb2
 from controlplane.cli import evidence as files
 from controlplane.cli.demo import calls
-from controlplane.cli.demo.mesh import Mesh, MeshError, Node
+from controlplane.cli.demo.mesh import Mesh, Node
+from controlplane.cli.demo.processes import MeshError
 from controlplane.cli.demo.show import Show
 
 PATIENCE_S = 10.0

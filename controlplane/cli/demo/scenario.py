@@ -13,7 +13,9 @@ from pathlib import Path
 
 from controlplane.api.gen import admin_pb2
 from controlplane.cli.demo import calls, outages, proof, revocation
-from controlplane.cli.demo.mesh import Mesh, MeshError, Node
+from controlplane.cli.demo.etcd import EtcdError
+from controlplane.cli.demo.mesh import Mesh, Node
+from controlplane.cli.demo.processes import MeshError
 from controlplane.cli.demo.show import Show
 
 FR, DE, US = "app-1.paris", "gpu-1.berlin", "lab-1.boston"
@@ -24,17 +26,17 @@ CLINICAL = admin_pb2.Attributes(
 SHORT_LEASE_S = 5
 
 
-def play(*, keep: bool) -> int:
+def play(*, keep: bool, store: str, replicas: int) -> int:
     """Run the demo; 0 if everything was as expected. Nothing stays behind unless `keep`."""
     directory = Path(tempfile.mkdtemp(prefix="writ-demo-"))
-    mesh, show = Mesh(directory, lease_s=60, heartbeat_s=1.0), Show()
+    mesh, show = Mesh(directory, lease_s=60, heartbeat_s=1.0, store=store, replicas=replicas), Show()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     good = False
     try:
         _story(mesh, show)
         good = show.summary()
         _next(directory, keep=keep)
-    except (MeshError, OSError) as exc:
+    except (MeshError, EtcdError, OSError) as exc:
         show.fact(f"the demo could not go on: {exc}")
     except KeyboardInterrupt:
         show.fact("interrupted; stopping everything")
@@ -53,6 +55,8 @@ def _story(mesh: Mesh, show: Show) -> None:
     fr, de, us = (mesh.nodes[name] for name in (FR, DE, US))
     allowed(mesh, show, fr, de)
     denied(mesh, show)
+    if len(mesh.replicas) > 1:
+        outages.replica(mesh, show, fr, de)
     revocation.cut(mesh, show, fr, de, us)
     outages.control_plane(mesh, show, fr, de, us)
     proof.evidence(mesh, show)
@@ -61,8 +65,11 @@ def _story(mesh: Mesh, show: Show) -> None:
 def enrol(mesh: Mesh, show: Show) -> None:
     """Step 1: a control plane, three sites, a node each."""
     show.step("1. Three sites join one mesh")
-    show.command("writ init --trust-domain demo.example && writ controlplane run")
+    store = " --store etcd …" if mesh.etcd else ""
+    show.command(f"writ init --trust-domain demo.example{store} && writ controlplane run")
     mesh.init()
+    for replica in mesh.replicas[1:]:
+        show.command(f"writ controlplane join --config {replica.name}.toml && writ controlplane run")
     mesh.start_control_plane()
     for site, jurisdiction in SITES.items():
         mesh.site(site, jurisdiction)

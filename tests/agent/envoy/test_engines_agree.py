@@ -144,15 +144,27 @@ MUTANTS: dict[str, tuple[Any, str, Any]] = {
 TRUE_FORBIDS, TRUE_NETWORK = authorize.forbids, pb.from_network
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", MUTANTS)
 async def test_a_mutant_of_the_lowering_is_found(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where, what, mutant = MUTANTS[name]
     (monkeypatch.setitem if isinstance(where, dict) else monkeypatch.setattr)(where, what, mutant)
-    scenes = real_scenes(range(6000, 6040), (7, 40), callers=3, per_caller=10)
-    ingress, egress = worlds_of(scenes)
-    with running(ingress, egress, tmp_path) as ready:
-        engine = await ready()
-        with pytest.raises(DisagreementError):
-            envoy_agrees(engine, ingress)
+    assert await _found(tmp_path)
+
+
+async def _found(folder: Path) -> bool:
+    """Some mutants matter to few scenes: a group after the other is asked, until two answers differ."""
+    for first in range(6000, 6480, 24):
+        scenes = real_scenes(range(first, first + 24), (7, 40), callers=3, per_caller=10)
+        ingress, egress = worlds_of(scenes)
+        place = folder / str(first)
+        place.mkdir()
+        with running(ingress, egress, place) as ready:
+            engine = await ready()
+            try:
+                envoy_agrees(engine, ingress)
+            except DisagreementError:
+                return True
+    return False

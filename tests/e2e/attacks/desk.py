@@ -99,7 +99,13 @@ class Desk:
         self.nodes = Nodes(self.store, TD, self.publisher.refresh)
         issuance = Issuance(self.store, self.made, Profile())
         self.enrolment = Enrolment(
-            self.store, self.made, issuance, self.nodes, grace_s=60, clock=lambda: self.now
+            self.store,
+            self.made,
+            issuance,
+            self.nodes,
+            grace_s=60,
+            clock=lambda: self.now,
+            node_cas=lambda: (self.made.node_ca.certificate,),
         )
         self.witness = Witness(self.store, self.made)
         await self.store.commit(

@@ -50,8 +50,8 @@ CONTROLS = (
             ("a decoy inside a string", chat(b'{"x":"\\"model\\":\\"ngram\\"","model":"secret"}')),
         ],
         mutants.script(
-            "local found = scan(body:getBytes(0, length), row[4])",
-            'local text = body:getBytes(0, length) local found = find(text, "ngram", 1, true) and {model = "ngram"}',
+            "local found = text and scan(text, wanted)",
+            'local found = text and find(text, "ngram", 1, true) and {model = "ngram"}',
         ),
     ),
     Control(
@@ -99,9 +99,7 @@ CONTROLS = (
             ("a number", chat(b'{"model":1}')),
             ("only a nested one", chat(b'{"x":{"model":"ngram"}}')),
         ],
-        mutants.script(
-            "local found = scan(body:getBytes(0, length), row[4])", 'local found = {model = "ngram"}'
-        ),
+        mutants.script("local found = text and scan(text, wanted)", 'local found = {model = "ngram"}'),
     ),
     Control(
         12,

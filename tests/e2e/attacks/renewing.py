@@ -11,6 +11,7 @@ from certs import keys
 from certs.csr import make_csr
 from controlplane.api.gen import enrolment_pb2, identity_pb2, identity_pb2_grpc
 from controlplane.rpc.peer import Peers
+from controlplane.services import enrolment
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.issuance import Issuance
 
@@ -92,6 +93,7 @@ def nonce_used_before(plane: Plane) -> bool:
     return not isinstance(clients.renew_expired(plane.stub, old, nonce=nonce), grpc.StatusCode)
 
 
+GOES_ON = "self._publisher.may_go_on(str(identity.spiffe_id), identity.epoch)"
 CONTROLS = (
     Control(
         8,
@@ -116,8 +118,8 @@ CONTROLS = (
             ("by grace, after the revocation", late_and_revoked),
         ],
         mutants.both(
-            mutants.code(Peers, "_node", "row.row.state != model.ENROLLED", "False"),
-            mutants.code(Enrolment, "_renew_once", "node.row.state != model.ENROLLED", "False"),
+            mutants.code(Peers, "presented", f"not {GOES_ON}", "False"),
+            mutants.code(enrolment, "_may_renew", "row.state == model.ENROLLED", "True"),
         ),
     ),
     Control(
@@ -125,8 +127,8 @@ CONTROLS = (
         "renewal: not of an epoch before",
         [("a certificate from before its name enrolled again", after_another_enrolment)],
         mutants.both(
-            mutants.code(Peers, "_node", "identity.epoch < row.row.renew_floor", "False"),
-            mutants.code(Enrolment, "_renew_once", "caller.epoch < node.row.renew_floor", "False"),
+            mutants.code(Peers, "presented", f"not {GOES_ON}", "False"),
+            mutants.code(enrolment, "_may_renew", "caller.epoch >= row.renew_floor", "True"),
         ),
     ),
     Control(

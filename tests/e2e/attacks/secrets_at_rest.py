@@ -145,14 +145,14 @@ CONTROLS = (
         "signer: keys at rest are encrypted",
         [("a copy of the key files", copied_without_passphrase)],
         mutants.code(
-            FileSigner, "create", "keys.dump_private(key, self._passphrase)", "keys.dump_private(key, None)"
+            FileSigner, "adopt", "keys.dump_private(key, self._passphrase)", "keys.dump_private(key, None)"
         ),
     ),
     Control(
         9,
         "signer: keys are its own alone",
         [("another user reads the key files", stolen(signer))],
-        mutants.code(FileSigner, "create", "0o600", "0o644"),
+        mutants.code(FileSigner, "adopt", "0o600", "0o644"),
     ),
     Control(
         9,

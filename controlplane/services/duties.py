@@ -1,0 +1,135 @@
+"""Work that only one replica does at a time: ending policy rollouts that nobody ends, and forgetting what has expired.
+
+1. Who works is a row in the store, the duty. Another takes it over when it has not moved for `TAKE_OVER_S` by its own
+   clock: clocks need not agree.
+2. The row's revision is the epoch. Every commit of the work compares it in the same transaction, so that a holder that
+   was paused, and comes back, writes nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import structlog
+
+from controlplane import model
+from controlplane.errors import ConflictError, ControlPlaneError
+from controlplane.model import CertificateRow, DutyRow
+from controlplane.services import rows
+from controlplane.services.publish import Publisher
+from controlplane.services.rollout import LAG_WAIT_S
+from controlplane.store.base import MAX_OPERATIONS, Store
+
+log = structlog.get_logger()
+NAME = "housekeeping"
+ROUND_S = 5.0
+TAKE_OVER_S = 20.0
+KEEP_S = 86_400  # expired certificates are kept for a day, and for the grace in which they may be renewed
+BATCH = MAX_OPERATIONS - 2
+
+
+class Duty:
+    """One duty, as one replica sees it."""
+
+    def __init__(
+        self, store: Store, name: str, holder: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store, self._key, self._holder, self._clock = store, rows.duty_key(name), holder, clock
+        self._seen = (-1, 0.0)  # revision, and when it was first seen
+        self.epoch = self.done = 0
+        """`done`: up to which hour expired certificates are forgotten."""
+
+    async def hold(self) -> bool:
+        """Take it, keep it, or see that somebody else has it."""
+        found = await rows.find(self._store, DutyRow, self._key)
+        now = self._clock()
+        if found is None:
+            return await self._write(1, 0)
+        if found.row.holder == self._holder and found.revision == self.epoch:
+            return await self._write(found.row.count + 1, found.revision)
+        self.epoch, self.done = 0, found.row.done
+        if self._seen[0] != found.revision:
+            self._seen = (found.revision, now)
+        if now - self._seen[1] < TAKE_OVER_S:
+            return False
+        log.info("duty_taken_over", before=found.row.holder)
+        return await self._write(found.row.count + 1, found.revision)
+
+    async def commit(
+        self, *, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Sequence[str] = ()
+    ) -> int:
+        """A commit that fails with ConflictError once somebody else has taken over."""
+        return await self._store.commit(expect={**expect, self._key: self.epoch}, put=put, delete=delete)
+
+    async def _write(self, count: int, before: int) -> bool:
+        row = DutyRow(holder=self._holder, count=count, done=self.done)
+        try:
+            self.epoch = await self._store.commit(
+                expect={self._key: before}, put={self._key: model.dump(row)}
+            )
+        except ConflictError:
+            self.epoch = 0
+            return False
+        return True
+
+
+class Housekeeping:
+    """What the holder of the duty does, every few seconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        publisher: Publisher,
+        duty: Duty,
+        *,
+        grace_s: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store, self._publisher, self._duty = store, publisher, duty
+        self._keep_s, self._clock = max(KEEP_S, grace_s), clock
+        self._lagging = (0, 0.0)  # policy version that agents may lag behind, and since when
+
+    async def run(self) -> None:
+        while True:
+            try:
+                if await self._duty.hold():
+                    await self.once()
+            except ControlPlaneError as exc:
+                log.info("housekeeping_paused", reason=str(exc))
+            await asyncio.sleep(ROUND_S)
+
+    async def once(self) -> None:
+        await self._end_rollout()
+        await self._forget_expired()
+
+    async def _end_rollout(self) -> None:
+        """A replica that put a policy in force and died leaves older versions counting: no more than agents need."""
+        state = await rows.policy_state(self._store)
+        if state.row.minimum == state.row.now:
+            return
+        if self._lagging[0] != state.row.now:
+            self._lagging = (state.row.now, self._clock())
+        agents = self._publisher.hub.connected()
+        enforced = bool(agents) and all(a.policy_version >= state.row.now for a in agents)
+        if not enforced or self._clock() - self._lagging[1] < LAG_WAIT_S:
+            return  # after a restart nobody is connected yet
+        raised = replace(state.row, minimum=state.row.now)
+        put = {rows.POLICY: model.dump(raised), rows.MESH: b"{}"}
+        await self._duty.commit(expect={rows.POLICY: state.revision}, put=put)
+        await self._publisher.refresh()
+
+    async def _forget_expired(self) -> None:
+        """Issuance records of certificates long dead. Otherwise the store grows with every renewal."""
+        last = rows.hour(int(self._clock()) - self._keep_s)
+        first = self._duty.done + 1 if self._duty.done else last
+        for hour in range(first, last):
+            found, _ = await self._store.list(rows.certificates_of(hour))
+            dead = [
+                key for item in found for key in (item.key, *model.load(CertificateRow, item.value).beside)
+            ]
+            for start in range(0, len(dead), BATCH):
+                await self._duty.commit(expect={}, put={}, delete=dead[start : start + BATCH])
+            if dead:
+                log.info("forgotten", rows=len(dead), hour=hour)
+        self._duty.done = max(self._duty.done, last - 1)

@@ -1,0 +1,225 @@
+"""The ceremony by which a control plane joins others: it makes its own keys, the holder of the root signs them.
+
+`request` on the new machine, `admit` where the root key is, `install` on the new machine again. Private keys do not
+travel, but for the witness's, which comes out of the sealed store. Nothing here changes the store: that is done at the
+first start (`replicas.register`), or by `remove`.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from certs import authority, envelope, keys, spiffe
+from certs.csr import make_csr, public_key_from_csr
+from certs.errors import CertError
+from certs.issue import IssuingCa
+from certs.profile import CaKind
+from controlplane import model
+from controlplane.errors import CorruptError, ExistsError, InvalidError, PreconditionError
+from controlplane.model import DelegationRow, ReplicaRow, WitnessKeyRow
+from controlplane.services import authorities, rows, setup
+from controlplane.services.authorities import Authorities
+from controlplane.services.replicas import read_delegation
+from controlplane.signer.file import FileSigner
+from controlplane.store.base import Store
+from policies import documents as d
+from policies import payloads
+
+PROOF = b"writ-join\n"
+WITNESS = "witness-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the new replica asks the root to sign. Requests prove possession; names in them mean nothing."""
+
+    trust_domain: str
+    replica: str
+    node_ca: str  # PKCS#10, hex
+    control_plane_ca: str
+    document_key: str  # raw Ed25519, hex
+    proof: str  # by the document key, over all of the above
+    root: str  # hex DER, as the store has it
+    delegation: str  # the newest one, which the answer supersedes
+
+    def proven(self) -> bytes:
+        return PROOF + model.dump(replace(self, proof=""))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """The root's answer. Public."""
+
+    replica: str
+    root: str
+    node_ca: str  # certificate, hex DER
+    control_plane_ca: str
+    delegation: str
+
+
+async def request(store: Store, signer: FileSigner, trust_domain: str, replica: str) -> Request:
+    """Make the keys, unless an earlier try has, and ask. A try that never took its place may be repeated."""
+    if signer.has("root"):
+        raise ExistsError("the directory holds a mesh", hint="give state_dir another directory")
+    known = await rows.every(store, ReplicaRow, "replica/")
+    if not known:
+        raise PreconditionError(
+            "there is no replica to join", hint="start the first one: writ controlplane run"
+        )
+    if any(stored.row.name == replica for stored in known):
+        raise ExistsError(f"there is a replica `{replica}`", hint="set replica.name")
+    newest = await rows.read(store, DelegationRow, rows.DELEGATION, "delegation")
+    await _adopt_witness(store, signer)
+    names = _names(replica)
+    for name, kind in names.items():
+        if not signer.has(name):
+            signer.create(name, kind)
+    node_ca, control_plane_ca, documents = names
+    public = signer.public_key(documents)
+    if not isinstance(public, ed25519.Ed25519PublicKey):
+        raise RuntimeError("the signer made another kind of key")
+    asked = Request(
+        trust_domain=trust_domain,
+        replica=replica,
+        node_ca=make_csr(signer.ceremony_key(node_ca)).hex(),
+        control_plane_ca=make_csr(signer.ceremony_key(control_plane_ca)).hex(),
+        document_key=keys.raw(public).hex(),
+        proof="",
+        root=known[0].row.root,
+        delegation=newest.row.envelope,
+    )
+    return replace(asked, proof=signer.sign(documents, asked.proven()).hex())
+
+
+def admit(asked: Request, directory: Path, signer: FileSigner, now: int) -> Grant:
+    """Sign what a new replica asks for. `directory` and `signer` are where the root is."""
+    made = authorities.load(directory, signer)
+    if (bytes.fromhex(asked.root), asked.trust_domain) != (made.root, made.trust_domain):
+        raise InvalidError("the request is for a mesh with another root")
+    document_key = bytes.fromhex(asked.document_key)
+    try:
+        spiffe.control_plane_id(asked.trust_domain, asked.replica)
+        wanted = {
+            kind: public_key_from_csr(bytes.fromhex(csr))
+            for kind, csr in ((CaKind.NODE, asked.node_ca), (CaKind.CONTROL_PLANE, asked.control_plane_ca))
+        }
+        ed25519.Ed25519PublicKey.from_public_bytes(document_key).verify(
+            bytes.fromhex(asked.proof), asked.proven()
+        )
+    except (CertError, InvalidSignature, ValueError) as exc:
+        raise InvalidError("the request does not prove that its keys exist") from exc
+    root_key = signer.ceremony_key("root")
+    base = read_delegation(asked.delegation.encode(), made.root)
+    return Grant(
+        replica=asked.replica,
+        root=made.root.hex(),
+        node_ca=_ca(CaKind.NODE, made.root, root_key, wanted[CaKind.NODE], now).hex(),
+        control_plane_ca=_ca(
+            CaKind.CONTROL_PLANE, made.root, root_key, wanted[CaKind.CONTROL_PLANE], now
+        ).hex(),
+        delegation=_delegate(base, {*base.keys, document_key}, signer, now).decode(),
+    )
+
+
+def install(given: Grant, directory: Path, signer: FileSigner, asked: Request) -> Authorities:
+    """Keep what the root answered; InvalidError when it is the answer to something else."""
+    if given.replica != asked.replica or given.root != asked.root:
+        raise InvalidError("the grant is for another replica or mesh")
+    node_ca, control_plane_ca, documents = _names(asked.replica)
+    root = bytes.fromhex(given.root)
+    delegated = read_delegation(given.delegation.encode(), root)
+    if bytes.fromhex(asked.document_key) not in delegated.keys:
+        raise InvalidError("the grant does not delegate our document key")
+    made = Authorities(
+        trust_domain=asked.trust_domain,
+        root=root,
+        node_ca=IssuingCa(bytes.fromhex(given.node_ca), node_ca),
+        control_plane_ca=IssuingCa(bytes.fromhex(given.control_plane_ca), control_plane_ca),
+        document_key=bytes.fromhex(asked.document_key),
+        document_key_name=documents,
+        witness_key=setup.raw_ed25519(signer, WITNESS),
+        witness_key_name=WITNESS,
+        delegation=given.delegation.encode(),
+        signer=signer,
+    )
+    authorities.save(directory, made)
+    return made
+
+
+async def remove(store: Store, directory: Path, signer: FileSigner, replica: str, now: int) -> int:
+    """Take a replica's CAs and document key out of the mesh at once; how many nodes hold a certificate of its CA."""
+    made = authorities.load(directory, signer)
+    found = await rows.read(store, ReplicaRow, rows.replica_key(replica), f"replica `{replica}`")
+    others = [stored for stored in await rows.every(store, ReplicaRow, "replica/") if stored.key != found.key]
+    if not any(stored.row.issues for stored in others):
+        raise PreconditionError(
+            f"`{replica}` is the only replica that issues", hint="let another one join first"
+        )
+    newest = await rows.read(store, DelegationRow, rows.DELEGATION, "delegation")
+    base = read_delegation(newest.row.envelope.encode(), made.root)
+    left = set(base.keys) - {bytes.fromhex(found.row.document_key)}
+    row = DelegationRow(version=base.version + 1, envelope=_delegate(base, left, signer, now).decode())
+    await store.commit(
+        expect={found.key: found.revision, newest.key: newest.revision},
+        put={newest.key: model.dump(row), rows.MESH: b"{}"},
+        delete=[found.key],
+    )
+    return row.version
+
+
+def load_request(text: str) -> Request:
+    return _read(Request, text)
+
+
+def load_grant(text: str) -> Grant:
+    return _read(Grant, text)
+
+
+def _read(kind: type[rows.R], text: str) -> rows.R:
+    try:
+        return model.load(kind, json.dumps(json.loads(text)).encode())
+    except (ValueError, CorruptError) as exc:
+        raise InvalidError(f"this is no {kind.__name__.lower()} of `writ controlplane join`") from exc
+
+
+def dumped(document: Request | Grant) -> str:
+    return json.dumps(json.loads(model.dump(document)), indent=1) + "\n"
+
+
+async def _adopt_witness(store: Store, signer: FileSigner) -> None:
+    if not signer.has(WITNESS):
+        shared = await rows.read(store, WitnessKeyRow, rows.WITNESS_KEY, "witness key in the store")
+        signer.adopt(WITNESS, keys.load_private(shared.row.private.encode(), None))
+
+
+def _names(replica: str) -> dict[str, str]:
+    return {
+        f"node-ca-{replica}": "p256",
+        f"control-plane-ca-{replica}": "p256",
+        f"documents-{replica}": "ed25519",
+    }
+
+
+def _ca(
+    kind: CaKind,
+    root: bytes,
+    root_key: ec.EllipticCurvePrivateKey,
+    public: ec.EllipticCurvePublicKey,
+    now: int,
+) -> bytes:
+    return authority.make_issuing_ca(kind, root, root_key, public, serial=setup.new_serial(), now=now)
+
+
+def _delegate(base: d.Delegation, wanted: set[bytes], signer: FileSigner, now: int) -> bytes:
+    """The next version for these document keys, by the root."""
+    document = replace(
+        base,
+        version=base.version + 1,
+        expires=now + setup.DELEGATION_LIFETIME_S,
+        keys=tuple(sorted(wanted)),
+    )
+    by_root = ("root", lambda data: signer.sign("root", data))
+    return envelope.sign_envelope(d.TYPE_DELEGATION, payloads.dump_delegation(document), [by_root]).to_json()

@@ -1,0 +1,276 @@
+"""Equal replicas on a real etcd, real processes: any of them serves, each has a CA of its own, one that is cut off is mute."""
+
+import secrets
+import subprocess
+import sys
+import threading
+import time
+
+import grpc
+import pytest
+from clients import ask, root_and_ca
+from cryptography import x509
+from faultproxy import FaultProxy
+
+from agent import identity
+from certs import keys
+from certs.csr import make_csr
+from controlplane.api.gen import (
+    admin_pb2,
+    enrolment_pb2_grpc,
+    identity_pb2,
+    identity_pb2_grpc,
+    sync_pb2,
+    sync_pb2_grpc,
+)
+from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh, Replica
+
+pytestmark = pytest.mark.timeout(120)
+CODE = grpc.StatusCode
+HELLO = sync_pb2.SyncRequest(hello=sync_pb2.Hello(ingress_address="127.0.0.1:7443"))
+PATIENCE_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory):
+    with Mesh(tmp_path_factory.mktemp("cp"), lease_s=60, heartbeat_s=0.5, store="etcd", replicas=2) as made:
+        made.init()
+        made.start_control_plane()
+        made.site("paris", "FR")
+        made.proxy = None
+        yield made
+
+
+class Node:
+    """A bare node: its key and chain, and calls to the replica of its choice."""
+
+    def __init__(self, mesh: Mesh, name: str, tmp_path, replica: int = 0) -> None:
+        self.mesh, self.name, self.key = mesh, name, keys.generate_p256()
+        text = mesh.call("CreateToken", admin_pb2.CreateTokenRequest(node=name, site="paris")).token
+        root, ca = root_and_ca(mesh, text, tmp_path / name)
+        credentials = grpc.ssl_channel_credentials(identity.pem(ca))
+        address = f"127.0.0.1:{mesh.replicas[0].process.ports()['enrolment']}"
+        with grpc.secure_channel(address, credentials, _options()) as open_:
+            self.chain = tuple(ask(enrolment_pb2_grpc.EnrolmentStub(open_), text, self.key).chain)
+        assert identity.make(self.key, self.chain, root, int(time.time())).spiffe_id.node == name
+
+    def channel(self, replica: Replica, chain=None) -> grpc.Channel:
+        cas = self.mesh.context().ca.read_bytes()
+        pem = keys.dump_private(self.key, None)
+        credentials = grpc.ssl_channel_credentials(cas, pem, identity.pem(*(chain or self.chain)))
+        return grpc.secure_channel(replica.api, credentials, _options())
+
+    def renew(self, replica: Replica, key, idempotency: str):
+        request = identity_pb2.RenewRequest(csr=make_csr(key), idempotency_key=idempotency)
+        with self.channel(replica) as open_:
+            try:
+                return tuple(identity_pb2_grpc.IdentityStub(open_).Renew(request, timeout=15).chain)
+            except grpc.RpcError as exc:
+                return exc.code()
+
+    def listen(self, replica: Replica) -> "Listening":
+        return Listening(self, replica)
+
+
+class Listening:
+    """A Sync stream in the background: the heartbeats that came, and how it ended."""
+
+    def __init__(self, node: Node, replica: Replica) -> None:
+        self.beats: list[bytes] = []
+        self.trust: list[bytes] = []
+        self.came, self.ended, self.code = threading.Event(), threading.Event(), None
+        self._say = threading.Event()
+        self._channel = node.channel(replica)
+        self._call = sync_pb2_grpc.SyncStub(self._channel).Connect(self._requests())
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _requests(self):
+        yield HELLO
+        self.ended.wait()
+
+    def _read(self) -> None:
+        try:
+            for response in self._call:
+                if response.trust_document:
+                    self.trust.append(response.trust_document)
+                if response.heartbeat:
+                    self.beats.append(response.heartbeat)
+                    self.came.set()
+        except grpc.RpcError as exc:
+            self.code = exc.code()
+        self.ended.set()
+
+    def next_beat(self, timeout_s: float) -> bool:
+        self.came.clear()
+        return self.came.wait(timeout_s)
+
+    def close(self) -> None:
+        self._call.cancel()
+        self.ended.wait(5)
+        self._channel.close()
+
+
+def _options():
+    return [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
+
+
+def issuer(chain) -> bytes:
+    return x509.load_der_x509_certificate(chain[0]).issuer.public_bytes()
+
+
+def until(check) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not check():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        time.sleep(0.02)
+
+
+def renewed(node: Node, replica: Replica):
+    """A renewal at this replica, once its CA may be used."""
+    key, idempotency = keys.generate_p256(), secrets.token_urlsafe(20)
+    found: list = []
+
+    def try_it() -> bool:
+        found[:] = [node.renew(replica, key, idempotency)]
+        return found[0] is not CODE.UNAVAILABLE
+
+    until(try_it)
+    assert isinstance(found[0], tuple), found[0]
+    return key, idempotency, found[0]
+
+
+def test_each_replica_issues_with_a_ca_of_its_own_and_all_accept_it(mesh, tmp_path) -> None:
+    node = Node(mesh, "own", tmp_path)
+    first, second = mesh.replicas
+    key, _, chain = renewed(node, second)
+    assert issuer(chain) != issuer(node.chain)
+    node.key, node.chain = key, chain
+    assert isinstance(node.renew(first, keys.generate_p256(), "n" * 20), tuple)
+
+
+def test_an_answer_that_one_replica_lost_is_given_by_another_for_the_same_key_only(mesh, tmp_path) -> None:
+    node = Node(mesh, "lost", tmp_path)
+    first, second = mesh.replicas
+    key = keys.generate_p256()
+    lost = node.renew(first, key, "i" * 20)
+    again = node.renew(second, key, "i" * 20)
+    assert issuer(again) != issuer(lost)
+    assert node.renew(second, key, "i" * 20) == again
+    spki = [x509.load_der_x509_certificate(one[0]).public_key() for one in (lost, again)]
+    assert spki[0] == spki[1] == key.public_key()
+    assert mesh.find("lost.paris").serial == f"{x509.load_der_x509_certificate(again[0]).serial_number:x}"
+
+
+def test_a_copied_key_locks_the_node_whatever_replica_each_asks(mesh, tmp_path) -> None:
+    node = Node(mesh, "copied", tmp_path)
+    first, second = mesh.replicas
+    assert isinstance(node.renew(first, keys.generate_p256(), "c" * 20), tuple)
+    assert node.renew(second, keys.generate_p256(), "b" * 20) is CODE.FAILED_PRECONDITION
+    assert mesh.find("copied.paris").state == "locked"
+
+
+def test_a_revocation_at_one_replica_ends_the_session_at_another(mesh, tmp_path) -> None:
+    node, other = Node(mesh, "gone", tmp_path), Node(mesh, "stays", tmp_path)
+    second = mesh.replicas[1]
+    streams = [one.listen(second) for one in (node, other)]
+    for one in streams:
+        assert one.next_beat(10)
+    before = len(streams[1].trust)
+    mesh.revoke("gone.paris")
+    assert streams[0].ended.wait(10)
+    assert streams[0].code is CODE.PERMISSION_DENIED
+    until(lambda: len(streams[1].trust) > before)
+    assert node.renew(second, keys.generate_p256(), "r" * 20) is CODE.PERMISSION_DENIED
+    streams[1].close()
+
+
+def test_replicas_sign_one_content_for_one_generation(mesh, tmp_path) -> None:
+    node = Node(mesh, "both", tmp_path)
+    found = {}
+    for replica in mesh.replicas:
+        stream = node.listen(replica)
+        until(lambda stream=stream: stream.trust)
+        found[replica.name] = stream.trust[-1]
+        stream.close()
+    contents = {one.split(b'"payload":"')[1].split(b'"')[0] for one in found.values()}
+    assert len(contents) == 1
+    assert len(set(found.values())) == 2  # by the document key of each
+
+
+def test_status_at_one_replica_knows_the_agents_of_the_other(mesh, tmp_path) -> None:
+    node = Node(mesh, "seen", tmp_path)
+    stream = node.listen(mesh.replicas[1])
+    until(lambda: mesh.find("seen.paris").connected)
+    stream.close()
+    until(lambda: not mesh.find("seen.paris").connected)
+
+
+def test_a_name_that_is_taken_and_a_directory_that_is_used_do_not_join(mesh, tmp_path) -> None:
+    taken = Replica(tmp_path, 3)
+    taken.configure_like(mesh.replicas[0])
+    taken.config.write_text(taken.config.read_text().replace("replica-3", "replica-2"))
+    for replica, said in ((taken, "there is a replica `replica-2`"), (mesh.replicas[0], "holds a mesh")):
+        done = _run("join", "--config", str(replica.config), "--root", str(mesh.replicas[0].state))
+        assert (done.returncode, said in done.stderr) == (5, True), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_request_travels_to_the_root_and_its_grant_back(mesh, tmp_path) -> None:
+    third = Replica(tmp_path, 3)
+    third.configure_like(mesh.replicas[0])
+    asked, given = tmp_path / "request", tmp_path / "grant"
+    root = str(mesh.replicas[0].state)
+    assert _run("join", "--config", str(third.config), "--request", str(asked)).returncode == 0
+    forged = asked.read_text().replace('"replica-3"', '"replica-4"')
+    (tmp_path / "forged").write_text(forged)
+    admit = ["admit", "--root", root, "--grant", str(given), "--request"]
+    done = _run(*admit, str(tmp_path / "forged"))
+    assert (done.returncode, "does not prove" in done.stderr) == (2, True)
+    assert _run(*admit, str(asked)).returncode == 0
+    assert _run("join", "--config", str(third.config), "--grant", str(given)).returncode == 0
+    third.process.start()
+    third.process.ports()
+    third.process.kill()
+    settings = str(mesh.replicas[0].config)
+    done = _run("remove", "--config", settings, "--root", root, "--replica", "replica-3")
+    assert done.returncode == 0, done.stderr
+    third.process.start()
+    assert third.process.child.wait(20) == 1
+    assert "has not delegated the document key" in third.process.log.read_text()
+
+
+def _run(*words: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "controlplane", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_replica_that_is_cut_from_etcd_goes_mute_and_issues_nothing(mesh, tmp_path) -> None:
+    node = Node(mesh, "mute", tmp_path)
+    cut = mesh.replicas[1]
+    with FaultProxy(mesh.etcd.endpoints[0]) as proxy:
+        text = cut.config.read_text()
+        cut.config.write_text(text.replace(mesh.etcd.endpoints[0], proxy.address))
+        cut.process.kill()
+        cut.process.start()
+        cut.process.ports()
+        stream = node.listen(cut)
+        assert stream.next_beat(10)
+        proxy.cut()
+        while stream.next_beat(3):
+            pass  # what was read before the cut
+        healthy = node.listen(mesh.replicas[0])
+        assert healthy.next_beat(10)
+        assert not stream.next_beat(3)
+        assert node.renew(cut, keys.generate_p256(), "m" * 20) in {CODE.UNAVAILABLE, CODE.DEADLINE_EXCEEDED}
+        mesh.revoke("mute.paris")
+        assert healthy.ended.wait(10)
+        proxy.heal()
+        assert stream.ended.wait(PATIENCE_S)
+        assert stream.code is CODE.PERMISSION_DENIED
+        cut.process.kill()
+        cut.config.write_text(text)
+    cut.process.start()
+    cut.process.ports()
