@@ -202,7 +202,9 @@ def _texts(field: Field, leaves: set[Expr]) -> tuple[Value, ...]:
     literals = {value for values in asked for value in values if isinstance(value, str)}
     liked = [leaf.parts for leaf in leaves if isinstance(leaf, Like) and leaf.field in same]
     try:
-        found: tuple[Value, ...] = patterns.kinds(field, literals, liked)
+        found = patterns.kinds(field, literals, liked)
+        for _ in range(len(same) - 1):  # fields that are compared may differ in a value that nothing names
+            found = patterns.kinds(field, {*literals, *found}, liked)
     except patterns.TooManyError as exc:
         raise UndecidedError from exc
     return (*found, None) if field is Field.SUBJECT_REGION else found

@@ -63,7 +63,7 @@ def test_what_was_dropped_decides_nothing(rng: random.Random, count: int) -> Non
 
 def test_a_policy_is_in_a_bundle_or_named_as_dropped() -> None:
     rng = random.Random(4)
-    parsed = parse.load({"p": "\n".join(Policies(rng).some(60))})
+    parsed = parse.load({"p": "\n".join(Policies(rng).some(150))})
     resources = [facts(rng, number) for number in range(6)]
     served, remote = resources[:2], resources[2:]
     ingress, egress = compile_ingress(parsed, served), compile_egress(parsed, principals(rng), remote)

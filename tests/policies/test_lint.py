@@ -153,3 +153,7 @@ def test_an_example_matches_its_policy(seed: int) -> None:
 def test_every_code_is_in_the_manual() -> None:
     manual = Path("docs/policy-language.md").read_text()
     assert [code for code in CODES if f"`{code}`" not in manual] == []
+
+
+def test_attributes_that_are_compared_may_differ() -> None:
+    assert found(f"permit(principal, {CHAT}) when {{ context.purpose != context.protocol }};") == []

@@ -127,11 +127,14 @@ CONTROLS = (
         6,
         "forbids: one that cannot be evaluated denies",
         [("a forbid whose attribute nobody wrote", ask())],
-        mutants.code(
-            authorize,
-            "_forbid_leaf",
-            "pb.act(stamp.deny(Code.UNEVALUABLE), allow=False)",
-            "pb.act(stamp.name(PASS), allow=True)",
+        mutants.both(
+            mutants.code(authorize, "forbids", "inputs.well_formed(rule.when for rule in rules.rules)", "[]"),
+            mutants.code(
+                authorize,
+                "_forbid_leaf",
+                "pb.act(stamp.deny(Code.UNEVALUABLE), allow=False)",
+                "pb.act(stamp.name(PASS), allow=True)",
+            ),
         ),
         changes={"policy": POLICY + BY_PATH},
         given=nothing_written_there,
