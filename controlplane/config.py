@@ -33,6 +33,7 @@ class Config:
     lease_s: int  # how long an agent may act on what it last heard
     heartbeat_s: float
     grace_s: int  # how long after expiry a machine that slept may renew
+    metrics_listen: str  # host:port of /metrics, /live, /ready; empty: none
     log_level: str
 
 
@@ -57,6 +58,10 @@ class _Keys(_Strict):
     passphrase_file: Path | None = None
 
 
+class _Metrics(_Strict):
+    listen: str = ""
+
+
 class _Log(_Strict):
     level: str = "info"
 
@@ -68,6 +73,7 @@ class _Settings(BaseSettings):
     server: _Server = _Server()
     identity: _Identity = _Identity()
     keys: _Keys = _Keys()
+    metrics: _Metrics = _Metrics()
     log: _Log = _Log()
 
 
@@ -118,5 +124,6 @@ def _frozen(read: _Settings) -> Config:
         lease_s=identity.lease_s,
         heartbeat_s=identity.heartbeat_s,
         grace_s=identity.grace_s,
+        metrics_listen=read.metrics.listen,
         log_level=read.log.level,
     )

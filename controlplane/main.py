@@ -11,10 +11,17 @@ from pathlib import Path
 
 import grpc
 import structlog
+from grpc_health.v1 import health_pb2_grpc
 
 from certs import issue, keys, spiffe
 from certs.profile import Profile
-from controlplane.api.gen import admin_pb2_grpc, enrolment_pb2_grpc, evidence_pb2_grpc, identity_pb2_grpc
+from controlplane.api.gen import (
+    admin_pb2_grpc,
+    enrolment_pb2_grpc,
+    evidence_pb2_grpc,
+    identity_pb2_grpc,
+    overview_pb2_grpc,
+)
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.rpc import server
@@ -22,14 +29,17 @@ from controlplane.rpc.admin_api import AdminServicer
 from controlplane.rpc.evidence_api import EvidenceServicer
 from controlplane.rpc.nodes_api import EnrolmentServicer, IdentityServicer
 from controlplane.rpc.operators import Collaborators
+from controlplane.rpc.overview_api import OverviewServicer
 from controlplane.rpc.peer import Peers
 from controlplane.rpc.sync_api import SyncServicer
+from controlplane.rpc.watching import Watching
 from controlplane.services import authorities, explanation, policy_sets, setup
 from controlplane.services.authorities import Authorities
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.hub import Hub
 from controlplane.services.issuance import Issuance
 from controlplane.services.nodes import Nodes
+from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
 from controlplane.services.resources import Resources
 from controlplane.services.rollout import Rollout
@@ -69,20 +79,29 @@ async def _serve(
     root_pem = setup.pem(made.root)
     enrolment_port = _bind(enrolment_server, config.enrolment_listen, server.anonymous(tls, root_pem))
     api_port = _bind(api, config.listen, server.mutual(tls))
-    _register(config, store, made, publisher, api, enrolment_server, enrolment_port)
+    overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
+    watching = Watching(config, publisher, overviews)
+    _register(config, store, made, publisher, overviews, api, enrolment_server, enrolment_port)
+    health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
     await api.start()
     await enrolment_server.start()
-    _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port)
+    _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port, **await watching.start())
     log.info("serving", api=api_port, enrolment=enrolment_port, trust_domain=made.trust_domain)
-    publishing = asyncio.ensure_future(publisher.run())
+    running = asyncio.ensure_future(_work(publisher, watching))
     stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({publishing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.gather(api.stop(GRACE_S if stop.is_set() else 0), enrolment_server.stop(0))
-    publishing.cancel()
+    running.cancel()
     try:
-        await publishing
+        await running
     except asyncio.CancelledError:
         log.info("stopped")
+
+
+async def _work(publisher: Publisher, watching: Watching) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(publisher.run())
+        tasks.create_task(watching.run())
 
 
 def _register(
@@ -90,6 +109,7 @@ def _register(
     store: Store,
     made: Authorities,
     publisher: Publisher,
+    overviews: Overviews,
     api: grpc.aio.Server,
     enrolment_server: grpc.aio.Server,
     enrolment_port: int,
@@ -124,6 +144,8 @@ def _register(
     identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, peers), api)
     evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceServicer(collaborators.witness, peers), api)
     admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(collaborators), api)
+    overview = OverviewServicer(overviews, peers, config, made.trust_domain, collaborators.root_sha256)
+    overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub, made.delegation)
     api.add_generic_rpc_handlers((sync.handler(),))
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar, get_type_hints
 
 from certs.attributes import Attributes
@@ -178,6 +179,11 @@ class WitnessRow:
     tallies: str = ""  # DSSE JSON text
 
 
+@lru_cache(maxsize=64)  # resolving hints costs more than the rest of `load`: ten thousand rows felt it
+def _hints(kind: type) -> dict[str, Any]:
+    return {name: getattr(hint, "__origin__", hint) for name, hint in get_type_hints(kind).items()}
+
+
 def dump(row: Any) -> bytes:
     return json.dumps(dataclasses.asdict(row), sort_keys=True, separators=(",", ":")).encode()
 
@@ -186,10 +192,9 @@ def load(kind: type[R], data: bytes) -> R:
     """CorruptError unless `data` is a row of this kind. Fields added later have defaults, unknown ones are refused."""
     try:
         fields = json.loads(data)
-        hints = get_type_hints(kind)
+        hints = _hints(kind)  # type: ignore[arg-type]  # classes are hashable
         for name, value in fields.items():
-            origin = getattr(hints[name], "__origin__", hints[name])
-            if type(value) is not origin:
+            if type(value) is not hints[name]:
                 raise TypeError(f"`{name}` is a {type(value).__name__}")
         return kind(**fields)
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
