@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import agent_memory, cli_start, datapath, demo, revoke, rotate, simulate
+from benchmarks import agent_memory, cli_start, datapath, demo, revoke, rotate, simulate, status
 from benchmarks.rows import Row, machine, save, show
 
 ALL = {
@@ -15,6 +15,7 @@ ALL = {
     "agent_memory": agent_memory.run,
     "simulate": simulate.run,
     "datapath": datapath.run,
+    "status": status.run,
 }
 
 
