@@ -1,5 +1,6 @@
 """What the chart's pods may do, who may reach them, and what stays when the release goes."""
 
+import re
 from typing import Any
 
 import charts
@@ -58,9 +59,7 @@ def test_every_pod_has_bounds_probes_and_no_token_that_it_does_not_need(objects)
 
 
 def test_services_named_like_our_settings_do_not_become_settings() -> None:
-    for _, pod in charts.pods(render(EVERYTHING)):
-        if "job" not in str(pod.get("restartPolicy", "")).lower() and pod.get("restartPolicy") != "OnFailure":
-            assert pod["enableServiceLinks"] is False
+    assert all(pod["enableServiceLinks"] is False for _, pod in charts.pods(render(EVERYTHING)))
 
 
 def test_commands_of_ours_are_isolated_from_their_directory() -> None:
@@ -184,8 +183,6 @@ def test_the_notes_say_the_next_command() -> None:
 
 
 def test_alerts_and_panels_use_metrics_that_there_are() -> None:
-    import re
-
     documented = set(re.findall(r"`(writ_\w+)`", (charts.ROOT / "docs" / "metrics.md").read_text()))
     objects = render(EVERYTHING)
     rules = one(objects, "PrometheusRule", "writ")["spec"]["groups"][0]["rules"]

@@ -153,6 +153,16 @@ def test_a_replica_starts_from_what_was_kept_without_the_roots_key(api, tmp_path
     assert checked.returncode == 0, checked.stderr
 
 
+def test_what_is_missing_or_broken_ends_with_one_error_and_nothing_made(api, tmp_path) -> None:
+    away = run("bootstrap.py", KUBERNETES_API="http://127.0.0.1:1", NAMESPACE="writ", ROOT_SECRET="r")
+    assert (away.returncode, away.stderr.count("\n"), "Traceback" in away.stderr) == (1, 2, False)
+    api.secrets["writ-root"] = {"data": {"state.tgz": base64.b64encode(b"no archive").decode()}}
+    state = tmp_path / "volume" / "controlplane"
+    broken = prepare(api, tmp_path, state)
+    assert (broken.returncode, "is not what a mesh is made of" in broken.stderr) == (1, True)
+    assert ("Traceback" in broken.stderr, state.exists()) == (False, False)
+
+
 def test_a_replica_that_has_keys_keeps_them(api, tmp_path) -> None:
     assert bootstrap(api, tmp_path).returncode == 0
     state = tmp_path / "volume" / "controlplane"

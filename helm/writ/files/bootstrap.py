@@ -123,4 +123,11 @@ def call(method: str, path: str, body: dict[str, object] | None) -> dict[str, ob
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except urllib.error.URLError as exc:
+        sys.exit(
+            f"error: the API server did not do it: {exc}\nhint: do the Job's Role and network policy allow it?"
+        )
+    except subprocess.CalledProcessError as exc:
+        sys.exit(exc.returncode)  # it has said why

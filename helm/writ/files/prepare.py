@@ -21,8 +21,13 @@ def main() -> None:
         print("this replica has its keys")
         return
     root = WORK / "root"
-    with tarfile.open(MATERIAL) as archive:
-        archive.extractall(root, filter="data")
+    try:
+        with tarfile.open(MATERIAL) as archive:
+            archive.extractall(root, filter="data")
+    except (OSError, tarfile.TarError) as exc:
+        sys.exit(
+            f"error: `{MATERIAL}` is not what a mesh is made of: {exc}\nhint: secrets.existingRoot holds `state.tgz`"
+        )
     try:
         replica = os.environ.get("WRIT_REPLICA__NAME")
         if replica in {None, os.environ["FIRST_REPLICA"]}:
@@ -61,4 +66,7 @@ def join(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except subprocess.CalledProcessError as exc:
+        sys.exit(exc.returncode)  # it has said why
