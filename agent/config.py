@@ -27,6 +27,7 @@ class Config:
     max_body_bytes: int
     max_stream_s: int
     lease_max_s: int  # act no longer on a heartbeat than this, whatever the mesh allows; 0: as the mesh says
+    metrics_listen: str  # host:port of /metrics, /live, /ready; empty: none
     log_level: str
 
 
@@ -43,6 +44,7 @@ FIELDS: dict[str, dict[str, tuple[type, Any]]] = {
         "max_stream_s": (int, 3600),
     },
     "lease": {"max_s": (int, 0)},
+    "metrics": {"listen": (str, "")},
     "log": {"level": (str, "info")},
 }
 """Section -> key -> (type, default)."""
@@ -116,5 +118,6 @@ def _frozen(found: Mapping[str, Mapping[str, Any]], environment: Mapping[str, st
         max_body_bytes=envoy["max_body_bytes"],
         max_stream_s=envoy["max_stream_s"],
         lease_max_s=found["lease"]["max_s"],
+        metrics_listen=found["metrics"]["listen"],
         log_level=found["log"]["level"],
     )

@@ -31,10 +31,13 @@ class Enforcing:
         self._sync, self._statements = sync, statements
         self._reported = (-1, -1)
         self._revoked: set[str] = set()
+        self.enforced: tuple[int, int] | None = None
+        """Generation and policy version that Envoy has acknowledged; None: nothing that allows anything."""
 
     def forget(self, identity: Identity) -> None:
         """Envoy has ended: whatever runs next has nothing, and denies."""
         self._plane.close(identity)
+        self.enforced = None
 
     async def enforce(self, state: Enforceable) -> bool:
         """False when Envoy did not take all of it: then it must be tried again."""
@@ -47,9 +50,11 @@ class Enforcing:
             log.warning("not_enforced", generation=state.trust.generation, reason=str(exc))
             error = str(exc)
         if error:
+            self.enforced = None
             self._judge(state)
             self._report(state, 0, error)
             return False
+        self.enforced = (stamp.generation, stamp.policy_version) if state.bundle else None
         self._report(state, stamp.policy_version, self._sync.received.error)
         if stamp.generation != self._reported[0]:
             self._sync.report(sync_pb2.SyncRequest(receipt=self._statements.receipt(stamp.generation)))

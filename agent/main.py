@@ -19,7 +19,7 @@ from agent.config import Config
 from agent.cutter import Cutter
 from agent.documents import DocumentStore
 from agent.enforcing import Enforcing
-from agent.envoy import bootstrap, process
+from agent.envoy import bootstrap, cut, process
 from agent.envoy.ads import AdsServer
 from agent.envoy.dataplane import DataPlane
 from agent.envoy.process import Backoff, EnvoyProcess
@@ -28,12 +28,16 @@ from agent.errors import AgentError, EnrolError
 from agent.evidence.keeper import Keeper, Owner
 from agent.evidence.tail import Tail
 from agent.identity import Identity
+from agent.monitor import Facts, Span
+from agent.reach import Reach
 from agent.shadow import Shadow
 from agent.statements import Statements
 from agent.sync import Hooks, Received, Sync, features
+from agent.watching import Watching
 from audit.tally import Tallies
 from certs.renewal import renew_at
 from controlplane.api.gen import sync_pb2
+from policies.documents import Peer
 from policies.trusted import TrustedDocuments
 
 log = structlog.get_logger()
@@ -73,6 +77,8 @@ class Agent:
         self._enforcing: Enforcing | None = None
         self._plane: DataPlane | None = None
         self._shadow: Shadow | None = None
+        self._envoy_starts, self._can_cut = 0, cut.can_cut()
+        self._watching, self._reach = Watching(self._facts), Reach(self._peers)
 
     # --- starting ----------------------------------------------------------------------------------------------
 
@@ -100,6 +106,7 @@ class Agent:
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
         await self._ads.start()
+        await self._watching.start(self._config.metrics_listen)
         tail = await self._begin_run()
         self._changed.set()  # what is on disk counts at once: the control plane may be away
         try:
@@ -112,6 +119,7 @@ class Agent:
                         self._keep().mend(),
                         self._enforce(),
                         self._renewals(),
+                        self._reach.run(),
                         self._sync.run(self._open_channel, self._next_control_plane),
                     )
                 ]
@@ -121,6 +129,7 @@ class Agent:
         finally:
             if self._stop_envoy:
                 self._envoy.stop()
+            await self._watching.stop()
             await self._ads.stop()
             log.info("stopped", envoy="stopped" if self._stop_envoy else "left running")
 
@@ -144,12 +153,13 @@ class Agent:
         self._keeper.begin(run.boot, self._envoy_version)
         if adopted:
             self._keeper.skip(tail, run.boot)
-        ports = json.dumps({**self._ports, "envoy": run.pid}).encode()
+        ports = json.dumps({**self._ports, **self._watching.ports, "envoy": run.pid}).encode()
         files.write(self._config.state_dir / "ports.json", ports)
         return tail
 
     def _start_envoy(self) -> process.Run:
         boot = process.new_boot()
+        self._envoy_starts += 1
         return self._envoy.start(bootstrap.render(self._settings(boot)), boot)
 
     def _settings(self, boot: str) -> EnvoySettings:
@@ -353,6 +363,44 @@ class Agent:
             gaps=keeper.gaps,
             not_cut=list(self._cutter.not_cut.values()),
             shadow=self._shadow.report() if self._shadow is not None else None,
+            cannot_cut=not self._can_cut,
+            evidence_unwritable=not keeper.healthy,
+            clock_ms=int(time.time() * 1000),
+            unreachable=self._reach.unreachable,
+        )
+
+    def _peers(self) -> tuple[Peer, ...]:
+        trust = self._received.trusted.trust
+        bundle = states.select(self._received.bundles, trust) if trust else None
+        return bundle.peers.peers if bundle else ()
+
+    # --- being watched -----------------------------------------------------------------------------------------
+
+    def _facts(self) -> Facts | None:
+        now, mine, keeper = time.time(), self._identity, self._keeper
+        if keeper is None:
+            return None
+        trusted, lease = self._received.trusted, self._received.lease
+        beat, trust = trusted.heartbeat, trusted.trust
+        until = lease.wall_until(now, time.clock_gettime(time.CLOCK_BOOTTIME))
+        return Facts(
+            node=mine.spiffe_id.short,
+            version=metadata.version("writ-mesh"),
+            envoy_version=self._envoy_version,
+            certificate=Span(begins=mine.not_before, ends=mine.not_after),
+            lease=Span(begins=beat.at if beat else 0, ends=until if beat else 0),
+            connected=self._sync.connected,
+            revoked=trust is not None and trust.floors.get(str(mine.spiffe_id), 1) is None,
+            received=trust.generation if trust else 0,
+            enforced=self._enforcing.enforced if self._enforcing else None,
+            evidence_writable=keeper.healthy,
+            can_cut=self._can_cut,
+            records=keeper.records,
+            gaps=keeper.gaps,
+            decisions={code or "allowed": count for code, count in keeper.decisions.items()},
+            open_streams=len(keeper.open),
+            not_cut=len(self._cutter.not_cut),
+            envoy_starts=self._envoy_starts,
         )
 
 

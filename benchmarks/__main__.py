@@ -16,6 +16,7 @@ from benchmarks import (
     revoke,
     rotate,
     simulate,
+    status,
 )
 from benchmarks.rows import Row, machine, save, show
 
@@ -31,6 +32,7 @@ ALL = {
     "datapath_growth": datapath_growth.run,
     "evaluate": evaluate.run,
     "body_rule": body_rule.run,
+    "status": status.run,
 }
 
 

@@ -49,6 +49,7 @@ class Config:
     lease_s: int  # how long an agent may act on what it last heard
     heartbeat_s: float
     grace_s: int  # how long after expiry a machine that slept may renew
+    metrics_listen: str  # host:port of /metrics, /live, /ready; empty: none
     log_level: str
     replica: str  # this control plane's name among its equals; a DNS label
     replica_address: str  # host:port where the others reach its API; empty: what was bound
@@ -74,6 +75,10 @@ class _Identity(_Strict):
 
 class _Keys(_Strict):
     passphrase_file: Path | None = None
+
+
+class _Metrics(_Strict):
+    listen: str = ""
 
 
 class _Log(_Strict):
@@ -104,6 +109,7 @@ class _Settings(BaseSettings):
     server: _Server = _Server()
     identity: _Identity = _Identity()
     keys: _Keys = _Keys()
+    metrics: _Metrics = _Metrics()
     log: _Log = _Log()
     replica: _Replica = _Replica()
     store: _Store = _Store()
@@ -156,6 +162,7 @@ def _frozen(read: _Settings) -> Config:
         lease_s=identity.lease_s,
         heartbeat_s=identity.heartbeat_s,
         grace_s=identity.grace_s,
+        metrics_listen=read.metrics.listen,
         log_level=read.log.level,
         replica=read.replica.name,
         replica_address=read.replica.address,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 import structlog
+from grpc_health.v1 import health_pb2_grpc
 
 from certs import issue, keys, spiffe
 from certs.profile import Profile
@@ -20,6 +21,7 @@ from controlplane.api.gen import (
     enrolment_pb2_grpc,
     evidence_pb2_grpc,
     identity_pb2_grpc,
+    overview_pb2_grpc,
     replica_pb2_grpc,
 )
 from controlplane.config import Config
@@ -30,9 +32,11 @@ from controlplane.rpc.evidence_api import EvidenceServicer
 from controlplane.rpc.links import Links
 from controlplane.rpc.nodes_api import EnrolmentServicer, IdentityServicer
 from controlplane.rpc.operators import Collaborators
+from controlplane.rpc.overview_api import OverviewServicer
 from controlplane.rpc.peer import Peers
 from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.sync_api import SyncServicer
+from controlplane.rpc.watching import Watching
 from controlplane.services import authorities, duties, explanation, policy_sets, setup
 from controlplane.services.authorities import Authorities
 from controlplane.services.duties import Duty, Housekeeping
@@ -41,6 +45,7 @@ from controlplane.services.following import Following
 from controlplane.services.hub import Hub
 from controlplane.services.issuance import Issuance
 from controlplane.services.nodes import Nodes
+from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
 from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
@@ -85,11 +90,14 @@ async def _serve(
     await publisher.refresh_bundles()
     links = Links(replicas, publisher.hub, tls.current, made.trust_domain)
     following = Following(store, publisher, links.changed.set)
-    parts = Parts(config, store, made, publisher, replicas, following)
+    overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
+    watching = Watching(config, publisher, overviews)
+    parts = Parts(config, store, made, publisher, replicas, following, overviews)
     _register(parts, api, enrolment_server, enrolment_port)
+    health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
     await api.start()
     await enrolment_server.start()
-    _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port)
+    _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port, **await watching.start())
     log.info(
         "serving",
         api=api_port,
@@ -98,7 +106,7 @@ async def _serve(
         replica=config.replica,
         store=config.store.kind,
     )
-    running = asyncio.ensure_future(_work(parts, links))
+    running = asyncio.ensure_future(_work(parts, links, watching))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.gather(api.stop(GRACE_S if stop.is_set() else 0), enrolment_server.stop(0))
@@ -121,9 +129,10 @@ class Parts:
     publisher: Publisher
     replicas: Replicas
     following: Following
+    overviews: Overviews
 
 
-async def _work(parts: Parts, links: Links) -> None:
+async def _work(parts: Parts, links: Links, watching: Watching) -> None:
     """Everything that goes on beside calls. What ends here ends the replica."""
     config, publisher = parts.config, parts.publisher
     generation = publisher.issue.generation if publisher.issue else 0
@@ -134,6 +143,7 @@ async def _work(parts: Parts, links: Links) -> None:
         tasks.create_task(links.run())
         tasks.create_task(Housekeeping(parts.store, publisher, duty, grace_s=config.grace_s).run())
         tasks.create_task(parts.replicas.activate(publisher.hub, generation, links.complete, config.lease_s))
+        tasks.create_task(watching.run())
 
 
 def _register(
@@ -174,6 +184,8 @@ def _register(
     evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceServicer(collaborators.witness, peers), api)
     admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(collaborators), api)
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
+    overview = OverviewServicer(parts.overviews, peers, config, made.trust_domain, collaborators.root_sha256)
+    overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub)
     api.add_generic_rpc_handlers((sync.handler(),))
 

@@ -210,7 +210,7 @@ class WitnessRow:
     tallies: str = ""  # DSSE JSON text
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # resolving hints costs more than the rest of `load`: ten thousand rows felt it
 def _hints(kind: type) -> dict[str, Any]:
     return {name: getattr(hint, "__origin__", hint) for name, hint in get_type_hints(kind).items()}
 

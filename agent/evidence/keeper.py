@@ -7,6 +7,7 @@ can be reached. While records cannot be written `healthy` is false, and the gate
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,7 @@ class Keeper:
         self._dirty = asyncio.Event()
         self.open: dict[tuple[str, str], Line] = {}
         self.records, self.gaps = 0, 0
+        self.decisions: Counter[str] = Counter()  # by denial code; empty: allowed
         self.healthy = True
         for entry in self._log.entries():
             self._remember(entry)
@@ -182,6 +184,7 @@ class Keeper:
 
     def _keep(self, entries: list[Entry]) -> None:
         """Decisions: into the log, and counted."""
+        self.decisions.update([entry.code for entry in entries])
         if not self._append([entry.data for entry in entries]):
             return
         reached: dict[tuple[str, str, int], list[bytes]] = {}

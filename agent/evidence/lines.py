@@ -106,6 +106,7 @@ class Entry:
     minute: int
     request_id: bytes
     reached: bool  # the callee's decision
+    code: str  # of the denial; empty: allowed
 
 
 @dataclass(slots=True)
@@ -129,6 +130,7 @@ class _Template:
     direction: str
     reached: bool
     seen: Seen | None
+    code: str
 
 
 def ended(text: bytes) -> bool:
@@ -154,7 +156,7 @@ class Recorder:
         time_ms = _milliseconds(varying.t)
         numbers = _number(varying.ms), _number(varying.rx)
         data = like.data % (*numbers, request_id, _number(varying.tx), seq, time_ms)
-        return Entry(data, like.peer, like.direction, time_ms // 60_000, request_id, like.reached)
+        return Entry(data, like.peer, like.direction, time_ms // 60_000, request_id, like.reached, like.code)
 
     def _make(self, rest: bytes, line: Line) -> _Template:
         if len(self._templates) >= MAX_TEMPLATES:
@@ -164,7 +166,7 @@ class Recorder:
         if seen is not None:
             like = replace(like, shadow=seen.verdict, shadow_policy=seen.policy, shadow_version=seen.version)
         reached = like.direction == "in" or like.allowed
-        made = _Template(records.template(like), like.peer, like.direction, reached, seen)
+        made = _Template(records.template(like), like.peer, like.direction, reached, seen, like.code)
         self._templates[rest] = made
         return made
 

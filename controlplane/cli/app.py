@@ -12,6 +12,7 @@ import typer
 
 from controlplane.cli import (
     audit,
+    check,
     daemons,
     demo_command,
     node,
@@ -69,6 +70,7 @@ for noun, sub in {
 COMMANDS: dict[str, Callable[..., None]] = {
     "init": setup.init,
     "status": status.status,
+    "check": check.check,
     "version": status.version,
     "demo": demo_command.demo,
 }

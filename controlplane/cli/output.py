@@ -63,6 +63,12 @@ def note(text: str) -> None:
     sys.stderr.write(f"{safe(text)}\n")
 
 
+def clear() -> None:
+    """An empty screen to draw on; nothing in a pipe."""
+    if sys.stdout.isatty():
+        sys.stdout.write("\x1b[H\x1b[2J")
+
+
 def error(text: str, hint: str = "") -> None:
     bold, plain = (
         ("\x1b[1;31m", "\x1b[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")

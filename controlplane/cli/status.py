@@ -1,34 +1,148 @@
-"""`writ status` and `writ version`: what the mesh wants, and what each node really enforces."""
+"""`writ status` and `writ version`: what the mesh wants, and what it really does, in one screen whatever its size.
 
+The control plane counts; here it is only shown. Nodes are listed while they are few; else those that need somebody.
+"""
+
+import time
+from collections.abc import Iterable
 from importlib import metadata
+from typing import TYPE_CHECKING, Annotated
 
-from controlplane.cli import node, output, session
+import typer
+
+from controlplane.cli import output, session
+
+if TYPE_CHECKING:
+    from controlplane.api.gen import overview_pb2
+
+NODE_COLUMNS = ("NODE", "WHERE", "STATE", "ENFORCES", "CERTIFICATE ENDS", "LEASE UNTIL", "TROUBLE")
 
 
-def status() -> None:
-    """Show the mesh: versions wanted, and per node what is enforced, since when and until when."""
-    from controlplane.api.gen import admin_pb2
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every --every seconds.")] = False,
+    every: Annotated[float, typer.Option(help="Seconds between looks.", min=0.2, max=3600)] = 2.0,
+    limit: Annotated[int, typer.Option(help="Nodes to list at most.", min=1, max=1000)] = 50,
+) -> None:
+    """Show the mesh: versions wanted and enforced, nodes by state, who lags, what ends when."""
+    from controlplane.api.gen import overview_pb2
 
+    request = overview_pb2.GetOverviewRequest(limit=limit)
     with session.connect() as client:
-        mesh = client.call(client.stub.GetStatus, admin_pb2.GetStatusRequest())
-    plain = ("trust_domain", "version", "generation", "policy_min", "policy_now", "lease_s", "root_sha256")
-    facts = {name: getattr(mesh, name) for name in plain}
+        while True:
+            mesh = client.call(client.overview.GetOverview, request)
+            if watch and not session.wants_json():
+                output.clear()
+            _emit(mesh)
+            if not watch:
+                return
+            time.sleep(every)
+
+
+def _emit(mesh: "overview_pb2.MeshOverview") -> None:
     if session.wants_json():
-        output.emit_json(
-            {**facts, "warnings": list(mesh.warnings), "nodes": [node.document(n) for n in mesh.nodes]}
+        output.emit_json(document(mesh))
+    else:
+        _show(mesh)
+
+
+def _show(mesh: "overview_pb2.MeshOverview") -> None:
+    output.emit_fields(_fields(mesh))
+    nodes = mesh.listed or mesh.attention
+    output.emit_table(NODE_COLUMNS, map(_row, nodes), empty=_empty(mesh))
+    if not mesh.listed and mesh.nodes:
+        output.note(
+            f"{len(mesh.attention)} of {mesh.attention_total} nodes that need attention; all: `writ node list`"
         )
-        return
-    output.emit_fields(facts)
-    output.emit_table(
-        node.COLUMNS, [node.row(n) for n in mesh.nodes], empty="no nodes yet: `writ token create NODE`"
+
+
+def _empty(mesh: "overview_pb2.MeshOverview") -> str:
+    return "no node needs attention" if mesh.nodes else "no nodes yet: `writ token create NODE`"
+
+
+def _fields(mesh: "overview_pb2.MeshOverview") -> dict[str, object]:
+    now = mesh.now_ms // 1000
+    policy = (
+        f"{mesh.policy_now} (from {mesh.policy_min})"
+        if mesh.policy_min != mesh.policy_now
+        else mesh.policy_now
     )
-    for n in mesh.nodes:
-        for line in ([n.error] if n.error else []) + [
-            f"not cut, ends by itself: {open_}" for open_ in n.not_cut
-        ]:
-            output.note(f"warning: {n.node}.{n.site}: {line}")
-    for warning in mesh.warnings:
-        output.note(f"warning: {warning}")
+    return {
+        "trust domain": mesh.trust_domain,
+        "version": mesh.version,
+        "root": mesh.root_sha256,
+        "wanted": f"generation {mesh.generation}, policy {policy}",
+        "nodes": _counts(mesh.by_state.items()) or "none",
+        "agents": f"{mesh.connected} connected, {mesh.enforcing} enforce what is wanted",
+        "trouble": _counts(mesh.troubles.items()) or "none",
+        "certificates": "  ".join(_bucket(bucket) for bucket in mesh.certificates if bucket.count) or "none",
+        "authorities": "  ".join(f"{end.kind} {span(end.not_after - now)}" for end in mesh.authorities),
+        "replicas": "  ".join(f"{one.name} ({one.connected} agents)" for one in mesh.replicas),
+        "lease budget": budget(mesh),
+    }
+
+
+def budget(mesh: "overview_pb2.MeshOverview") -> str:
+    """The bound an operator chose, in words."""
+    worst = span(mesh.svid_lifetime_s + mesh.lease_s)
+    return f"{span(mesh.lease_s)} alone, then deny; cut off and revoked at the wrong moment: at most {worst}"
+
+
+def _counts(items: Iterable[tuple[str, int]]) -> str:
+    return "  ".join(f"{count} {name}" for name, count in sorted(items))
+
+
+def _bucket(bucket: "overview_pb2.ExpiryBucket") -> str:
+    if bucket.up_to_s == 0:
+        return f"{bucket.count} ended"
+    return f"{bucket.count} later" if bucket.up_to_s < 0 else f"{bucket.count} within {span(bucket.up_to_s)}"
+
+
+def span(seconds: int) -> str:
+    """A length of time in its largest whole unit, never rounded up."""
+    if seconds <= 0:
+        return "ended"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size or seconds == size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _row(node: "overview_pb2.NodeView") -> tuple[object, ...]:
+    state = node.state if node.connected or node.state != "enrolled" else "away"
+    enforces = f"generation {node.generation}, policy {node.policy_version}" if node.generation else "-"
+    trouble = "; ".join(one.text for one in node.troubles) or "-"
+    return (node.node, node.jurisdiction, state, enforces, *map(output.when, (node.not_after, node.lease_until)), trouble)  # fmt: skip
+
+
+def document(mesh: "overview_pb2.MeshOverview") -> dict[str, object]:
+    """As JSON: the field names of the API."""
+    plain = (
+        "trust_domain", "version", "root_sha256", "now_ms", "generation", "policy_min", "policy_now",
+        "svid_lifetime_s", "lease_s", "connected", "enforcing", "attention_total",
+    )  # fmt: skip
+    return {
+        **{name: getattr(mesh, name) for name in plain},
+        "node_count": mesh.nodes,
+        "by_state": dict(mesh.by_state),
+        "troubles": dict(mesh.troubles),
+        "certificates": {bucket.up_to_s: bucket.count for bucket in mesh.certificates},
+        "authorities": [
+            {"kind": e.kind, "replica": e.replica, "not_before": e.not_before, "not_after": e.not_after}
+            for e in mesh.authorities
+        ],
+        "replicas": [{"name": one.name, "connected": one.connected} for one in mesh.replicas],
+        "attention": [_node(node) for node in mesh.attention],
+        "nodes": [_node(node) for node in mesh.listed],
+    }
+
+
+def _node(node: "overview_pb2.NodeView") -> dict[str, object]:
+    plain = (
+        "node", "jurisdiction", "state", "connected", "generation", "policy_version", "policy_received",
+        "not_after", "lease_until", "gaps",
+    )  # fmt: skip
+    troubles = [{"kind": one.kind, "text": one.text} for one in node.troubles]
+    return {**{name: getattr(node, name) for name in plain}, "troubles": troubles}
 
 
 def version() -> None:

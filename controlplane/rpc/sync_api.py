@@ -35,7 +35,7 @@ from policies.errors import DocumentError
 log = structlog.get_logger()
 METHOD = "/writ.v1.Sync/Connect"
 HELLO_S = 10
-MAX_NOT_CUT, MAX_FEATURES = 64, 16
+MAX_NOT_CUT, MAX_UNREACHABLE, MAX_FEATURES = 64, 64, 16
 PORTS, MAX_ADDRESS = range(1, 65536), 255
 Context = grpc.aio.ServicerContext
 
@@ -172,9 +172,7 @@ class SyncServicer:
                 case "enforcing":
                     _note_enforcing(state, request.enforcing)
                 case "health":
-                    state.lease_until = request.health.lease_until
-                    state.not_cut = [line[:200] for line in request.health.not_cut[:MAX_NOT_CUT]]
-                    state.shadow = convert.shadow(request.health)
+                    _note_health(state, request.health)
                 case "receipt":
                     self._receipt(caller, state, request.receipt)
                 case _:
@@ -195,6 +193,15 @@ def _cancel(task: asyncio.Future[None]) -> None:
 def _note_enforcing(state: AgentState, said: sync_pb2.Enforcing) -> None:
     state.generation, state.policy_version = said.generation, said.policy_version
     state.staged, state.error = frozenset(list(said.staged_versions)[:8]), said.error[:500]
+
+
+def _note_health(state: AgentState, said: sync_pb2.Health) -> None:
+    state.shadow = convert.shadow(said)
+    state.lease_until, state.records, state.gaps = said.lease_until, said.records, said.gaps
+    state.not_cut = [line[:200] for line in said.not_cut[:MAX_NOT_CUT]]
+    state.cannot_cut, state.evidence_unwritable = said.cannot_cut, said.evidence_unwritable
+    state.clock_off_ms = said.clock_ms - int(time.time() * 1000) if said.clock_ms else 0
+    state.unreachable = [name[:128] for name in said.unreachable[:MAX_UNREACHABLE]]
 
 
 @lru_cache(maxsize=8)

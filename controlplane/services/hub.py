@@ -50,6 +50,12 @@ class AgentState:
     last_seen: int = 0
     error: str = ""
     not_cut: list[str] = field(default_factory=list)
+    records: int = 0
+    gaps: int = 0  # since the agent started
+    cannot_cut: bool = False
+    evidence_unwritable: bool = False
+    clock_off_ms: int = 0  # its wall clock less ours, as far as the way here allows to say
+    unreachable: list[str] = field(default_factory=list)  # peers
     receipts: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # generation -> (ms, DSSE)
     renew_serial: str = ""  # the certificate it is to renew before its time
     replica: str = ""  # through whom it is connected; empty: through us

@@ -51,18 +51,26 @@ class Enforcing(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., ticket_generation: _Optional[int] = ..., error: _Optional[str] = ..., staged_versions: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Health(_message.Message):
-    __slots__ = ("lease_until", "records", "gaps", "not_cut", "shadow")
+    __slots__ = ("lease_until", "records", "gaps", "not_cut", "shadow", "cannot_cut", "evidence_unwritable", "clock_ms", "unreachable")
     LEASE_UNTIL_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     GAPS_FIELD_NUMBER: _ClassVar[int]
     NOT_CUT_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]
+    CANNOT_CUT_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_UNWRITABLE_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_MS_FIELD_NUMBER: _ClassVar[int]
+    UNREACHABLE_FIELD_NUMBER: _ClassVar[int]
     lease_until: int
     records: int
     gaps: int
     not_cut: _containers.RepeatedScalarFieldContainer[str]
     shadow: Shadow
-    def __init__(self, lease_until: _Optional[int] = ..., records: _Optional[int] = ..., gaps: _Optional[int] = ..., not_cut: _Optional[_Iterable[str]] = ..., shadow: _Optional[_Union[Shadow, _Mapping]] = ...) -> None: ...
+    cannot_cut: bool
+    evidence_unwritable: bool
+    clock_ms: int
+    unreachable: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, lease_until: _Optional[int] = ..., records: _Optional[int] = ..., gaps: _Optional[int] = ..., not_cut: _Optional[_Iterable[str]] = ..., shadow: _Optional[_Union[Shadow, _Mapping]] = ..., cannot_cut: _Optional[bool] = ..., evidence_unwritable: _Optional[bool] = ..., clock_ms: _Optional[int] = ..., unreachable: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Shadow(_message.Message):
     __slots__ = ("version", "decided", "newly_allowed", "newly_denied", "flows")

@@ -1,0 +1,81 @@
+"""`writ check`: is all well, and if not, what to do. Exit code 0 when nothing fails, 1 when something does."""
+
+import dataclasses
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controlplane.cli import checks, output, session
+from controlplane.cli.checks import Line, State
+from controlplane.cli.errors import CliError, Exit
+
+if TYPE_CHECKING:
+    from controlplane.cli.client import Client
+
+MARKS = {State.OK: "ok  ", State.WARN: "warn", State.FAIL: "FAIL"}
+NAMED = 200
+
+
+def check(
+    pre: Annotated[bool, typer.Option("--pre", help="Only whether this machine can run an agent.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail, too.")] = False,
+) -> None:
+    """Check the mesh, or with --pre this machine: one line each, with the way out of what is not well."""
+    found = _preflight() if pre else _mesh()
+    if session.wants_json():
+        output.emit_json([dataclasses.asdict(line) for line in found])
+    else:
+        _print(found)
+    bad = {State.FAIL, State.WARN} if strict else {State.FAIL}
+    count = sum(line.state in bad for line in found)
+    if count:
+        raise CliError(f"{count} of {len(found)} checks failed")
+
+
+def _preflight() -> list[Line]:
+    from controlplane.cli import preflight
+
+    return list(preflight.lines())
+
+
+def _mesh() -> list[Line]:
+    try:
+        with session.connect() as client:
+            return _looked(client)
+    except CliError as exc:
+        if exc.code is Exit.UNREACHABLE and session.wants_json():
+            line = Line(about="control plane", state=State.FAIL, text=exc.message, hint=exc.hint)
+            output.emit_json([dataclasses.asdict(line)])
+        raise
+
+
+def _looked(client: "Client") -> list[Line]:
+    from controlplane.api.gen import overview_pb2
+
+    before = time.time()
+    mesh = client.call(client.overview.GetOverview, overview_pb2.GetOverviewRequest(limit=NAMED))
+    after = time.time()
+    here = checks.Here(
+        operator_ends=_ends(client),
+        clock_off_s=(before + after) / 2 - mesh.now_ms / 1000,
+        now=int(after),
+    )
+    took = f"`{client.context.address}` answered in {(after - before) * 1000:.0f} ms, version {mesh.version}"
+    return [Line(about="control plane", state=State.OK, text=took), *checks.lines(mesh, here)]
+
+
+def _ends(client: "Client") -> int:
+    from cryptography import x509
+
+    certificate = x509.load_pem_x509_certificate(client.context.certificate.read_bytes())
+    return int(certificate.not_valid_after_utc.timestamp())
+
+
+def _print(found: list[Line]) -> None:
+    width = max(len(line.about) for line in found)
+    for line in found:
+        sys.stdout.write(f"{MARKS[line.state]}  {line.about.ljust(width)}  {output.safe(line.text)}\n")
+        if line.hint:
+            sys.stdout.write(f"      {' ' * width}  hint: {output.safe(line.hint)}\n")
