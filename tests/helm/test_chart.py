@@ -177,6 +177,8 @@ def other(path: str, value: Any) -> Any:
         return value + 1
     if path.endswith(("listen", "address", "advertise")):
         return "192.0.2.1:4321"
+    if path.endswith("control_planes"):
+        return ["192.0.2.1:4321"]
     if isinstance(value, dict):
         return {"emptyDir": {}} if path == "gitops.volume" else {"other": "value"}
     if path.endswith(("_file", "state_dir", "hostPath", "path", "socket")):
