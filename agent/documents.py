@@ -18,6 +18,7 @@ from policies.trusted import Highest, TrustedBundle, TrustedDocuments
 log = structlog.get_logger()
 DIGEST_CHARS = 64
 HIGHEST, TRUST, HEARTBEAT, TICKETS, BLOBS = "highest.json", "trust.json", "heartbeat.json", "tickets", "blobs"
+WORKLOADS = "workloads.json"
 
 
 class DocumentStore:
@@ -72,6 +73,9 @@ class DocumentStore:
                 return {}
             trusted.update_trust(raw, now)
             self._restore_tickets(trusted, bundles, now)
+            workloads = files.read(self._directory / WORKLOADS)
+            if workloads is not None:
+                trusted.update_workloads(workloads, now)
             beat = files.read(self._directory / HEARTBEAT)
             if beat is not None:
                 trusted.update_heartbeat(beat, now)

@@ -29,6 +29,7 @@ from agent.evidence.tail import Tail
 from agent.identity import Identity
 from agent.statements import Statements
 from agent.sync import Hooks, Received, Sync, features
+from agent.workload.service import Around, WorkloadApi
 from audit.tally import Tallies
 from certs.renewal import renew_at
 from controlplane.api.gen import sync_pb2
@@ -59,9 +60,13 @@ class Agent:
         self._statements = Statements(config.state_dir, mine)
         self._received = self._restore()
         hooks = Hooks(
-            changed=self._changed.set, renew=self._asked_to_renew, hello=self._hello, health=self._health
+            changed=self._documents_changed,
+            renew=self._asked_to_renew,
+            hello=self._hello,
+            health=self._health,
         )
         self._sync = Sync(self._received, self._store, hooks, config.lease_max_s)
+        self._workloads = self._workload_api(root)
         self._channel: grpc.aio.Channel | None = None
         self._ports: dict[str, int] = {}
         self._keeper: Keeper | None = None
@@ -107,6 +112,7 @@ class Agent:
                         self._enforce(),
                         self._renewals(),
                         self._sync.run(self._open_channel),
+                        *((self._workloads.run(),) if self._workloads else ()),
                     )
                 ]
                 await self._stop.wait()
@@ -180,6 +186,14 @@ class Agent:
         )
         return Keeper(owner)
 
+    def _workload_api(self, root: bytes) -> WorkloadApi | None:
+        if self._config.workload_socket is None:
+            return None
+        around = Around(
+            sync=self._sync, root=root, identity=lambda: self._identity, channel=self._open_channel
+        )
+        return WorkloadApi(self._config.workload_socket, self._config.state_dir / "workload.sock", around)
+
     # --- running -----------------------------------------------------------------------------------------------
 
     async def _supervise(self, tail: Tail) -> None:
@@ -224,6 +238,12 @@ class Agent:
             if not await self._enforcing.enforce(state):
                 await asyncio.sleep(GRACE_S)
                 self._changed.set()
+
+    def _documents_changed(self) -> None:
+        """Something to enforce, or somebody else to be."""
+        self._changed.set()
+        if self._workloads:
+            self._workloads.look_again()
 
     async def _wait_changed(self) -> None:
         """A change, or the end of the lease: then open streams must end too."""
@@ -270,8 +290,8 @@ class Agent:
         old, self._channel = self._channel, None
         if old is not None:
             await old.close(None)
+        self._documents_changed()
         log.info("renewed", serial=f"{made.serial:x}", epoch=made.epoch, not_after=made.not_after)
-        self._changed.set()
 
     # --- talking to the control plane --------------------------------------------------------------------------
 

@@ -55,6 +55,8 @@ class Sync:
         self._up: asyncio.Queue[sync_pb2.SyncRequest] = asyncio.Queue(256)
         self._mended = asyncio.Event()
         self.connected = False
+        self.denied = False
+        """The control plane has said, over its own TLS, that this node is none of its."""
 
     def report(self, request: sync_pb2.SyncRequest) -> None:
         """Queue something for the control plane; what does not fit is told again at the next change."""
@@ -70,6 +72,9 @@ class Sync:
                 await self._session(channel())
             except grpc.aio.AioRpcError as exc:
                 log.info("sync_lost", code=exc.code().name, reason=exc.details())
+                if exc.code() is grpc.StatusCode.PERMISSION_DENIED:
+                    self.denied = True
+                    self._hooks.changed()
             except asyncio.CancelledError:
                 if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # runs in a task
                     raise
@@ -93,7 +98,7 @@ class Sync:
             self._up.get_nowait()
         call = sync_pb2_grpc.SyncStub(channel).Connect(self._requests())
         async for response in call:
-            self.connected = True
+            self.connected, self.denied = True, False
             self._take(response)
 
     async def _requests(self) -> AsyncIterator[sync_pb2.SyncRequest]:
@@ -130,6 +135,9 @@ class Sync:
             store.keep(trusted, trust=response.trust_document)
         if response.heartbeat:
             self._heartbeat(response.heartbeat, now)
+        if response.workloads:
+            trusted.update_workloads(response.workloads, now)
+            store.keep(trusted, workloads=response.workloads)
         for blob in response.blobs:
             self.received.blobs[codec.digest(blob)] = blob
         for ticket in response.tickets:

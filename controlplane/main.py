@@ -20,6 +20,7 @@ from controlplane.errors import UnavailableError
 from controlplane.rpc import server
 from controlplane.rpc.admin_api import AdminServicer, Collaborators
 from controlplane.rpc.evidence_api import EvidenceServicer
+from controlplane.rpc.identities_api import Identities
 from controlplane.rpc.nodes_api import EnrolmentServicer, IdentityServicer
 from controlplane.rpc.peer import Peers
 from controlplane.rpc.sync_api import SyncServicer
@@ -28,10 +29,12 @@ from controlplane.services.authorities import Authorities
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.hub import Hub
 from controlplane.services.issuance import Issuance
+from controlplane.services.jwt_authorities import JwtAuthorities
 from controlplane.services.nodes import Nodes
 from controlplane.services.publish import Publisher
 from controlplane.services.resources import Resources
 from controlplane.services.witness import Witness
+from controlplane.services.workloads import Registry, WorkloadSvids
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
 from controlplane.store.sqlite import SqliteStore
@@ -53,21 +56,28 @@ async def run(config: Config) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         await publisher.refresh()
+        jwt_keys = JwtAuthorities(store, made, hub, publisher.refresh)
+        await jwt_keys.ensure()
         await publisher.refresh_bundles()
-        await _serve(config, store, made, publisher, stop)
+        await _serve(config, store, made, publisher, jwt_keys, stop)
     finally:
         await store.close()
 
 
 async def _serve(
-    config: Config, store: Store, made: Authorities, publisher: Publisher, stop: asyncio.Event
+    config: Config,
+    store: Store,
+    made: Authorities,
+    publisher: Publisher,
+    jwt_keys: JwtAuthorities,
+    stop: asyncio.Event,
 ) -> None:
     tls = _server_tls(made)
     enrolment_server, api = server.enrolment_server(), server.api_server()
     root_pem = setup.pem(made.root)
     enrolment_port = _bind(enrolment_server, config.enrolment_listen, server.anonymous(tls, root_pem))
     api_port = _bind(api, config.listen, server.mutual(tls))
-    _register(config, store, made, publisher, api, enrolment_server, enrolment_port)
+    _register(config, store, made, publisher, jwt_keys, api, enrolment_server, enrolment_port)
     await api.start()
     await enrolment_server.start()
     _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port)
@@ -88,6 +98,7 @@ def _register(
     store: Store,
     made: Authorities,
     publisher: Publisher,
+    jwt_keys: JwtAuthorities,
     api: grpc.aio.Server,
     enrolment_server: grpc.aio.Server,
     enrolment_port: int,
@@ -102,6 +113,7 @@ def _register(
         grace_s=config.grace_s,
         clock=lambda: int(time.time()),
     )
+    svids = WorkloadSvids(store, made, jwt_keys, profile, clock=lambda: int(time.time()))
     peers = Peers(store, made)
     address = config.enrolment_address or f"{config.enrolment_listen.rpartition(':')[0]}:0"
     host, _, port = address.rpartition(":")
@@ -114,11 +126,17 @@ def _register(
         policy_sets=policy_sets.PolicySets(store),
         explanation=explanation.Explaining(store, publisher),
         witness=Witness(store, made),
+        identities=Identities(
+            made=made,
+            workloads=Registry(store, publisher.refresh),
+            jwt_keys=jwt_keys,
+            publisher=publisher,
+        ),
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )
     enrolment_pb2_grpc.add_EnrolmentServicer_to_server(EnrolmentServicer(enrolment, made), enrolment_server)
-    identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, peers), api)
+    identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, svids, peers), api)
     evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceServicer(collaborators.witness, peers), api)
     admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(collaborators), api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub, made.delegation)

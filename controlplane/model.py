@@ -112,6 +112,34 @@ class IssuedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadsRow:
+    """The registrations of one node, each as `policies.workloads.dump` gives it."""
+
+    node: str
+    site: str
+    workloads: list[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwtKeyRow:
+    """A key that signs JWT-SVIDs, did, or will."""
+
+    key_id: str
+    key_name: str  # in the signer
+    public: str  # hex: SubjectPublicKeyInfo
+    state: str  # prepared, active, old
+    since: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwtRow:
+    """A token that may have been signed: stored before it was."""
+
+    text: str  # header and claims, as signed
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRow:
     """A declared resource."""
 

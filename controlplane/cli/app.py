@@ -12,6 +12,7 @@ import typer
 
 from controlplane.cli import (
     audit,
+    authority,
     daemons,
     demo_command,
     node,
@@ -23,6 +24,7 @@ from controlplane.cli import (
     site,
     status,
     token,
+    workload,
 )
 from controlplane.cli.errors import CliError
 
@@ -58,6 +60,9 @@ for noun, sub in {
     "site": site.app,
     "token": token.app,
     "node": node.app,
+    "workload": workload.app,
+    "authority": authority.app,
+    "bundle": authority.bundle,
     "resource": resource.app,
     "policy": policy.app,
     "audit": audit.app,

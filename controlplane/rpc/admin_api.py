@@ -9,12 +9,13 @@ from importlib import metadata
 import grpc
 import structlog
 
-from controlplane.api.gen import admin_pb2, admin_pb2_grpc
+from controlplane.api.gen import admin_pb2
 from controlplane.attest.token import JoinToken
 from controlplane.errors import InvalidError
 from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
+from controlplane.rpc.identities_api import Identities, IdentitiesServicer
 from controlplane.rpc.peer import Peers
 from controlplane.services import explanation, policy_sets
 from controlplane.services import nodes as registry
@@ -37,6 +38,9 @@ READS = {
     "policy_show",
     "status",
     "witnessed",
+    "workload_list",
+    "authority_list",
+    "bundle_show",
 }
 MAX_TTL_S, DEFAULT_TTL_S = 86400, 600
 Context = grpc.aio.ServicerContext
@@ -54,14 +58,16 @@ class Collaborators:
     policy_sets: policy_sets.PolicySets
     explanation: explanation.Explaining
     witness: Witness
+    identities: Identities
     root_sha256: str
     enrolment_address: str
 
 
-class AdminServicer(admin_pb2_grpc.AdminServicer):
+class AdminServicer(IdentitiesServicer):
     """One method per line of `admin.proto`."""
 
     def __init__(self, collaborators: Collaborators) -> None:
+        super().__init__(collaborators.identities)
         self._c = collaborators
         self._rollouts: set[asyncio.Task[None]] = set()
 

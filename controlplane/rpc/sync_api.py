@@ -47,6 +47,7 @@ class _Sent:
     tickets: tuple[bytes, ...] = ()
     blobs: set[str] = field(default_factory=set)
     delegation: bool = False
+    workloads: bytes = b""
     renew_serial: str = ""
 
 
@@ -141,6 +142,10 @@ class SyncServicer:
         if state.renew_serial != sent.renew_serial:
             sent.renew_serial = state.renew_serial
             await context.write(sync_pb2.SyncResponse(renew_serial=sent.renew_serial).SerializeToString())
+        workloads = self._publisher.workloads.of(state.spiffe_id)
+        if workloads != sent.workloads:
+            sent.workloads = workloads
+            await context.write(sync_pb2.SyncResponse(workloads=workloads).SerializeToString())
         if mine is None or mine.tickets == sent.tickets:
             return
         blobs = [blob for digest, blob in mine.blobs.items() if digest not in sent.blobs]

@@ -14,11 +14,12 @@ import structlog
 
 from controlplane import model
 from controlplane.errors import ConflictError, ControlPlaneError, InvalidError
-from controlplane.model import NodeRow, PolicySetRow, PolicyState, ResourceRow
+from controlplane.model import JwtKeyRow, NodeRow, PolicySetRow, PolicyState, ResourceRow
 from controlplane.services import rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
 from controlplane.services.hub import Hub
+from controlplane.services.workload_documents import WorkloadDocuments
 from controlplane.store.base import Store
 from policies import codec, parse, payloads
 from policies import documents as d
@@ -69,6 +70,7 @@ class Publisher:
         self._maker = BundleMaker()
         self._made_bundles: dict[int, dict[str, Bundle]] = {}
         self._tickets: dict[tuple[str, int], tuple[tuple[str, str], bytes]] = {}
+        self.workloads = WorkloadDocuments(store, made)
         self.issue: Issue | None = None
         self.nodes: dict[str, NodeIssue] = {}
         self.lease_s = lease_s
@@ -110,6 +112,7 @@ class Publisher:
             return self._with_heartbeat(self.issue, now)
         floors = await rows.every(self._store, NodeRow, "floor/")
         policy = (await rows.policy_state(self._store)).row
+        jwt_keys = await rows.every(self._store, JwtKeyRow, rows.JWT_AUTHORITIES)
         document = d.TrustDocument(
             trust_domain=self._made.trust_domain,
             generation=generation,
@@ -119,6 +122,7 @@ class Publisher:
             floors={str(stored.row.spiffe_id): _floor(stored.row) for stored in floors},
             policy_min=policy.minimum,
             policy_now=policy.now,
+            jwt_keys=tuple(bytes.fromhex(stored.row.public) for stored in jwt_keys),
         )
         payload = payloads.dump_trust(document)
         sealed = payloads.seal(d.TYPE_TRUST, payload, self._made.document_signer()).to_json()
@@ -168,7 +172,7 @@ class Publisher:
         }
         changed = [spiffe_id for spiffe_id, issue in issued.items() if issue != self.nodes.get(spiffe_id)]
         self.nodes = issued
-        for spiffe_id in changed:
+        for spiffe_id in changed + await self.workloads.refresh():
             self.hub.wake(spiffe_id)
 
     def _node_issue(self, spiffe_id: str, bundles: dict[int, Bundle], generation: int) -> NodeIssue:

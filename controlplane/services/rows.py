@@ -11,6 +11,7 @@ R = TypeVar("R")
 MESH = "mesh"
 """Written with every change of mesh content: the revision of its last write is the generation."""
 POLICY = "policy/state"
+JWT_AUTHORITIES = "authority/jwt/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,19 @@ def idempotency_key(spiffe_id: str, key: str) -> str:
 def successor_key(serial: str) -> str:
     """What followed a certificate: a second, different follower means the key was copied."""
     return f"successor/{serial}"
+
+
+def workloads_key(node: str, site: str) -> str:
+    return f"workload/{site}/{node}"
+
+
+def jwt_authority_key(key_id: str) -> str:
+    return f"{JWT_AUTHORITIES}{key_id}"
+
+
+def jwt_key(expires_at: int, token_id: str) -> str:
+    """In the order in which tokens end, so that those that have are the first."""
+    return f"jwt/{expires_at:012d}/{token_id}"
 
 
 def resource_key(row: model.ResourceRow) -> str:

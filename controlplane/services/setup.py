@@ -49,7 +49,7 @@ def prepare_directory(directory: Path, passphrase_file: Path) -> bytes:
 
 
 def make_mesh(trust_domain: str, directory: Path, signer: FileSigner, now: int) -> Authorities:
-    """Root, the two issuing CAs, the delegated document key, the witness key; public halves saved."""
+    """Root, the three issuing CAs, the delegated document key, the witness key; public halves saved."""
     spiffe.trust_domain(trust_domain)
     signer.create("root", "p256")
     root_key = signer.ceremony_key("root")
@@ -61,6 +61,7 @@ def make_mesh(trust_domain: str, directory: Path, signer: FileSigner, now: int) 
         root=root,
         node_ca=cas[CaKind.NODE],
         control_plane_ca=cas[CaKind.CONTROL_PLANE],
+        workload_ca=cas[CaKind.WORKLOAD],
         document_key=documents,
         document_key_name="documents-1",
         witness_key=witness,

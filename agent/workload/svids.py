@@ -1,0 +1,138 @@
+"""Certificates of workloads: asked for as soon as a workload is registered, renewed at half-life, asked for anew when the
+registration, or what the node may, has changed. Keys are made here and kept in memory only.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from agent.errors import IdentityError
+from agent.identity import Identity
+from agent.workload.entitled import Svid
+from agent.workload.errors import CallError
+from certs import keys, spiffe, verify
+from certs.attributes import Attributes
+from certs.csr import make_csr
+from certs.errors import CertError
+from certs.profile import CaKind
+from certs.renewal import renew_at
+from policies.workloads import Workload
+
+log = structlog.get_logger()
+FIRST_RETRY_S, MAX_RETRY_S = 0.2, 10.0
+AT_ONCE = 8  # requests to the control plane in flight
+Issue = Callable[[str, bytes], Awaitable[Sequence[bytes]]]
+"""Workload name and signing request -> chain, DER, leaf first."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One workload. Owned by `Svids`."""
+
+    workload: Workload
+    node: tuple[int, Attributes]  # epoch and attributes of the node: other ones ask for another certificate
+    due: float
+    svid: Svid | None = None
+    retry_s: float = FIRST_RETRY_S
+
+
+class Svids:
+    """Keeps a certificate for everyone who is registered."""
+
+    def __init__(self, root: bytes, issue: Issue, changed: Callable[[], None]) -> None:
+        self._root, self._issue, self._changed = root, issue, changed
+        self._entries: dict[str, _Entry] = {}
+        self._identity: Identity | None = None
+        self._wanted = asyncio.Event()
+
+    def want(self, registered: Sequence[Workload], identity: Identity) -> None:
+        """These and no others, below this node."""
+        node = (identity.epoch, identity.attributes)
+        self._identity = identity
+        entries: dict[str, _Entry] = {}
+        for workload in registered:
+            kept = self._entries.get(workload.name)
+            if kept is None or kept.node != node:
+                entries[workload.name] = _Entry(workload, node, due=0)
+            elif (
+                kept.workload.attributes != workload.attributes
+            ):  # it goes on with the old one until the new is there
+                entries[workload.name] = _Entry(workload, node, due=0, svid=kept.svid)
+            else:
+                kept.workload = workload
+                entries[workload.name] = kept
+        self._entries = entries
+        self._wanted.set()
+
+    def current(self, now: float) -> dict[str, Svid]:
+        """Those that are valid, by workload name."""
+        return {
+            name: entry.svid
+            for name, entry in self._entries.items()
+            if entry.svid and now < entry.svid.not_after
+        }
+
+    async def run(self) -> None:
+        while True:
+            self._wanted.clear()
+            now = time.time()
+            due = [entry for entry in self._entries.values() if entry.due <= now]
+            if due:
+                await asyncio.gather(*map(self._renew, due[:AT_ONCE]))
+                self._changed()
+                continue
+            soonest = min((entry.due for entry in self._entries.values()), default=None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if soonest is None else max(0.0, soonest - now)):
+                    await self._wanted.wait()
+
+    async def _renew(self, entry: _Entry) -> None:
+        identity = self._identity
+        if identity is None:
+            raise RuntimeError("workloads are wanted below a node")
+        try:
+            key = keys.generate_p256()
+            chain = tuple(await self._issue(entry.workload.name, make_csr(key)))
+            entry.svid = made = make(key, chain, self._root, identity, entry.workload.name, int(time.time()))
+            entry.due = renew_at(made.not_before, made.not_after, random.uniform(-1, 1))  # noqa: S311 - jitter
+            entry.retry_s = FIRST_RETRY_S
+            log.info("workload_certified", workload=entry.workload.name, not_after=made.not_after)
+        except (CallError, IdentityError) as exc:
+            log.warning("workload_not_certified", workload=entry.workload.name, reason=str(exc))
+            entry.due = time.time() + entry.retry_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+            entry.retry_s = min(entry.retry_s * 2, MAX_RETRY_S)
+
+
+def make(
+    key: ec.EllipticCurvePrivateKey,
+    chain: tuple[bytes, ...],
+    root: bytes,
+    node: Identity,
+    name: str,
+    now: int,
+) -> Svid:
+    """Verify that key, leaf, workload CA and root belong together, and to this workload of this node."""
+    wanted = spiffe.workload_id(node.spiffe_id, name)
+    try:
+        if len(chain) != 2:  # noqa: PLR2004 - leaf and issuing CA
+            raise IdentityError("a chain is a leaf and its issuing CA")
+        verify.check_issuing_ca(chain[1], root, CaKind.WORKLOAD, now)
+        found = verify.verify_workload(chain[0], [chain[1]], wanted.trust_domain, now)
+    except CertError as exc:
+        raise IdentityError(f"certificate cannot be used: {exc}") from exc
+    if (found.spiffe_id, found.spki_sha256) != (wanted, keys.spki_sha256(key.public_key())):
+        raise IdentityError("certificate is for another workload or key")
+    return Svid(
+        spiffe_id=str(wanted),
+        key=key,
+        chain=chain,
+        epoch=found.epoch,
+        not_before=found.not_before,
+        not_after=found.not_after,
+    )

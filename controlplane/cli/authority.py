@@ -1,0 +1,89 @@
+"""`writ authority`, `writ bundle`: the keys that sign JWT-SVIDs, and what others must believe to verify ours."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controlplane.cli import output, session
+
+if TYPE_CHECKING:
+    from controlplane.api.gen import admin_pb2
+
+app = typer.Typer(
+    help="Authorities: prepare, activate and retire the keys of JWT-SVIDs.", no_args_is_help=True
+)
+bundle = typer.Typer(help="The SPIFFE trust bundle of this mesh.", no_args_is_help=True)
+Key = Annotated[str, typer.Argument(metavar="KEY", help="Its key id, as `writ authority list` shows it.")]
+
+
+@app.command("list")
+def list_authorities() -> None:
+    """List keys: `prepared` is published, `active` signs, `old` is still believed."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        found = client.call(client.stub.ListAuthorities, admin_pb2.ListAuthoritiesRequest()).authorities
+    if session.wants_json():
+        output.emit_json([_document(one) for one in found])
+        return
+    rows = [(one.kind, one.key_id, one.state, output.when(one.since)) for one in found]
+    output.emit_table(("KIND", "KEY", "STATE", "SINCE"), rows, empty="no authorities")
+
+
+@app.command()
+def prepare() -> None:
+    """Make a key and publish it. It signs nothing yet."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        made = client.call(client.stub.PrepareAuthority, admin_pb2.PrepareAuthorityRequest())
+    _say(made, f"next: writ authority activate {made.key_id}")
+
+
+@app.command()
+def activate(
+    key: Key,
+    force: Annotated[bool, typer.Option("--force", help="Even if agents do not know it yet.")] = False,
+) -> None:
+    """Sign with a prepared key, once every connected agent knows it."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        request = admin_pb2.ActivateAuthorityRequest(key_id=key, force=force)
+        made = client.call(client.stub.ActivateAuthority, request)
+    _say(made, "tokens of the key before are believed until it is retired")
+
+
+@app.command()
+def retire(
+    key: Key,
+    force: Annotated[bool, typer.Option("--force", help="Even if it is active: its tokens die.")] = False,
+) -> None:
+    """Stop believing a key: tokens that it signed are refused from now on."""
+    from controlplane.api.gen import admin_pb2
+
+    session.confirm(f"retire `{key}`?")
+    with session.connect() as client:
+        request = admin_pb2.RetireAuthorityRequest(key_id=key, force=force)
+        client.call(client.stub.RetireAuthority, request)
+    output.note(f"`{key}` is believed no more")
+
+
+@bundle.command()
+def show() -> None:
+    """Print the bundle document, for those who federate with this trust domain."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        typer.echo(client.call(client.stub.GetBundle, admin_pb2.GetBundleRequest()).document.decode())
+
+
+def _say(made: "admin_pb2.Authority", note: str) -> None:
+    if session.wants_json():
+        output.emit_json(_document(made))
+    else:
+        output.note(f"`{made.key_id}` is {made.state}; {note}")
+
+
+def _document(one: "admin_pb2.Authority") -> dict[str, object]:
+    return {name: getattr(one, name) for name in ("kind", "key_id", "state", "since")}

@@ -1,0 +1,50 @@
+"""What each node is told of its workloads: signed when its agent is there to take it, and kept while it stays true."""
+
+from certs import spiffe
+from controlplane.model import WorkloadsRow
+from controlplane.services import rows
+from controlplane.services.authorities import Authorities
+from controlplane.services.rows import Stored
+from controlplane.services.workloads import parsed
+from controlplane.store.base import Store
+from policies import documents as d
+from policies import payloads
+
+
+class WorkloadDocuments:
+    """The generation of a document is the revision of its row: the same on every replica."""
+
+    def __init__(self, store: Store, made: Authorities) -> None:
+        self._store, self._made = store, made
+        self._rows: dict[str, Stored[WorkloadsRow]] = {}
+        self._signed: dict[str, tuple[int, bytes]] = {}
+
+    async def refresh(self) -> list[str]:
+        """Read the registrations again; the SPIFFE IDs of nodes whose document changed."""
+        fresh = {stored.key: stored for stored in await rows.every(self._store, WorkloadsRow, "workload/")}
+        before, self._rows = self._rows, fresh
+        changed = {key for key, stored in fresh.items() if key not in before or before[key] != stored}
+        return [name for name in self._signed if _key(name) in changed]
+
+    def of(self, spiffe_id: str) -> bytes:
+        """The signed document of a node, as it goes on the wire."""
+        stored = self._rows.get(_key(spiffe_id))
+        revision = stored.revision if stored else 0
+        kept = self._signed.get(spiffe_id)
+        if kept and kept[0] == revision:
+            return kept[1]
+        document = d.Workloads(
+            trust_domain=self._made.trust_domain,
+            node=spiffe_id,
+            generation=revision,
+            workloads=parsed(stored.row) if stored else (),
+        )
+        payload = payloads.dump_workloads(document)
+        sealed = payloads.seal(d.TYPE_WORKLOADS, payload, self._made.document_signer()).to_json()
+        self._signed[spiffe_id] = (revision, sealed)
+        return sealed
+
+
+def _key(spiffe_id: str) -> str:
+    node = spiffe.parse(spiffe_id)
+    return rows.workloads_key(node.node, node.site)
