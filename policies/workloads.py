@@ -53,14 +53,19 @@ def check(workload: Workload) -> Workload:
 
 
 def check_all(workloads: Sequence[Workload]) -> tuple[Workload, ...]:
-    """All of a node's: names and hints are distinct, so that a client can choose by either; ContentError otherwise."""
+    """All of a node's, in the order in which they were registered: the first that a process is stays its default.
+
+    Names and hints are distinct, so that a client can choose by either; ContentError otherwise.
+    """
     if len(workloads) > MAX_WORKLOADS:
         raise ContentError(f"a node has at most {MAX_WORKLOADS} workloads")
     checked = tuple(map(check, workloads))
     names = [workload.name for workload in checked]
     hints = [workload.hint for workload in checked if workload.hint]
-    if names != sorted(set(names)) or len(set(hints)) != len(hints):
-        raise ContentError("workloads must be sorted, names and hints distinct")
+    if len(set(names)) != len(names):
+        raise ContentError("a workload is named twice")
+    if len(set(hints)) != len(hints):
+        raise ContentError("two workloads of a node have one hint")
     return checked
 
 

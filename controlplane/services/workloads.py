@@ -79,9 +79,14 @@ class Registry:
         told = workload.attributes
         if told is not None and within(told, row.attributes) != told_with_tier(told, row):
             raise InvalidError(f"workload `{workload.name}` would be more than node `{row.short}`")
-        await self._change(
-            node, site, lambda all_: [*(one for one in all_ if one.name != workload.name), workload]
-        )
+
+        def with_it(all_: Sequence[Workload]) -> list[Workload]:
+            known = [one.name for one in all_]
+            if workload.name not in known:
+                return [*all_, workload]
+            return [workload if one.name == workload.name else one for one in all_]
+
+        await self._change(node, site, with_it)
         return spiffe.workload_id(row.spiffe_id, workload.name)
 
     async def remove(self, node: str, site: str, name: str) -> None:
@@ -110,7 +115,7 @@ class Registry:
         for _ in range(RETRIES):
             stored = await read(self._store, node, site)
             before = parsed(stored.row)
-            after = w.check_all(sorted(change(before), key=lambda one: one.name))
+            after = w.check_all(change(before))
             if after == before:
                 return
             row = WorkloadsRow(node=node, site=site, workloads=[w.dump(one) for one in after])
