@@ -64,7 +64,7 @@ def eventually(check, timeout_s: float = 20.0):
     """The first true value of `check`; a call that fails counts as not yet."""
     deadline = time.monotonic() + timeout_s
     while True:
-        with contextlib.suppress(grpc.RpcError, CliError):
+        with contextlib.suppress(grpc.RpcError, CliError, OSError):
             found = check()
             if found:
                 return found
