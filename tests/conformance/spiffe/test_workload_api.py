@@ -183,6 +183,7 @@ def test_w_13_a_revoked_nodes_streams_end_and_nothing_new_begins() -> None:
         node_of(other).agent.kill()
         node_of(other).agent.start()
         node_of(other).agent.ports()
+        eventually(lambda: status(caller.bundles) == CODE.PERMISSION_DENIED)
     # What a client does then is in test_files: it removes what it had.
 
 
