@@ -190,7 +190,11 @@ class Agent:
         if self._config.workload_socket is None:
             return None
         around = Around(
-            sync=self._sync, root=root, identity=lambda: self._identity, channel=self._open_channel
+            sync=self._sync,
+            root=root,
+            directory=self._config.state_dir / "workloads",
+            identity=lambda: self._identity,
+            channel=self._open_channel,
         )
         return WorkloadApi(self._config.workload_socket, self._config.state_dir / "workload.sock", around)
 

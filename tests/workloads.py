@@ -29,7 +29,7 @@ CODE = grpc.StatusCode
 
 
 @contextlib.contextmanager
-def one_node(**timing: float) -> Iterator[Mesh]:
+def one_node(*, lease_max_s: int = 0, **timing: float) -> Iterator[Mesh]:
     """Below /tmp, with directories that other users may enter: they too connect to its socket."""
     directory = Path(tempfile.mkdtemp(prefix="writ-", dir="/tmp"))
     directory.chmod(0o755)
@@ -38,7 +38,7 @@ def one_node(**timing: float) -> Iterator[Mesh]:
             mesh.init()
             mesh.start_control_plane()
             mesh.site(SITE, "FR")
-            node = mesh.prepare(f"{NODE}.{SITE}", ATTRIBUTES, serve=False)
+            node = mesh.prepare(f"{NODE}.{SITE}", ATTRIBUTES, serve=False, lease_max_s=lease_max_s)
             node.agent.start()
             node.agent.ports()
             eventually(node.workload_socket.exists)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from agent.identity import Identity
 from agent.state import Lease, narrowed_below_floor
 from agent.workload.errors import NotEntitledError, NotReadyError
+from certs.attributes import Attributes
 from certs.bundle import TrustBundle
 from policies import workloads
 from policies.documents import TrustDocument
@@ -27,6 +28,7 @@ class Svid:
     key: ec.EllipticCurvePrivateKey
     chain: tuple[bytes, ...]  # DER, leaf first
     epoch: int
+    attributes: Attributes
     not_before: int
     not_after: int
 

@@ -50,6 +50,7 @@ class Around:
 
     sync: Sync
     root: bytes
+    directory: Path  # where keys of workloads are kept
     identity: Callable[[], Identity]
     channel: Callable[[], grpc.aio.Channel]
 
@@ -61,7 +62,7 @@ class WorkloadApi:
         self._inner, self._around = inner, around
         self._relay, self._board = Relay(socket, inner), Board()
         self._changed = asyncio.Event()
-        self._svids = Svids(around.root, self._issue, self._changed.set)
+        self._svids = Svids(around.root, around.directory, self._issue, self._changed.set)
         self._tokens = Tokens(self._mint)
         self._before: tuple[object, ...] = ()
 

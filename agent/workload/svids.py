@@ -1,5 +1,6 @@
 """Certificates of workloads: asked for as soon as a workload is registered, renewed at half-life, asked for anew when the
-registration, or what the node may, has changed. Keys are made here and kept in memory only.
+registration, or what the node may, has changed. Keys are made here; with their certificates they are kept on disk, so that
+an agent that starts again alone goes on.
 """
 
 import asyncio
@@ -8,16 +9,18 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.errors import IdentityError
 from agent.identity import Identity
+from agent.workload import kept as kept_on_disk
 from agent.workload.entitled import Svid
 from agent.workload.errors import CallError
 from certs import keys, spiffe, verify
-from certs.attributes import Attributes
+from certs.attributes import Attributes, within
 from certs.csr import make_csr
 from certs.errors import CertError
 from certs.profile import CaKind
@@ -45,8 +48,8 @@ class _Entry:
 class Svids:
     """Keeps a certificate for everyone who is registered."""
 
-    def __init__(self, root: bytes, issue: Issue, changed: Callable[[], None]) -> None:
-        self._root, self._issue, self._changed = root, issue, changed
+    def __init__(self, root: bytes, directory: Path, issue: Issue, changed: Callable[[], None]) -> None:
+        self._root, self._directory, self._issue, self._changed = root, directory, issue, changed
         self._entries: dict[str, _Entry] = {}
         self._identity: Identity | None = None
         self._wanted = asyncio.Event()
@@ -59,7 +62,7 @@ class Svids:
         for workload in registered:
             kept = self._entries.get(workload.name)
             if kept is None or kept.node != node:
-                entries[workload.name] = _Entry(workload, node, due=0)
+                entries[workload.name] = self._restored(workload, identity)
             elif (
                 kept.workload.attributes != workload.attributes
             ):  # it goes on with the old one until the new is there
@@ -68,7 +71,25 @@ class Svids:
                 kept.workload = workload
                 entries[workload.name] = kept
         self._entries = entries
+        kept_on_disk.forget(self._directory, entries)
         self._wanted.set()
+
+    def _restored(self, workload: Workload, identity: Identity) -> _Entry:
+        """With what is on disk, if that is still what it would be given."""
+        entry = _Entry(workload, (identity.epoch, identity.attributes), due=0)
+        found = kept_on_disk.load(self._directory, workload.name)
+        if found is None:
+            return entry
+        told = workload.attributes
+        try:
+            given = within(told, identity.attributes) if told else identity.attributes
+            svid = make(*found, self._root, identity, workload.name, int(time.time()))
+        except (IdentityError, CertError) as exc:
+            log.info("workload_key_on_disk_refused", workload=workload.name, reason=str(exc))
+            return entry
+        if (svid.epoch, svid.attributes) == (identity.epoch, given):
+            entry.svid, entry.due = svid, _due(svid)
+        return entry
 
     def current(self, now: float) -> dict[str, Svid]:
         """Those that are valid, by workload name."""
@@ -100,13 +121,17 @@ class Svids:
             key = keys.generate_p256()
             chain = tuple(await self._issue(entry.workload.name, make_csr(key)))
             entry.svid = made = make(key, chain, self._root, identity, entry.workload.name, int(time.time()))
-            entry.due = renew_at(made.not_before, made.not_after, random.uniform(-1, 1))  # noqa: S311 - jitter
-            entry.retry_s = FIRST_RETRY_S
+            kept_on_disk.save(self._directory, entry.workload.name, made)
+            entry.due, entry.retry_s = _due(made), FIRST_RETRY_S
             log.info("workload_certified", workload=entry.workload.name, not_after=made.not_after)
         except (CallError, IdentityError) as exc:
             log.warning("workload_not_certified", workload=entry.workload.name, reason=str(exc))
             entry.due = time.time() + entry.retry_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
             entry.retry_s = min(entry.retry_s * 2, MAX_RETRY_S)
+
+
+def _due(svid: Svid) -> float:
+    return renew_at(svid.not_before, svid.not_after, random.uniform(-1, 1))  # noqa: S311 - jitter
 
 
 def make(
@@ -133,6 +158,7 @@ def make(
         key=key,
         chain=chain,
         epoch=found.epoch,
+        attributes=found.attributes,
         not_before=found.not_before,
         not_after=found.not_after,
     )

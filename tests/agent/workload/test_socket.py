@@ -1,6 +1,7 @@
 """The real socket under attack: other users, borrowed connections, floods, and a place that others can write."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import workloads
+from cryptography import x509
 from workloads import CODE, Workload, eventually, names_as, node_of, register, remove, status
 
 from agent.errors import ConfigError
 from agent.workload.relay import Relay
+from certs import der
 from controlplane.cli.errors import CliError
 
 pytestmark = pytest.mark.timeout(120)
@@ -150,21 +153,71 @@ def test_a_registration_that_cannot_be_meant_changes_nothing(mesh, socket_path) 
         assert caller.names() == ["mine"]
 
 
-def test_an_agent_that_comes_back_alone_knows_who_is_who(mesh, socket_path) -> None:
-    """The control plane is frozen: registrations are on disk, certificates are not, and nobody is given another's."""
+def serial(caller: Workload) -> int:
+    return x509.load_der_x509_certificate(der.split(caller.svids()[0].x509_svid)[0]).serial_number
+
+
+def test_an_agent_that_comes_back_alone_gives_what_it_gave(mesh, socket_path) -> None:
+    """The control plane is frozen: registrations and certificates are on disk, and nobody is given another's."""
     node = node_of(mesh)
+    with Workload(socket_path) as caller:
+        before = serial(caller)
     mesh.control_plane.child.send_signal(signal.SIGSTOP)
     try:
         node.agent.kill()
         node.agent.start()
         node.agent.ports()
         with Workload(socket_path) as caller:
-            eventually(lambda: status(caller.bundles) == CODE.OK)
-            assert status(caller.svids) == CODE.UNAVAILABLE
+            eventually(lambda: serial(caller) == before)
+            assert status(caller.tokens, "api") == CODE.UNAVAILABLE
         if os.getuid() == 0:
             assert names_as(socket_path, OTHER + 1, OTHER + 1) == "PERMISSION_DENIED"
     finally:
         mesh.control_plane.child.send_signal(signal.SIGCONT)
+
+
+def test_a_key_on_disk_that_was_tampered_with_is_replaced(mesh, socket_path) -> None:
+    node = node_of(mesh)
+    kept = node.state / "workloads"
+    assert {path.stat().st_mode & 0o777 for path in kept.iterdir()} == {0o600}
     with Workload(socket_path) as caller:
-        eventually(lambda: caller.names() == ["mine"])
-    remove(mesh, "both")
+        before = eventually(lambda: serial(caller))
+    node.agent.kill()
+    theirs = json.loads((kept / "theirs.json").read_text())
+    ours = json.loads((kept / "mine.json").read_text())
+    for wrong in ({**ours, "chain": theirs["chain"]}, theirs, {**ours, "chain": []}, {"key": 1}, []):
+        (kept / "mine.json").write_text(json.dumps(wrong))
+        node.agent.start()
+        node.agent.ports()
+        with Workload(socket_path) as caller:
+            assert eventually(lambda caller=caller: caller.names()) == ["mine"]
+            assert serial(caller) != before
+        node.agent.kill()
+    node.agent.start()
+    node.agent.ports()
+
+
+def test_what_is_removed_leaves_no_key_behind(mesh, socket_path) -> None:
+    kept = node_of(mesh).state / "workloads"
+    register(mesh, "brief", workloads.NOBODY)
+    eventually((kept / "brief.json").exists)
+    remove(mesh, "brief")
+    eventually(lambda: not (kept / "brief.json").exists())
+
+
+def test_after_the_lease_nobody_is_given_anything_and_open_streams_wait() -> None:
+    with workloads.one_node(lease_max_s=3) as other:
+        register(other, "web")
+        with Workload(node_of(other).workload_socket) as caller:
+            eventually(lambda: caller.names() == ["web"])
+            stream = caller.stream()
+            first = next(stream)
+            other.control_plane.kill()
+            eventually(lambda: status(caller.bundles) == CODE.UNAVAILABLE)
+            other.start_control_plane()
+            eventually(lambda: caller.names() == ["web"])
+            register(other, "more")
+            assert [svid.spiffe_id for svid in next(stream).svids] == [
+                first.svids[0].spiffe_id,
+                f"{workloads.ID}/more",
+            ]
