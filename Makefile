@@ -17,7 +17,7 @@ demo: $(VENV)/.demo  ## the whole mesh at work on this machine (ARGS=--keep leav
 test: lint  ## static checks, then every quick test, real Envoy included
 	$(BIN)/python -m pytest -m "not slow and not soak and not clients" $(ARGS)
 
-test-long: $(VENV)/.dev  ## the slow tests
+test-long: $(VENV)/.dev $(VENV)/.clients  ## the slow tests
 	$(BIN)/python -m pytest -m "slow or soak or clients" --timeout 900 $(ARGS)
 
 agree: $(VENV)/.dev  ## the three policy engines on ten times as many random decisions (SCENES=n)
@@ -48,6 +48,9 @@ $(VENV)/.demo: pyproject.toml scripts/install
 
 $(VENV)/.dev: pyproject.toml scripts/install
 	@PYTHON=$(PYTHON) ./scripts/install $(VENV) dev
+
+$(VENV)/.clients: $(VENV)/.dev scripts/clients
+	@./scripts/clients $(VENV)
 
 clean:  ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

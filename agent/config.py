@@ -26,6 +26,7 @@ class Config:
     envoy_concurrency: int
     max_body_bytes: int
     max_stream_s: int
+    workload_socket: Path | None  # where processes of this node ask for identities; None: nowhere
     lease_max_s: int  # act no longer on a heartbeat than this, whatever the mesh allows; 0: as the mesh says
     metrics_listen: str  # host:port of /metrics, /live, /ready; empty: none
     log_level: str
@@ -43,6 +44,7 @@ FIELDS: dict[str, dict[str, tuple[type, Any]]] = {
         "max_body_bytes": (int, 4 << 20),
         "max_stream_s": (int, 3600),
     },
+    "workload": {"socket": (str, "/run/writ/workload.sock")},
     "lease": {"max_s": (int, 0)},
     "metrics": {"listen": (str, "")},
     "log": {"level": (str, "info")},
@@ -117,6 +119,7 @@ def _frozen(found: Mapping[str, Mapping[str, Any]], environment: Mapping[str, st
         envoy_concurrency=envoy["concurrency"],
         max_body_bytes=envoy["max_body_bytes"],
         max_stream_s=envoy["max_stream_s"],
+        workload_socket=Path(found["workload"]["socket"]) if found["workload"]["socket"] else None,
         lease_max_s=found["lease"]["max_s"],
         metrics_listen=found["metrics"]["listen"],
         log_level=found["log"]["level"],

@@ -18,6 +18,7 @@ from policies.trusted import Highest, TrustedBundle, TrustedDocuments
 log = structlog.get_logger()
 DIGEST_CHARS = 64
 HIGHEST, TRUST, HEARTBEAT, TICKETS, BLOBS = "highest.json", "trust.json", "heartbeat.json", "tickets", "blobs"
+WORKLOADS = "workloads.json"
 
 
 class DocumentStore:
@@ -75,6 +76,9 @@ class DocumentStore:
             beat = files.read(self._directory / HEARTBEAT)
             if beat is not None:
                 trusted.update_heartbeat(beat, now)
+            workloads = files.read(self._directory / WORKLOADS)
+            if workloads is not None:
+                trusted.update_workloads(workloads, now)
         except DocumentError as exc:
             log.warning("document_on_disk_refused", reason=str(exc))
         return bundles

@@ -3,19 +3,17 @@
 import asyncio
 import contextlib
 import json
-import random
 import signal
 import time
-from collections import deque
 from importlib import metadata
 from pathlib import Path
 
-import grpc
 import structlog
 
-from agent import channel, enrol, files, identity
+from agent import enrol, files, identity
 from agent import state as states
 from agent.config import Config
+from agent.controlplanes import ControlPlanes
 from agent.cutter import Cutter
 from agent.documents import DocumentStore
 from agent.enforcing import Enforcing
@@ -24,24 +22,24 @@ from agent.envoy.ads import AdsServer
 from agent.envoy.dataplane import DataPlane
 from agent.envoy.process import Backoff, EnvoyProcess
 from agent.envoy.settings import EnvoySettings
-from agent.errors import AgentError, EnrolError
+from agent.errors import AgentError
 from agent.evidence.keeper import Keeper, Owner
 from agent.evidence.tail import Tail
 from agent.identity import Identity
 from agent.monitor import Facts, Span
 from agent.reach import Reach
+from agent.renewing import Renewing
 from agent.shadow import Shadow
 from agent.statements import Statements
 from agent.sync import Hooks, Received, Sync, features
 from agent.watching import Watching
+from agent.workload.service import Around, WorkloadApi
 from audit.tally import Tallies
-from certs.renewal import renew_at
 from controlplane.api.gen import sync_pb2
 from policies.documents import Peer
 from policies.trusted import TrustedDocuments
 
 log = structlog.get_logger()
-RENEW_RETRY_S, MAX_RENEW_RETRY_S = 1.0, 60.0
 GRACE_S = 0.5
 ANY_HOST = "0.0.0.0"  # noqa: S104 - compared with, not bound
 FLUSH_MS = 20  # how long a record may wait in Envoy's buffer: what a killed Envoy had there is lost
@@ -52,7 +50,7 @@ class Agent:
 
     def __init__(self, config: Config, mine: Identity, root: bytes, ca: bytes) -> None:
         self._config, self._identity, self._root, self._ca = config, mine, root, ca
-        self._changed, self._renew_now, self._stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._changed, self._stop = asyncio.Event(), asyncio.Event()
         self._stop_envoy = False
         directory = config.state_dir / "envoy"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,14 +62,20 @@ class Agent:
         self._store = DocumentStore(config.state_dir / "documents")
         self._statements = Statements(config.state_dir, mine)
         self._received = self._restore()
+        self._control_planes = ControlPlanes(config.control_planes, self._who, self._believed)
+        self._renewing = Renewing(config.state_dir, root, self._control_planes, self._who, self._become)
         hooks = Hooks(
-            changed=self._changed.set, renew=self._asked_to_renew, hello=self._hello, health=self._health
+            changed=self._look_again, renew=self._renewing.asked, hello=self._hello, health=self._health
         )
         self._sync = Sync(self._received, self._store, hooks, config.lease_max_s)
-        self._channel: grpc.aio.Channel | None = None
-        self._closing: set[asyncio.Future[None]] = set()
-        self._addresses = deque(config.control_planes)
-        self._addresses.rotate(random.randrange(len(self._addresses)))  # noqa: S311 - spreads agents over replicas
+        around = Around(
+            sync=self._sync,
+            root=root,
+            state_dir=config.state_dir,
+            identity=self._who,
+            control_planes=self._control_planes,
+        )
+        self._workloads = WorkloadApi(config.workload_socket, around)
         self._ports: dict[str, int] = {}
         self._keeper: Keeper | None = None
         self._enforcing: Enforcing | None = None
@@ -118,9 +122,10 @@ class Agent:
                         self._keep().checkpoints(),
                         self._keep().mend(),
                         self._enforce(),
-                        self._renewals(),
+                        self._renewing.run(),
                         self._reach.run(),
-                        self._sync.run(self._open_channel, self._next_control_plane),
+                        self._workloads.run(),
+                        self._sync.run(self._control_planes.channel, self._control_planes.move),
                     )
                 ]
                 await self._stop.wait()
@@ -237,10 +242,15 @@ class Agent:
             )
             self._look_at_shadow()
             if states.narrowed_below_floor(self._identity, trusted.trust):
-                self._renew_now.set()
+                self._renewing.soon()
             if not await self._enforcing.enforce(state):
                 await asyncio.sleep(GRACE_S)
                 self._changed.set()
+
+    def _look_again(self) -> None:
+        """Something to enforce, or somebody else to be."""
+        self._changed.set()
+        self._workloads.look_again()
 
     def _look_at_shadow(self) -> None:
         """Ask another shadow, or none; as long as it is the same, its counts go on."""
@@ -261,80 +271,26 @@ class Agent:
                 await self._changed.wait()
         self._changed.clear()
 
-    async def _renewals(self) -> None:
-        retry = RENEW_RETRY_S
-        while True:
-            due = renew_at(self._identity.not_before, self._identity.not_after, random.uniform(-1, 1))  # noqa: S311 - jitter
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, due - time.time())):
-                    await self._renew_now.wait()
-            self._renew_now.clear()
-            try:
-                await self._renew_once()
-                self._renew_now.clear()  # what was asked for meanwhile was asked of the old certificate
-                retry = RENEW_RETRY_S
-            except (EnrolError, AgentError) as exc:
-                log.warning("renewal_failed", reason=str(exc), not_after=self._identity.not_after)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(retry * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter
-                        await self._renew_now.wait()
-                retry = min(retry * 2, MAX_RENEW_RETRY_S)
-                self._renew_now.set()
-
-    def _asked_to_renew(self, serial: str) -> None:
-        if serial == f"{self._identity.serial:x}":
-            self._renew_now.set()
-
-    async def _renew_once(self) -> None:
-        now = int(time.time())
-        if now >= self._identity.not_after:
-            made = await enrol.renew_expired(self._config.state_dir, self._identity, self._root, now)
-        else:
-            made = await self._renew_at_any(now)
+    async def _become(self, made: Identity) -> None:
+        """Somebody else by certificate: what is signed, shown and enforced from now on."""
         self._identity = made
         self._statements.renewed(made)
-        old, self._channel = self._channel, None
-        if old is not None:
-            await old.close(None)
-        log.info("renewed", serial=f"{made.serial:x}", epoch=made.epoch, not_after=made.not_after)
-        self._changed.set()
-
-    async def _renew_at_any(self, now: int) -> Identity:
-        """Ask where we are connected, then the others: one that is cut off, or new, does not issue."""
-        try:
-            return await enrol.renew(self._config.state_dir, self._open_channel(), self._root, now)
-        except EnrolError as exc:
-            for address in list(self._addresses)[1:]:
-                with contextlib.suppress(EnrolError):
-                    async with self._channel_to(address) as other:
-                        return await enrol.renew(self._config.state_dir, other, self._root, now)
-            raise exc from None
+        await self._control_planes.renewed()
+        self._look_again()
 
     # --- talking to the control plane --------------------------------------------------------------------------
 
-    def _open_channel(self) -> grpc.aio.Channel:
-        if self._channel is None:
-            self._channel = self._channel_to(self._addresses[0])
-        return self._channel
+    def _who(self) -> Identity:
+        return self._identity
 
-    def _channel_to(self, address: str) -> grpc.aio.Channel:
+    def _believed(self) -> tuple[bytes, ...]:
         trust = self._received.trusted.trust
-        cas = trust.control_plane_cas if trust else (self._ca,)
-        return channel.mutual(address, self._identity.spiffe_id.trust_domain, cas, self._identity)
-
-    def _next_control_plane(self) -> None:
-        """This one does not serve us: try another, believing the CAs of the moment. Other calls there may still end."""
-        self._addresses.rotate(-1)
-        old, self._channel = self._channel, None
-        if old is not None:
-            closing = asyncio.ensure_future(old.close(enrol.CALL_S))
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+        return trust.control_plane_cas if trust else (self._ca,)
 
     async def _cosign(self, old: int, proof: list[bytes], text: str, tallies: Tallies) -> str:
         if not self._sync.connected:
             raise AgentError("the control plane has not been told the key of this log yet")
-        return await self._statements.cosign(self._open_channel(), old, proof, text, tallies)
+        return await self._statements.cosign(self._control_planes.channel(), old, proof, text, tallies)
 
     def _keep(self) -> Keeper:
         if self._keeper is None:

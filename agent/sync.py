@@ -57,6 +57,8 @@ class Sync:
         self._up: asyncio.Queue[sync_pb2.SyncRequest] = asyncio.Queue(256)
         self._mended = asyncio.Event()
         self.connected = False
+        self.denied = False
+        """The control plane has said, over its own TLS, that this node is none of its."""
 
     def report(self, request: sync_pb2.SyncRequest) -> None:
         """Queue something for the control plane; what does not fit is told again at the next change."""
@@ -75,6 +77,9 @@ class Sync:
                 await self._session(channel())
             except grpc.aio.AioRpcError as exc:
                 log.info("sync_lost", code=exc.code().name, reason=exc.details())
+                if exc.code() is grpc.StatusCode.PERMISSION_DENIED:
+                    self.denied = True
+                    self._hooks.changed()
                 move()
             except TimeoutError:
                 log.info("sync_lost", code="SILENT", reason="no heartbeat in a quarter of the lease")
@@ -107,7 +112,7 @@ class Sync:
                 # A control plane that is cut off from its store keeps the stream, and has nothing to say.
                 async with asyncio.timeout(self._lease_length() / 4 * random.uniform(0.8, 1.0)):  # noqa: S311 - jitter
                     response = await anext(responses)
-                self.connected = True
+                self.connected, self.denied = True, False
                 self._take(response)
         except StopAsyncIteration:
             return
@@ -154,6 +159,8 @@ class Sync:
             store.keep(trusted, trust=response.trust_document)
         if response.heartbeat:
             self._heartbeat(response.heartbeat, now)
+        if response.workloads:
+            self._workloads(response.workloads, now)
         for blob in response.blobs:
             self.received.blobs[codec.digest(blob)] = blob
         if response.tickets:  # all that there are for us: a shadow that is not among them has ended
@@ -173,6 +180,15 @@ class Sync:
         until = min(beat.until, beat.at + self._lease_max_s) if self._lease_max_s else beat.until
         boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
         self.received.lease = Lease(until=until, boottime_until=boottime + until - max(beat.at, now))
+
+    def _workloads(self, data: bytes, now: int) -> None:
+        try:
+            self.received.trusted.update_workloads(data, now)
+        except RollbackError as exc:
+            # As with tickets: another replica told us more.
+            log.info("older_workloads_ignored", offered=exc.offered, trusted=exc.trusted)
+            return
+        self._store.keep(self.received.trusted, workloads=data)
 
     def _ticket(self, data: bytes, now: int) -> None:
         trusted = self.received.trusted

@@ -69,11 +69,11 @@ class Attributes:
 
 
 def subject(spiffe_id: SpiffeId, epoch: int, attributes: Attributes) -> x509.Name:
-    """The subject of a node's certificate."""
+    """The subject of a node's certificate, or of a workload's below it."""
     if not EPOCH.fullmatch(str(epoch)):
         raise ProfileError(f"epoch `{epoch}` is not 1 to 999999999")
     parts = [
-        (NameOID.COMMON_NAME, spiffe_id.node),
+        (NameOID.COMMON_NAME, spiffe_id.workload or spiffe_id.node),
         (NameOID.ORGANIZATION_NAME, spiffe_id.trust_domain),
         (NameOID.SERIAL_NUMBER, str(epoch)),
         (NameOID.LOCALITY_NAME, spiffe_id.site),
@@ -141,6 +141,21 @@ def _parse_units(units: list[str]) -> Attributes:
         return Attributes(**digits, **{name: frozenset(values) for name, values in sets.items()})  # type: ignore[arg-type]
     except ProfileError as exc:
         raise ChainError(f"subject: {exc}") from exc
+
+
+def within(wanted: Attributes, limit: Attributes) -> Attributes:
+    """As much of `wanted` as `limit` holds: what a workload may be below a node; ProfileError if nothing is left of it."""
+    regions = wanted.regions & limit.regions
+    if limit.regions and not regions:  # no region at all would say less, and so allow more
+        raise ProfileError("no region is left within those of the node")
+    return Attributes(
+        tier=limit.tier,
+        groups=wanted.groups & limit.groups,
+        purposes=wanted.purposes & limit.purposes,
+        regions=regions,
+        class_floor=max(wanted.class_floor, limit.class_floor),
+        class_ceiling=min(wanted.class_ceiling, limit.class_ceiling),
+    )
 
 
 def narrowed(old: Attributes, new: Attributes) -> bool:

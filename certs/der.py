@@ -1,4 +1,4 @@
-"""The few DER encodings that a certificate template varies. Writing only; reading is the library's."""
+"""The few DER encodings that a certificate template varies, and where one value ends. Reading is the library's."""
 
 from datetime import UTC, datetime
 
@@ -35,3 +35,18 @@ def time(unix_s: int) -> bytes:
     if moment.year < GENERALIZED_FROM:
         return tlv(0x17, moment.strftime("%y%m%d%H%M%SZ").encode())
     return tlv(0x18, moment.strftime("%Y%m%d%H%M%SZ").encode())
+
+
+def split(data: bytes) -> list[bytes]:
+    """The sequences that stand one after another in `data`, unread; ValueError when it does not come out even."""
+    found = []
+    while data:
+        size, start = data[1] if len(data) > 1 else 0, 2
+        if size & 0x80:
+            start += size & 0x7F
+            size = int.from_bytes(data[2:start], "big")
+        if data[0] != 0x30 or not 0 < size <= len(data) - start:  # noqa: PLR2004 - SEQUENCE
+            raise ValueError("not a row of DER sequences")
+        found.append(data[: start + size])
+        data = data[start + size :]
+    return found

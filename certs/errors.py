@@ -27,3 +27,11 @@ class ChainError(CertError):
 
 class EnvelopeError(CertError):
     """A signed envelope that is malformed, too large, or not signed by whom it must be."""
+
+
+class BundleError(CertError):
+    """Not a SPIFFE trust bundle, or one that must not be used."""
+
+
+class TokenError(CertError):
+    """A JWT-SVID that does not prove who its bearer is."""

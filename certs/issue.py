@@ -63,6 +63,26 @@ def prepare(
     return _prepare(profile, spiffe_id, name, dns, public_key, issuer, serial, now)
 
 
+def prepare_workload(
+    profile: Profile,
+    spiffe_id: SpiffeId,
+    attributes: Attributes,
+    epoch: int,
+    *,
+    public_key: ec.EllipticCurvePublicKey,
+    issuer: IssuingCa,
+    serial: int,
+    now: int,
+) -> Prepared:
+    """A workload's certificate; `epoch` is its node's."""
+    if not spiffe_id.is_workload:
+        raise ProfileError(f"`{spiffe_id}` is not a workload")
+    _check_issuer(issuer, CaKind.WORKLOAD, spiffe_id)
+    dns = f"{spiffe_id.workload}.{spiffe_id.node}.{spiffe_id.site}.{spiffe_id.trust_domain}"
+    name = subject(spiffe_id, epoch, attributes)
+    return _prepare(profile, spiffe_id, name, dns, public_key, issuer, serial, now)
+
+
 def prepare_control_plane(
     profile: Profile,
     spiffe_id: SpiffeId,

@@ -13,10 +13,14 @@ MAX_BACKDATE_S = 600
 
 
 class CaKind(Enum):
-    """What an issuing CA signs. The value is its subject's OU: a node CA can make no control plane."""
+    """What an issuing CA signs. The value is its subject's OU: a node CA can make no control plane.
+
+    Sidecars accept node CAs alone: the certificate of a workload opens none.
+    """
 
     NODE = "node"
     CONTROL_PLANE = "control-plane"
+    WORKLOAD = "workload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,6 +127,13 @@ def node_id(domain: str, jurisdiction: str, site: str, node: str) -> SpiffeId:
     return SpiffeId(trust_domain(domain), path)
 
 
+def workload_id(node: SpiffeId, name: str) -> SpiffeId:
+    """The ID of a workload below a node."""
+    if not node.is_node:
+        raise RuntimeError(f"`{node}` is not a node")
+    return SpiffeId(node.trust_domain, (*node.path, dns_label(name)))
+
+
 def control_plane_id(domain: str, replica: str) -> SpiffeId:
     return SpiffeId(trust_domain(domain), (CONTROL_PLANE, dns_label(replica)))
 

@@ -44,7 +44,7 @@ E = TypeVar("E", bound=x509.ExtensionType)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeIdentity:
-    """A verified node. `epoch` must still be held against the floor."""
+    """A verified node, or a workload below one. `epoch` must still be held against the node's floor."""
 
     spiffe_id: SpiffeId
     epoch: int
@@ -66,9 +66,21 @@ def verify_expired_node(
     leaf: bytes, anchors: Sequence[bytes], trust_domain: str, now: int, *, grace_s: int
 ) -> NodeIdentity:
     """As `verify_node`, but a certificate that ended at most `grace_s` ago still tells who asks."""
-    cert, key, spiffe_id = _verify_leaf(leaf, anchors, CaKind.NODE, trust_domain, now, grace_s)
-    if not spiffe_id.is_node:
-        raise ChainError(f"`{spiffe_id}` is not a node")
+    found = _verify_leaf(leaf, anchors, CaKind.NODE, trust_domain, now, grace_s)
+    if not found[2].is_node:
+        raise ChainError(f"`{found[2]}` is not a node")
+    return _identity(*found)
+
+
+def verify_workload(leaf: bytes, anchors: Sequence[bytes], trust_domain: str, now: int) -> NodeIdentity:
+    """The workload of `leaf`, issued by one of `anchors` (DER of workload CAs); its epoch is its node's."""
+    found = _verify_leaf(leaf, anchors, CaKind.WORKLOAD, trust_domain, now, 0)
+    if not found[2].is_workload:
+        raise ChainError(f"`{found[2]}` is not a workload")
+    return _identity(*found)
+
+
+def _identity(cert: x509.Certificate, key: ec.EllipticCurvePublicKey, spiffe_id: SpiffeId) -> NodeIdentity:
     epoch, attributes = from_subject(cert.subject, spiffe_id)  # (6)
     return NodeIdentity(
         spiffe_id=spiffe_id,

@@ -31,7 +31,7 @@ from controlplane.rpc.admin_api import AdminServicer
 from controlplane.rpc.evidence_api import EvidenceServicer
 from controlplane.rpc.links import Links
 from controlplane.rpc.nodes_api import EnrolmentServicer, IdentityServicer
-from controlplane.rpc.operators import Collaborators
+from controlplane.rpc.operators import Collaborators, Identities
 from controlplane.rpc.overview_api import OverviewServicer
 from controlplane.rpc.peer import Peers
 from controlplane.rpc.replica_api import ReplicaServicer
@@ -44,6 +44,7 @@ from controlplane.services.enrolment import Enrolment
 from controlplane.services.following import Following
 from controlplane.services.hub import Hub
 from controlplane.services.issuance import Issuance
+from controlplane.services.jwt_authorities import JwtAuthorities
 from controlplane.services.nodes import Nodes
 from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
@@ -51,6 +52,7 @@ from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
 from controlplane.services.rollout import Rollout
 from controlplane.services.witness import Witness
+from controlplane.services.workloads import Registry, WorkloadSvids
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
 
@@ -86,13 +88,17 @@ async def _serve(
     address = config.replica_address or f"{config.listen.rpartition(':')[0]}:{api_port}"
     shared = config.store.kind == "etcd"
     await replicas.register(address, witness=signer.shared_key(made.witness_key_name) if shared else None)
+    links = Links(replicas, publisher.hub, tls.current, made.trust_domain)
+    jwt_keys = JwtAuthorities(
+        store, made, config.replica, publisher.hub, linked=links.complete, changed=publisher.refresh
+    )
+    await jwt_keys.ensure()
     await publisher.refresh()
     await publisher.refresh_bundles()
-    links = Links(replicas, publisher.hub, tls.current, made.trust_domain)
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
     watching = Watching(config, publisher, overviews)
-    parts = Parts(config, store, made, publisher, replicas, following, overviews)
+    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews)
     _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
     await api.start()
@@ -128,6 +134,7 @@ class Parts:
     made: Authorities
     publisher: Publisher
     replicas: Replicas
+    jwt_keys: JwtAuthorities
     following: Following
     overviews: Overviews
 
@@ -162,6 +169,14 @@ def _register(
         node_cas=lambda: publisher.anchors.node_cas,
         known=parts.following.node,
     )
+    svids = WorkloadSvids(
+        store,
+        made,
+        parts.jwt_keys,
+        profile,
+        may_issue=parts.replicas.check_issues,
+        clock=lambda: int(time.time()),
+    )
     peers = Peers(store, made.trust_domain, publisher)
     address = config.enrolment_address or f"{config.enrolment_listen.rpartition(':')[0]}:0"
     host, _, port = address.rpartition(":")
@@ -175,12 +190,18 @@ def _register(
         policy_sets=policy_sets.PolicySets(store),
         explanation=explanation.Explaining(store, publisher),
         witness=Witness(store, made),
+        identities=Identities(
+            made=made,
+            workloads=Registry(store, publisher.refresh),
+            jwt_keys=parts.jwt_keys,
+            publisher=publisher,
+        ),
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )
     issuing = EnrolmentServicer(enrolment, made.root, lambda: publisher.anchors.delegation)
     enrolment_pb2_grpc.add_EnrolmentServicer_to_server(issuing, enrolment_server)
-    identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, peers), api)
+    identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, svids, peers), api)
     evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceServicer(collaborators.witness, peers), api)
     admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(collaborators), api)
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)

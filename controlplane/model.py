@@ -115,6 +115,35 @@ class IssuedRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadsRow:
+    """The registrations of one node, each as `policies.workloads.dump` gives it."""
+
+    node: str
+    site: str
+    workloads: list[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwtKeyRow:
+    """A key that signs JWT-SVIDs, did, or will."""
+
+    key_id: str
+    replica: str  # whose signer holds it
+    key_name: str  # there
+    public: str  # hex: SubjectPublicKeyInfo
+    state: str  # prepared, active, old
+    since: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwtRow:
+    """A token that may have been signed: stored before it was."""
+
+    text: str  # header and claims, as signed
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRow:
     """A declared resource."""
 
@@ -168,9 +197,10 @@ class ReplicaRow:
     root: str
     node_ca: str
     control_plane_ca: str
+    workload_ca: str
     document_key: str
     address: str = ""  # host:port of its API
-    issues: bool = False  # its CA may be used: connected agents have acknowledged it
+    issues: bool = False  # its CAs may be used: connected agents have acknowledged them
     since: int = 0  # Unix seconds: when it joined
 
 

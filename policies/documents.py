@@ -7,11 +7,13 @@ envelope (`certs.envelope`). Times are Unix seconds, digests SHA-256 in lower-ca
 from dataclasses import dataclass
 
 from policies.model import ResourceKey, Rules
+from policies.workloads import Workload
 
 TYPE_DELEGATION = "application/vnd.writ.delegation+json"
 TYPE_TRUST = "application/vnd.writ.trust+json"
 TYPE_TICKET = "application/vnd.writ.ticket+json"
 TYPE_HEARTBEAT = "application/vnd.writ.hb+json"
+TYPE_WORKLOADS = "application/vnd.writ.workloads+json"
 TYPE_RECEIPT = "application/vnd.writ.receipt+json"
 TYPE_TALLIES = "application/vnd.writ.tallies+json"
 TYPE_EVIDENCE_KEY = "application/vnd.writ.evidence-key+json"
@@ -46,6 +48,20 @@ class TrustDocument:
     """SPIFFE ID -> lowest accepted epoch; None: revoked. A node that is not named has floor 1."""
     policy_min: int
     policy_now: int
+    workload_cas: tuple[bytes, ...] = ()
+    """What signs certificates of workloads. No sidecar and no API accepts them."""
+    jwt_keys: tuple[bytes, ...] = ()
+    """Keys that sign JWT-SVIDs: SubjectPublicKeyInfo, P-256."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workloads:
+    """Who is who on one node: the registrations its agent serves, all of them."""
+
+    trust_domain: str
+    node: str  # SPIFFE ID
+    generation: int  # the store revision of their last change
+    workloads: tuple[Workload, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,11 @@
 import base64
 from typing import Any, TypeVar
 
-from certs import canonical
+from certs import bundle, canonical
 from certs.envelope import Envelope, Signer, sign_envelope
-from certs.errors import EnvelopeError
+from certs.errors import CertError, EnvelopeError
 from policies import documents as d
+from policies import workloads
 from policies.errors import ContentError
 from policies.grammar import DIGEST
 
@@ -15,11 +16,13 @@ MAX_DOCUMENT_BYTES = {
     d.TYPE_DELEGATION: 16 << 10,
     d.TYPE_TRUST: 16 << 20,
     d.TYPE_TICKET: 16 << 10,
+    d.TYPE_WORKLOADS: 1 << 20,
     d.TYPE_HEARTBEAT: 2 << 10,
     d.TYPE_RECEIPT: 4 << 10,
     d.TYPE_EVIDENCE_KEY: 4 << 10,
 }
 T = TypeVar("T", d.Delegation, d.TrustDocument, d.Ticket, d.Heartbeat)
+DER_LISTS = ("roots", "node_cas", "control_plane_cas", "workload_cas", "jwt_keys")
 
 
 def seal(kind: str, payload: bytes, *signers: Signer) -> Envelope:
@@ -39,22 +42,36 @@ def load_delegation(payload: bytes) -> d.Delegation:
 
 
 def dump_trust(doc: d.TrustDocument) -> bytes:
-    certificates = {
-        name: [_b64(der) for der in getattr(doc, name)] for name in ("roots", "node_cas", "control_plane_cas")
-    }
+    certificates = {name: [_b64(der) for der in getattr(doc, name)] for name in DER_LISTS}
     numbers = {name: getattr(doc, name) for name in ("generation", "policy_min", "policy_now")}
     return _dump(doc.trust_domain, **certificates, **numbers, floors=dict(doc.floors))
 
 
 def load_trust(payload: bytes) -> d.TrustDocument:
     shape: dict[str, type] = dict.fromkeys(("generation", "policy_min", "policy_now"), int)
-    lists = ("roots", "node_cas", "control_plane_cas")
-    f = _load(payload, {**shape, **dict.fromkeys(lists, list), "floors": dict})
-    for name in lists:
+    f = _load(payload, {**shape, **dict.fromkeys(DER_LISTS, list), "floors": dict})
+    for name in DER_LISTS:
         f[name] = tuple(_unb64(text) for text in f[name])
     if not all(value is None or (type(value) is int and value > 0) for value in f["floors"].values()):
         raise ContentError("a floor is a positive number, or null")
+    try:
+        distinct = {bundle.key_id(bundle.public_key(key)) for key in f["jwt_keys"]}
+    except CertError as exc:
+        raise ContentError(str(exc)) from exc
+    if len(distinct) != len(f["jwt_keys"]):
+        raise ContentError("a JWT key occurs twice")
     return d.TrustDocument(**f)
+
+
+def dump_workloads(doc: d.Workloads) -> bytes:
+    found = [workloads.dump(one) for one in doc.workloads]
+    return _dump(doc.trust_domain, node=doc.node, generation=doc.generation, workloads=found)
+
+
+def load_workloads(payload: bytes) -> d.Workloads:
+    f = _load(payload, {"node": str, "generation": int, "workloads": list})
+    f["workloads"] = workloads.check_all([workloads.load(one) for one in f["workloads"]])
+    return d.Workloads(**f)
 
 
 def dump_ticket(doc: d.Ticket) -> bytes:

@@ -42,7 +42,7 @@ FEATURES = frozenset({"rules-v1", d.SHADOW})
 MAX_LEASE_S = 34_560  # 0.4 of the longest SVID life, 24 h
 ED25519_BYTES = 32
 MAX_AHEAD_S = 300  # how far another clock may be ahead before its word is refused
-T = TypeVar("T", d.TrustDocument, d.Ticket, d.Heartbeat)
+T = TypeVar("T", d.TrustDocument, d.Ticket, d.Heartbeat, d.Workloads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,8 @@ class Highest:
     heartbeat_generation: int = 0
     tickets: dict[str, int] = field(default_factory=dict)
     """Policy version -> generation of its newest ticket. A ticket carries a time: the same generation may be signed anew."""
+    workloads: int = 0
+    workloads_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ class TrustedDocuments:
         self.delegation: d.Delegation | None = None
         self.trust: d.TrustDocument | None = None
         self.heartbeat: d.Heartbeat | None = None
+        self.workloads: d.Workloads | None = None
         self._root_key = key
 
     def update_delegation(self, data: bytes, now: int) -> d.Delegation:
@@ -120,7 +123,7 @@ class TrustedDocuments:
         if set(self.highest.keys) - set(keys):
             # 5.3.11 of TUF: a dropped key may be a stolen one that signed generation 2^53, and everything accepted so
             # far may be its work. What can be replayed then is bounded by the lease of the heartbeat that must follow.
-            self.highest, self.trust, self.heartbeat = Highest(), None, None
+            self.highest, self.trust, self.heartbeat, self.workloads = Highest(), None, None, None
         self.delegation = offered
         self.highest = replace(self.highest, delegation=offered.version, delegation_digest=digest, keys=keys)
 
@@ -162,6 +165,21 @@ class TrustedDocuments:
             raise MixError("trust document", wanted=offered.trust)
         self.heartbeat = offered
         self.highest = replace(self.highest, heartbeat_at=offered.at, heartbeat_generation=offered.generation)
+        return offered
+
+    def update_workloads(self, data: bytes, now: int) -> d.Workloads:
+        """Accept who is who on this node, and on no other."""
+        payload, offered = self._open(data, d.TYPE_WORKLOADS, payloads.load_workloads, now)
+        if offered.node != self.node:
+            raise AudienceError(f"workloads are those of `{offered.node}`")
+        digest = codec.digest(payload)
+        self._check_newer(
+            "workloads",
+            (offered.generation, digest),
+            (self.highest.workloads, self.highest.workloads_digest),
+        )
+        self.workloads = offered
+        self.highest = replace(self.highest, workloads=offered.generation, workloads_digest=digest)
         return offered
 
     def update_ticket(self, data: bytes, blobs: Mapping[str, bytes], now: int) -> TrustedBundle:
@@ -235,7 +253,12 @@ class TrustedDocuments:
             raise AudienceError(f"document is for the trust domain `{trust_domain}`")
 
     def _check_cas(self, offered: d.TrustDocument, now: int) -> None:
-        for kind, cas in ((CaKind.NODE, offered.node_cas), (CaKind.CONTROL_PLANE, offered.control_plane_cas)):
+        named = {
+            CaKind.NODE: offered.node_cas,
+            CaKind.CONTROL_PLANE: offered.control_plane_cas,
+            CaKind.WORKLOAD: offered.workload_cas,
+        }
+        for kind, cas in named.items():
             for ca in cas:
                 try:
                     check_issuing_ca(ca, self.root, kind, now)

@@ -39,11 +39,13 @@ class Pki:
     root_key: ec.EllipticCurvePrivateKey = field(default_factory=keys.generate_p256)
     node_ca_key: ec.EllipticCurvePrivateKey = field(default_factory=keys.generate_p256)
     cp_ca_key: ec.EllipticCurvePrivateKey = field(default_factory=keys.generate_p256)
+    workload_ca_key: ec.EllipticCurvePrivateKey = field(default_factory=keys.generate_p256)
 
     def __post_init__(self) -> None:
         self.root = authority.make_root(self.trust_domain, self.root_key, serial=1, now=self.now)
         self.node_ca = self._ca(CaKind.NODE, self.node_ca_key, 2)
         self.cp_ca = self._ca(CaKind.CONTROL_PLANE, self.cp_ca_key, 3)
+        self.workload_ca = self._ca(CaKind.WORKLOAD, self.workload_ca_key, 4)
 
     def _ca(self, kind: CaKind, key: ec.EllipticCurvePrivateKey, serial: int) -> bytes:
         return authority.make_issuing_ca(
@@ -72,6 +74,28 @@ class Pki:
             now=self.now,
         )
         return Leaf(key, issue.sign(prepared, lambda tbs: keys.sign(self.node_ca_key, tbs)), prepared)
+
+    def workload(
+        self,
+        spiffe_id: spiffe.SpiffeId,
+        key: ec.EllipticCurvePrivateKey,
+        attributes: Attributes,
+        epoch: int = 1,
+    ) -> tuple[bytes, bytes]:
+        """The chain of a workload's certificate."""
+        self.serial += 1
+        prepared = issue.prepare_workload(
+            Profile(),
+            spiffe_id,
+            attributes,
+            epoch,
+            public_key=key.public_key(),
+            issuer=issue.IssuingCa(self.workload_ca, "workload-ca"),
+            serial=self.serial,
+            now=self.now,
+        )
+        leaf = issue.sign(prepared, lambda tbs: keys.sign(self.workload_ca_key, tbs))
+        return leaf, self.workload_ca
 
     def control_plane(self, spiffe_id: spiffe.SpiffeId | None = None, profile: Profile = Profile()) -> Leaf:
         self.serial += 1

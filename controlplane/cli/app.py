@@ -12,6 +12,7 @@ import typer
 
 from controlplane.cli import (
     audit,
+    authority,
     check,
     daemons,
     demo_command,
@@ -24,6 +25,7 @@ from controlplane.cli import (
     site,
     status,
     token,
+    workload,
 )
 from controlplane.cli.errors import CliError
 
@@ -59,6 +61,9 @@ for noun, sub in {
     "site": site.app,
     "token": token.app,
     "node": node.app,
+    "workload": workload.app,
+    "authority": authority.app,
+    "bundle": authority.bundle,
     "resource": resource.app,
     "policy": policy.app,
     "audit": audit.app,

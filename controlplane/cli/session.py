@@ -1,6 +1,7 @@
 """What every command shares: the global options and the client they lead to."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,15 @@ def connect() -> "Client":
     from controlplane.cli.client import Client
 
     return Client(contexts.load(options.context), timeout_s=options.timeout_s)
+
+
+def connect_each() -> Iterator["Client"]:
+    """A client of every control plane that the context names: for what each has of its own."""
+    from controlplane.cli.client import Client
+
+    context = contexts.load(options.context)
+    for address in context.addresses:
+        yield Client(replace(context, address=address), timeout_s=options.timeout_s)
 
 
 def wants_json() -> bool:

@@ -10,6 +10,7 @@ from controlplane.errors import InvalidError
 from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
+from controlplane.rpc.identities_api import IdentitiesServicer
 from controlplane.rpc.operators import Context
 from controlplane.rpc.policy_api import PolicyApi
 from controlplane.services import nodes as registry
@@ -18,7 +19,7 @@ from controlplane.services.enforcement import follow
 MAX_TTL_S, DEFAULT_TTL_S = 86400, 600
 
 
-class AdminServicer(PolicyApi):
+class AdminServicer(PolicyApi, IdentitiesServicer):
     """One method per line of `admin.proto`."""
 
     # --- sites and nodes ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from controlplane.api.gen import enrolment_pb2, enrolment_pb2_grpc, identity_pb2
 from controlplane.rpc.peer import Peers
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.issuance import Issued
+from controlplane.services.workloads import WorkloadSvids
 
 Context = grpc.aio.ServicerContext
 
@@ -45,12 +46,26 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServicer):
 
 
 class IdentityServicer(identity_pb2_grpc.IdentityServicer):
-    """Renewal."""
+    """Renewal, and what the workloads of a node are given."""
 
-    def __init__(self, service: Enrolment, peers: Peers) -> None:
-        self._service, self._peers = service, peers
+    def __init__(self, service: Enrolment, workloads: WorkloadSvids, peers: Peers) -> None:
+        self._service, self._workloads, self._peers = service, workloads, peers
 
     async def Renew(self, request: identity_pb2.RenewRequest, context: Context) -> identity_pb2.RenewResponse:
         caller = self._peers.presented(context)
         issued = await self._service.renew(caller, request.csr, request.idempotency_key)
         return identity_pb2.RenewResponse(chain=issued.chain)
+
+    async def IssueWorkload(
+        self, request: identity_pb2.IssueWorkloadRequest, context: Context
+    ) -> identity_pb2.IssueWorkloadResponse:
+        caller = await self._peers.node(context)
+        chain = await self._workloads.issue(caller, request.workload, request.csr)
+        return identity_pb2.IssueWorkloadResponse(chain=chain)
+
+    async def MintJwt(
+        self, request: identity_pb2.MintJwtRequest, context: Context
+    ) -> identity_pb2.MintJwtResponse:
+        caller = await self._peers.node(context)
+        token, expires_at = await self._workloads.mint(caller, request.workload, request.audience)
+        return identity_pb2.MintJwtResponse(token=token, expires_at=expires_at)

@@ -9,11 +9,13 @@ from controlplane.api.gen import admin_pb2_grpc
 from controlplane.rpc.peer import Peers
 from controlplane.services import explanation, policy_sets
 from controlplane.services.authorities import Authorities
+from controlplane.services.jwt_authorities import JwtAuthorities
 from controlplane.services.nodes import Nodes
 from controlplane.services.publish import Publisher
 from controlplane.services.resources import Resources
 from controlplane.services.rollout import Rollout
 from controlplane.services.witness import Witness
+from controlplane.services.workloads import Registry
 
 log = structlog.get_logger()
 READS = {
@@ -26,8 +28,21 @@ READS = {
     "policy_status",
     "status",
     "witnessed",
+    "workload_list",
+    "authority_list",
+    "bundle_show",
 }
 Context = grpc.aio.ServicerContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identities:
+    """All that the part about identities can reach."""
+
+    made: Authorities
+    workloads: Registry
+    jwt_keys: JwtAuthorities
+    publisher: Publisher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +58,7 @@ class Collaborators:
     policy_sets: policy_sets.PolicySets
     explanation: explanation.Explaining
     witness: Witness
+    identities: Identities
     root_sha256: str
     enrolment_address: str
 

@@ -49,6 +49,7 @@ class _Sent:
     tickets: tuple[bytes, ...] = ()
     blobs: set[str] = field(default_factory=set)
     delegation: bytes = b""
+    workloads: bytes = b""
     renew_serial: str = ""
 
 
@@ -143,6 +144,10 @@ class SyncServicer:
         if state.renew_serial != sent.renew_serial:
             sent.renew_serial = state.renew_serial
             await context.write(sync_pb2.SyncResponse(renew_serial=sent.renew_serial).SerializeToString())
+        workloads = self._publisher.workloads.of(state.spiffe_id)
+        if workloads != sent.workloads:
+            sent.workloads = workloads
+            await context.write(sync_pb2.SyncResponse(workloads=workloads).SerializeToString())
         if mine is None:
             return
         # Last, and to those that know what it is: whoever does not would refuse it.
@@ -158,8 +163,11 @@ class SyncServicer:
     def _first(self, sent: _Sent) -> bytes:
         """The delegation, once per stream and when it changed: what follows may be signed by a key it adds."""
         newest = self._publisher.anchors.delegation
-        first, sent.delegation = newest != sent.delegation, newest
-        return newest if first else b""
+        if newest == sent.delegation:
+            return b""
+        # With a key that is dropped an agent drops what it was told of workloads: it is told again.
+        sent.delegation, sent.workloads = newest, b""
+        return newest
 
     # --- up --------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ class Authorities:
     root: bytes  # DER
     node_ca: IssuingCa
     control_plane_ca: IssuingCa
+    workload_ca: IssuingCa
     document_key_name: str
     document_key: bytes  # raw Ed25519
     witness_key_name: str
@@ -45,6 +46,7 @@ def save(directory: Path, authorities: Authorities) -> None:
             authorities.control_plane_ca.certificate.hex(),
             authorities.control_plane_ca.key_name,
         ],
+        "workload_ca": [authorities.workload_ca.certificate.hex(), authorities.workload_ca.key_name],
         "documents": [authorities.document_key.hex(), authorities.document_key_name],
         "witness": [authorities.witness_key.hex(), authorities.witness_key_name],
         "delegation": authorities.delegation.decode(),
@@ -55,11 +57,17 @@ def save(directory: Path, authorities: Authorities) -> None:
 def load(directory: Path, signer: Signer) -> Authorities:
     try:
         f = json.loads((directory / FILE).read_text())
+        if "workload_ca" not in f:
+            hint = (
+                "make a new mesh with `writ init --dir`, or go on with the version of Writ that made this one"
+            )
+            raise CorruptError(f"the mesh in `{directory}` was made before workloads had a CA", hint=hint)
         return Authorities(
             trust_domain=f["trust_domain"],
             root=bytes.fromhex(f["root"]),
             node_ca=_ca(f["node_ca"]),
             control_plane_ca=_ca(f["control_plane_ca"]),
+            workload_ca=_ca(f["workload_ca"]),
             document_key=bytes.fromhex(f["documents"][0]),
             document_key_name=f["documents"][1],
             witness_key=bytes.fromhex(f["witness"][0]),

@@ -26,6 +26,7 @@ NAME = "housekeeping"
 ROUND_S = 5.0
 TAKE_OVER_S = 20.0
 KEEP_S = 86_400  # expired certificates are kept for a day, and for the grace in which they may be renewed
+TOKENS_S = 60  # how often ended tokens are looked for
 BATCH = MAX_OPERATIONS - 2
 
 
@@ -88,6 +89,7 @@ class Housekeeping:
     ) -> None:
         self._store, self._publisher, self._duty = store, publisher, duty
         self._keep_s, self._clock = max(KEEP_S, grace_s), clock
+        self._tokens_at = 0
         self._lagging = (0, 0.0)  # policy version that agents may lag behind, and since when
 
     async def run(self) -> None:
@@ -102,6 +104,7 @@ class Housekeeping:
     async def once(self) -> None:
         await self._end_rollout()
         await self._forget_expired()
+        await self._forget_tokens()
 
     async def _end_rollout(self) -> None:
         """A replica that put a policy in force and died leaves older versions counting: no more than agents need."""
@@ -133,3 +136,14 @@ class Housekeeping:
             if dead:
                 log.info("forgotten", rows=len(dead), hour=hour)
         self._duty.done = max(self._duty.done, last - 1)
+
+    async def _forget_tokens(self) -> None:
+        """JWT-SVIDs that have ended: they live for minutes, and what is kept is what is alive."""
+        now = int(self._clock())
+        if now - self._tokens_at < TOKENS_S:
+            return
+        self._tokens_at = now
+        items, _ = await self._store.list(rows.JWTS)
+        ended = [item.key for item in items if item.key < rows.jwt_key(now, "")]
+        for start in range(0, len(ended), BATCH):
+            await self._duty.commit(expect={}, put={}, delete=ended[start : start + BATCH])

@@ -19,7 +19,7 @@ from certs.issue import IssuingCa
 from certs.profile import CaKind
 from controlplane import model
 from controlplane.errors import CorruptError, ExistsError, InvalidError, PreconditionError
-from controlplane.model import DelegationRow, ReplicaRow, WitnessKeyRow
+from controlplane.model import DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
 from controlplane.services import authorities, rows, setup
 from controlplane.services.authorities import Authorities
 from controlplane.services.replicas import read_delegation
@@ -40,6 +40,7 @@ class Request:
     replica: str
     node_ca: str  # PKCS#10, hex
     control_plane_ca: str
+    workload_ca: str
     document_key: str  # raw Ed25519, hex
     proof: str  # by the document key, over all of the above
     root: str  # hex DER, as the store has it
@@ -57,6 +58,7 @@ class Grant:
     root: str
     node_ca: str  # certificate, hex DER
     control_plane_ca: str
+    workload_ca: str
     delegation: str
 
 
@@ -77,7 +79,7 @@ async def request(store: Store, signer: FileSigner, trust_domain: str, replica: 
     for name, kind in names.items():
         if not signer.has(name):
             signer.create(name, kind)
-    node_ca, control_plane_ca, documents = names
+    node_ca, control_plane_ca, workload_ca, documents = names
     public = signer.public_key(documents)
     if not isinstance(public, ed25519.Ed25519PublicKey):
         raise RuntimeError("the signer made another kind of key")
@@ -86,6 +88,7 @@ async def request(store: Store, signer: FileSigner, trust_domain: str, replica: 
         replica=replica,
         node_ca=make_csr(signer.ceremony_key(node_ca)).hex(),
         control_plane_ca=make_csr(signer.ceremony_key(control_plane_ca)).hex(),
+        workload_ca=make_csr(signer.ceremony_key(workload_ca)).hex(),
         document_key=keys.raw(public).hex(),
         proof="",
         root=known[0].row.root,
@@ -102,10 +105,7 @@ def admit(asked: Request, directory: Path, signer: FileSigner, now: int) -> Gran
     document_key = bytes.fromhex(asked.document_key)
     try:
         spiffe.control_plane_id(asked.trust_domain, asked.replica)
-        wanted = {
-            kind: public_key_from_csr(bytes.fromhex(csr))
-            for kind, csr in ((CaKind.NODE, asked.node_ca), (CaKind.CONTROL_PLANE, asked.control_plane_ca))
-        }
+        wanted = {kind: public_key_from_csr(bytes.fromhex(csr)) for kind, csr in _requested(asked)}
         ed25519.Ed25519PublicKey.from_public_bytes(document_key).verify(
             bytes.fromhex(asked.proof), asked.proven()
         )
@@ -113,13 +113,13 @@ def admit(asked: Request, directory: Path, signer: FileSigner, now: int) -> Gran
         raise InvalidError("the request does not prove that its keys exist") from exc
     root_key = signer.ceremony_key("root")
     base = read_delegation(asked.delegation.encode(), made.root)
+    cas = {kind: _ca(kind, made.root, root_key, public, now).hex() for kind, public in wanted.items()}
     return Grant(
         replica=asked.replica,
         root=made.root.hex(),
-        node_ca=_ca(CaKind.NODE, made.root, root_key, wanted[CaKind.NODE], now).hex(),
-        control_plane_ca=_ca(
-            CaKind.CONTROL_PLANE, made.root, root_key, wanted[CaKind.CONTROL_PLANE], now
-        ).hex(),
+        node_ca=cas[CaKind.NODE],
+        control_plane_ca=cas[CaKind.CONTROL_PLANE],
+        workload_ca=cas[CaKind.WORKLOAD],
         delegation=_delegate(base, {*base.keys, document_key}, signer, now).decode(),
     )
 
@@ -128,7 +128,7 @@ def install(given: Grant, directory: Path, signer: FileSigner, asked: Request) -
     """Keep what the root answered; InvalidError when it is the answer to something else."""
     if given.replica != asked.replica or given.root != asked.root:
         raise InvalidError("the grant is for another replica or mesh")
-    node_ca, control_plane_ca, documents = _names(asked.replica)
+    node_ca, control_plane_ca, workload_ca, documents = _names(asked.replica)
     root = bytes.fromhex(given.root)
     delegated = read_delegation(given.delegation.encode(), root)
     if bytes.fromhex(asked.document_key) not in delegated.keys:
@@ -138,6 +138,7 @@ def install(given: Grant, directory: Path, signer: FileSigner, asked: Request) -
         root=root,
         node_ca=IssuingCa(bytes.fromhex(given.node_ca), node_ca),
         control_plane_ca=IssuingCa(bytes.fromhex(given.control_plane_ca), control_plane_ca),
+        workload_ca=IssuingCa(bytes.fromhex(given.workload_ca), workload_ca),
         document_key=bytes.fromhex(asked.document_key),
         document_key_name=documents,
         witness_key=setup.raw_ed25519(signer, WITNESS),
@@ -150,7 +151,7 @@ def install(given: Grant, directory: Path, signer: FileSigner, asked: Request) -
 
 
 async def remove(store: Store, directory: Path, signer: FileSigner, replica: str, now: int) -> int:
-    """Take a replica's CAs and document key out of the mesh at once; how many nodes hold a certificate of its CA."""
+    """Take a replica's CAs, JWT keys and document key out of the mesh at once; how many nodes hold a certificate of its CA."""
     made = authorities.load(directory, signer)
     found = await rows.read(store, ReplicaRow, rows.replica_key(replica), f"replica `{replica}`")
     others = [stored for stored in await rows.every(store, ReplicaRow, "replica/") if stored.key != found.key]
@@ -162,10 +163,11 @@ async def remove(store: Store, directory: Path, signer: FileSigner, replica: str
     base = read_delegation(newest.row.envelope.encode(), made.root)
     left = set(base.keys) - {bytes.fromhex(found.row.document_key)}
     row = DelegationRow(version=base.version + 1, envelope=_delegate(base, left, signer, now).decode())
+    jwt_keys = await rows.every(store, JwtKeyRow, rows.JWT_AUTHORITIES)
     await store.commit(
         expect={found.key: found.revision, newest.key: newest.revision},
         put={newest.key: model.dump(row), rows.MESH: b"{}"},
-        delete=[found.key],
+        delete=[found.key, *(stored.key for stored in jwt_keys if stored.row.replica == replica)],
     )
     return row.version
 
@@ -195,10 +197,19 @@ async def _adopt_witness(store: Store, signer: FileSigner) -> None:
         signer.adopt(WITNESS, keys.load_private(shared.row.private.encode(), None))
 
 
+def _requested(asked: Request) -> tuple[tuple[CaKind, str], ...]:
+    return (
+        (CaKind.NODE, asked.node_ca),
+        (CaKind.CONTROL_PLANE, asked.control_plane_ca),
+        (CaKind.WORKLOAD, asked.workload_ca),
+    )
+
+
 def _names(replica: str) -> dict[str, str]:
     return {
         f"node-ca-{replica}": "p256",
         f"control-plane-ca-{replica}": "p256",
+        f"workload-ca-{replica}": "p256",
         f"documents-{replica}": "ed25519",
     }
 

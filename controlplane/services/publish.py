@@ -7,27 +7,29 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
 
 from controlplane import model
 from controlplane.errors import ControlPlaneError
-from controlplane.model import NodeRow, PolicyState, ReplicaRow, ResourceRow
+from controlplane.model import JwtKeyRow, NodeRow, PolicyState, ReplicaRow, ResourceRow
 from controlplane.services import bundles, replicas, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
 from controlplane.services.hub import Hub
 from controlplane.services.issued import Issue, NodeIssue
+from controlplane.services.replicas import Anchors
 from controlplane.services.versions import Plan, Versions
-from controlplane.store.base import Store
+from controlplane.services.workload_documents import WorkloadDocuments
+from controlplane.store.base import Item, Store
 from policies import codec, payloads
 from policies import documents as d
 
 log = structlog.get_logger()
-TRUST_PREFIXES = (rows.MESH, "floor/", rows.POLICY, "replica/", rows.DELEGATION)
-BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY)
+TRUST_PREFIXES = (rows.MESH, "floor/", rows.POLICY, "replica/", rows.JWT_AUTHORITIES, rows.DELEGATION)
+BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY, rows.WORKLOADS)
 BREATH = 32  # bundles made in one go: a revocation must not wait for ten thousand
 FEATURES = ("rules-v1",)
 
@@ -51,12 +53,14 @@ class Publisher:
         self._bundle_lock = asyncio.Lock()
         self._asked = self._covered = 0
         self._floors, self._replicas = rows.Parsed(NodeRow), rows.Parsed(ReplicaRow)
+        self._jwt_keys = rows.Parsed(JwtKeyRow)
         self._nodes, self._resources = rows.Parsed(NodeRow), rows.Parsed(ResourceRow)
         self._renew_floors: dict[str, int | None] = {}
         self.anchors = replicas.alone(made)
         self.versions = Versions(store)
         self._maker = BundleMaker()
         self._tickets: dict[tuple[str, int], tuple[tuple[str, str], bytes]] = {}
+        self.workloads = WorkloadDocuments(made)
         self.issue: Issue | None = None
         self.nodes: dict[str, NodeIssue] = {}
         self.lease_s = lease_s
@@ -112,15 +116,11 @@ class Publisher:
         generation = mesh.revision if mesh else 0
         if self.issue is not None and generation == self.issue.generation:
             return self._with_heartbeat(self.issue, now)
-        mesh_items, floor_items, policy_items, replica_items, delegation = (
-            await self._store.snapshot(TRUST_PREFIXES)
-        )[0]
+        (mesh_items, floor_items, policy_items, *anchor_items), _ = await self._store.snapshot(TRUST_PREFIXES)
         generation = mesh_items[0].revision if mesh_items else 0
-        floors, known = self._floors(floor_items), self._replicas(replica_items)
+        floors = self._floors(floor_items)
         policy = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
-        self.anchors = (
-            replicas.anchors(known, delegation, self._made) if known else replicas.alone(self._made)
-        )
+        self.anchors = self._anchors(*anchor_items)
         self._renew_floors = {str(one.row.spiffe_id): _alive(one.row, one.row.renew_floor) for one in floors}
         document = d.TrustDocument(
             trust_domain=self._made.trust_domain,
@@ -128,9 +128,11 @@ class Publisher:
             roots=(self._made.root,),
             node_cas=self.anchors.node_cas,
             control_plane_cas=self.anchors.control_plane_cas,
+            workload_cas=self.anchors.workload_cas,
             floors={str(stored.row.spiffe_id): _alive(stored.row, stored.row.floor) for stored in floors},
             policy_min=policy.minimum,
             policy_now=policy.now,
+            jwt_keys=self.anchors.jwt_keys,
         )
         payload = payloads.dump_trust(document)
         sealed = payloads.seal(d.TYPE_TRUST, payload, self._made.document_signer()).to_json()
@@ -142,6 +144,14 @@ class Publisher:
             lease_until=0,
         )
         return self._with_heartbeat(issue, now)
+
+    def _anchors(
+        self, replica_items: Sequence[Item], jwt_key_items: Sequence[Item], delegation: Sequence[Item]
+    ) -> Anchors:
+        known = self._replicas(replica_items)
+        if not known:
+            return replicas.alone(self._made)
+        return replicas.anchors(known, self._jwt_keys(jwt_key_items), delegation, self._made)
 
     def _with_heartbeat(self, issue: Issue, now: int) -> Issue:
         beat = d.Heartbeat(
@@ -168,7 +178,8 @@ class Publisher:
     async def refresh_bundles(self) -> None:
         """Make the bundles of every version that counts, sign tickets for those that changed, wake their nodes."""
         async with self._bundle_lock:
-            (node_items, resource_items, policy_items), revision = await self._store.snapshot(BUNDLE_PREFIXES)
+            snapshot, revision = await self._store.snapshot(BUNDLE_PREFIXES)
+            node_items, resource_items, policy_items, workload_items = snapshot
             state = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
             nodes = {stored.row.short: stored.row for stored in self._nodes(node_items)}
             resources = [stored.row for stored in self._resources(resource_items)]
@@ -185,6 +196,7 @@ class Publisher:
                 issued[str(row.spiffe_id)] = self._node_issue(row, plan, drafts, revision)
             changed = [name for name, issue in issued.items() if issue != self.nodes.get(name)]
             self.nodes = issued
+            changed += self.workloads.take(workload_items)
         for spiffe_id in changed:
             self.hub.wake(spiffe_id)
 

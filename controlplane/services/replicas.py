@@ -1,4 +1,4 @@
-"""Equal control planes: who they are, whose CAs and document keys count, and when a newcomer's CA may be used.
+"""Equal control planes: who they are, whose CAs and document keys count, and when a newcomer's keys may be used.
 
 Each replica has keys of its own below the one root; a row in the store tells the others their public halves. All rows
 together are what the trust document lists. Losing a replica is removing one row.
@@ -16,7 +16,7 @@ from certs.errors import EnvelopeError
 from certs.verify import load
 from controlplane import model
 from controlplane.errors import ConflictError, CorruptError, ExistsError, PreconditionError, UnavailableError
-from controlplane.model import DelegationRow, ReplicaRow, WitnessKeyRow
+from controlplane.model import DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
 from controlplane.services import rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.hub import Hub
@@ -32,10 +32,12 @@ RETRIES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anchors:
-    """Whom to believe now: CAs (DER) of all replicas, and the newest delegation of document keys."""
+    """Whom to believe now: CAs (DER) and JWT keys of all replicas, and the newest delegation of document keys."""
 
     node_cas: tuple[bytes, ...]
     control_plane_cas: tuple[bytes, ...]
+    workload_cas: tuple[bytes, ...]
+    jwt_keys: tuple[bytes, ...]
     delegation: bytes
 
 
@@ -44,19 +46,29 @@ def alone(made: Authorities) -> Anchors:
     return Anchors(
         node_cas=(made.node_ca.certificate,),
         control_plane_cas=(made.control_plane_ca.certificate,),
+        workload_cas=(made.workload_ca.certificate,),
+        jwt_keys=(),
         delegation=made.delegation,
     )
 
 
-def anchors(replicas: Sequence[Stored[ReplicaRow]], delegation: Sequence[Item], made: Authorities) -> Anchors:
-    """The same bytes for everybody who read the same rows: they come in key order."""
+def anchors(
+    replicas: Sequence[Stored[ReplicaRow]],
+    jwt_keys: Sequence[Stored[JwtKeyRow]],
+    delegation: Sequence[Item],
+    made: Authorities,
+) -> Anchors:
+    """The same bytes for everybody who read the same rows: they come in key order. A key counts as long as its replica."""
     newest = (
         model.load(DelegationRow, delegation[0].value).envelope.encode() if delegation else made.delegation
     )
     read_delegation(newest, made.root)  # a row is no proof: the root's signature is
+    names = {stored.row.name for stored in replicas}
     return Anchors(
         node_cas=tuple(bytes.fromhex(stored.row.node_ca) for stored in replicas),
         control_plane_cas=tuple(bytes.fromhex(stored.row.control_plane_ca) for stored in replicas),
+        workload_cas=tuple(bytes.fromhex(stored.row.workload_ca) for stored in replicas),
+        jwt_keys=tuple(bytes.fromhex(one.row.public) for one in jwt_keys if one.row.replica in names),
         delegation=newest,
     )
 
@@ -121,6 +133,7 @@ class Replicas:
             root=made.root.hex(),
             node_ca=made.node_ca.certificate.hex(),
             control_plane_ca=made.control_plane_ca.certificate.hex(),
+            workload_ca=made.workload_ca.certificate.hex(),
             document_key=made.document_key.hex(),
             address=address,
             issues=first,
@@ -133,10 +146,7 @@ class Replicas:
         if any(stored.row.root != wanted.root for stored in known):
             hint = "state_dir and the store are of different meshes"
             raise CorruptError("the store belongs to a mesh with another root", hint=hint)
-        if mine is not None and (mine.row.node_ca, mine.row.document_key) != (
-            wanted.node_ca,
-            wanted.document_key,
-        ):
+        if mine is not None and _public_halves(mine.row) != _public_halves(wanted):
             hint = "give replica.name another value, or `writ controlplane remove` the old one"
             raise ExistsError(f"there is a replica `{self.name}` with other keys", hint=hint)
 
@@ -156,10 +166,10 @@ class Replicas:
             )
 
     async def activate(self, hub: Hub, generation: int, linked: Callable[[], bool], lease_s: int) -> None:
-        """Wait until nobody can meet a certificate of our CA without knowing it, then say so in our row.
+        """Wait until nobody can meet what our keys signed without knowing them, then say so in our row.
 
-        Every connected agent enforces a generation that lists the CA; or a lease has passed, after which whoever has not
-        heard of it acts on nothing.
+        Every connected agent enforces a generation that lists our CAs and first JWT key; or a lease has passed, after
+        which whoever has not heard of them acts on nothing.
         """
         if self.issues:
             return
@@ -190,7 +200,11 @@ class Replicas:
             log.info("ca_activated", replica=self.name)
 
     def check_issues(self) -> None:
-        """UnavailableError while agents may not know our CA: another replica has to issue."""
+        """UnavailableError while agents may not know our CAs and JWT key: another replica has to issue."""
         if not self.issues:
-            hint = "agents have not acknowledged its CA yet; another replica issues meanwhile"
+            hint = "agents have not acknowledged its CAs yet; another replica issues meanwhile"
             raise UnavailableError(f"replica `{self.name}` does not issue yet", hint=hint)
+
+
+def _public_halves(row: ReplicaRow) -> tuple[str, ...]:
+    return row.node_ca, row.control_plane_ca, row.workload_ca, row.document_key

@@ -14,6 +14,9 @@ MESH = "mesh"
 POLICY = "policy/state"
 DELEGATION = "delegation"
 WITNESS_KEY = "witness-key"
+JWT_AUTHORITIES = "authority/jwt/"
+WORKLOADS = "workload/"
+JWTS = "jwt/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,19 @@ def idempotency_key(spiffe_id: str, key: str) -> str:
 def successor_key(serial: str) -> str:
     """What followed a certificate: a second, different follower means the key was copied."""
     return f"successor/{serial}"
+
+
+def workloads_key(node: str, site: str) -> str:
+    return f"{WORKLOADS}{site}/{node}"
+
+
+def jwt_authority_key(key_id: str) -> str:
+    return f"{JWT_AUTHORITIES}{key_id}"
+
+
+def jwt_key(expires_at: int, token_id: str) -> str:
+    """In the order in which tokens end, so that those that have are the first."""
+    return f"{JWTS}{expires_at:012d}/{token_id}"
 
 
 def resource_key(row: model.ResourceRow) -> str:

@@ -54,7 +54,7 @@ def prepare_directory(directory: Path, passphrase_file: Path) -> bytes:
 def make_mesh(
     trust_domain: str, directory: Path, signer: FileSigner, now: int, replica: str = "1"
 ) -> Authorities:
-    """Root, the two issuing CAs, the delegated document key, the witness key; public halves saved."""
+    """Root, the three issuing CAs, the delegated document key, the witness key; public halves saved."""
     spiffe.trust_domain(trust_domain)
     signer.create("root", "p256")
     root_key = signer.ceremony_key("root")
@@ -66,6 +66,7 @@ def make_mesh(
         root=root,
         node_ca=cas[CaKind.NODE],
         control_plane_ca=cas[CaKind.CONTROL_PLANE],
+        workload_ca=cas[CaKind.WORKLOAD],
         document_key=documents,
         document_key_name=f"documents-{replica}",
         witness_key=witness,

@@ -606,3 +606,103 @@ class Witnessed(_message.Message):
     verifier_key: str
     tallies: bytes
     def __init__(self, spiffe_id: _Optional[str] = ..., origin: _Optional[str] = ..., size: _Optional[int] = ..., checkpoint: _Optional[bytes] = ..., verifier_key: _Optional[str] = ..., tallies: _Optional[bytes] = ...) -> None: ...
+
+class Workload(_message.Message):
+    __slots__ = ("node", "site", "name", "selectors", "hint", "attributes", "spiffe_id")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SELECTORS_FIELD_NUMBER: _ClassVar[int]
+    HINT_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
+    SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    site: str
+    name: str
+    selectors: _containers.RepeatedScalarFieldContainer[str]
+    hint: str
+    attributes: Attributes
+    spiffe_id: str
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., name: _Optional[str] = ..., selectors: _Optional[_Iterable[str]] = ..., hint: _Optional[str] = ..., attributes: _Optional[_Union[Attributes, _Mapping]] = ..., spiffe_id: _Optional[str] = ...) -> None: ...
+
+class ListWorkloadsRequest(_message.Message):
+    __slots__ = ("node", "site")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    site: str
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ...) -> None: ...
+
+class ListWorkloadsResponse(_message.Message):
+    __slots__ = ("workloads",)
+    WORKLOADS_FIELD_NUMBER: _ClassVar[int]
+    workloads: _containers.RepeatedCompositeFieldContainer[Workload]
+    def __init__(self, workloads: _Optional[_Iterable[_Union[Workload, _Mapping]]] = ...) -> None: ...
+
+class RemoveWorkloadRequest(_message.Message):
+    __slots__ = ("node", "site", "name")
+    NODE_FIELD_NUMBER: _ClassVar[int]
+    SITE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    node: str
+    site: str
+    name: str
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class RemoveWorkloadResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Authority(_message.Message):
+    __slots__ = ("kind", "key_id", "state", "since", "replica")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    REPLICA_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    key_id: str
+    state: str
+    since: int
+    replica: str
+    def __init__(self, kind: _Optional[str] = ..., key_id: _Optional[str] = ..., state: _Optional[str] = ..., since: _Optional[int] = ..., replica: _Optional[str] = ...) -> None: ...
+
+class ListAuthoritiesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListAuthoritiesResponse(_message.Message):
+    __slots__ = ("authorities",)
+    AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    authorities: _containers.RepeatedCompositeFieldContainer[Authority]
+    def __init__(self, authorities: _Optional[_Iterable[_Union[Authority, _Mapping]]] = ...) -> None: ...
+
+class PrepareAuthorityRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ActivateAuthorityRequest(_message.Message):
+    __slots__ = ("key_id", "force")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    force: bool
+    def __init__(self, key_id: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class RetireAuthorityRequest(_message.Message):
+    __slots__ = ("key_id", "force")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    force: bool
+    def __init__(self, key_id: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class GetBundleRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Bundle(_message.Message):
+    __slots__ = ("document",)
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    document: bytes
+    def __init__(self, document: _Optional[bytes] = ...) -> None: ...

@@ -96,6 +96,46 @@ class AdminStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListResourcesRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListResourcesResponse.FromString,
                 _registered_method=True)
+        self.RegisterWorkload = channel.unary_unary(
+                '/writ.v1.Admin/RegisterWorkload',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Workload.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Workload.FromString,
+                _registered_method=True)
+        self.ListWorkloads = channel.unary_unary(
+                '/writ.v1.Admin/ListWorkloads',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWorkloadsRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWorkloadsResponse.FromString,
+                _registered_method=True)
+        self.RemoveWorkload = channel.unary_unary(
+                '/writ.v1.Admin/RemoveWorkload',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveWorkloadRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveWorkloadResponse.FromString,
+                _registered_method=True)
+        self.ListAuthorities = channel.unary_unary(
+                '/writ.v1.Admin/ListAuthorities',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListAuthoritiesRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListAuthoritiesResponse.FromString,
+                _registered_method=True)
+        self.PrepareAuthority = channel.unary_unary(
+                '/writ.v1.Admin/PrepareAuthority',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.PrepareAuthorityRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.FromString,
+                _registered_method=True)
+        self.ActivateAuthority = channel.unary_unary(
+                '/writ.v1.Admin/ActivateAuthority',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ActivateAuthorityRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.FromString,
+                _registered_method=True)
+        self.RetireAuthority = channel.unary_unary(
+                '/writ.v1.Admin/RetireAuthority',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RetireAuthorityRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.FromString,
+                _registered_method=True)
+        self.GetBundle = channel.unary_unary(
+                '/writ.v1.Admin/GetBundle',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetBundleRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Bundle.FromString,
+                _registered_method=True)
         self.LintPolicy = channel.unary_unary(
                 '/writ.v1.Admin/LintPolicy',
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.PolicySource.SerializeToString,
@@ -239,6 +279,59 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RegisterWorkload(self, request, context):
+        """RegisterWorkload says which process of a node is which workload; the whole registration is replaced.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWorkloads(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveWorkload(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuthorities(self, request, context):
+        """JWT authorities: prepare (published, signs nothing yet), activate (signs), retire (believed no more).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PrepareAuthority(self, request, context):
+        """a key of the replica that is asked
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateAuthority(self, request, context):
+        """ActivateAuthority fails with FAILED_PRECONDITION, naming them, while connected agents do not know the key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetireAuthority(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBundle(self, request, context):
+        """the SPIFFE bundle of this trust domain
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def LintPolicy(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -377,6 +470,46 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ListResources,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListResourcesRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListResourcesResponse.SerializeToString,
+            ),
+            'RegisterWorkload': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterWorkload,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Workload.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Workload.SerializeToString,
+            ),
+            'ListWorkloads': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWorkloads,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWorkloadsRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWorkloadsResponse.SerializeToString,
+            ),
+            'RemoveWorkload': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveWorkload,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveWorkloadRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveWorkloadResponse.SerializeToString,
+            ),
+            'ListAuthorities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuthorities,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListAuthoritiesRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListAuthoritiesResponse.SerializeToString,
+            ),
+            'PrepareAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrepareAuthority,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.PrepareAuthorityRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.SerializeToString,
+            ),
+            'ActivateAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateAuthority,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ActivateAuthorityRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.SerializeToString,
+            ),
+            'RetireAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireAuthority,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RetireAuthorityRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.SerializeToString,
+            ),
+            'GetBundle': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBundle,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetBundleRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Bundle.SerializeToString,
             ),
             'LintPolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.LintPolicy,
@@ -765,6 +898,222 @@ class Admin:
             '/writ.v1.Admin/ListResources',
             controlplane_dot_api_dot_gen_dot_admin__pb2.ListResourcesRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_admin__pb2.ListResourcesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegisterWorkload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/RegisterWorkload',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Workload.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Workload.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWorkloads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/ListWorkloads',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListWorkloadsRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListWorkloadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveWorkload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/RemoveWorkload',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveWorkloadRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveWorkloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuthorities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/ListAuthorities',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListAuthoritiesRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListAuthoritiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrepareAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/PrepareAuthority',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.PrepareAuthorityRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/ActivateAuthority',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ActivateAuthorityRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/RetireAuthority',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RetireAuthorityRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBundle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/GetBundle',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.GetBundleRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Bundle.FromString,
             options,
             channel_credentials,
             insecure,

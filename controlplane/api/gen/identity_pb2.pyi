@@ -19,3 +19,33 @@ class RenewResponse(_message.Message):
     CHAIN_FIELD_NUMBER: _ClassVar[int]
     chain: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, chain: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class IssueWorkloadRequest(_message.Message):
+    __slots__ = ("workload", "csr")
+    WORKLOAD_FIELD_NUMBER: _ClassVar[int]
+    CSR_FIELD_NUMBER: _ClassVar[int]
+    workload: str
+    csr: bytes
+    def __init__(self, workload: _Optional[str] = ..., csr: _Optional[bytes] = ...) -> None: ...
+
+class IssueWorkloadResponse(_message.Message):
+    __slots__ = ("chain",)
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    chain: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, chain: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class MintJwtRequest(_message.Message):
+    __slots__ = ("workload", "audience")
+    WORKLOAD_FIELD_NUMBER: _ClassVar[int]
+    AUDIENCE_FIELD_NUMBER: _ClassVar[int]
+    workload: str
+    audience: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, workload: _Optional[str] = ..., audience: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class MintJwtResponse(_message.Message):
+    __slots__ = ("token", "expires_at")
+    TOKEN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    token: str
+    expires_at: int
+    def __init__(self, token: _Optional[str] = ..., expires_at: _Optional[int] = ...) -> None: ...

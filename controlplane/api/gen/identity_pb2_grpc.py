@@ -40,6 +40,16 @@ class IdentityStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_identity__pb2.RenewRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_identity__pb2.RenewResponse.FromString,
                 _registered_method=True)
+        self.IssueWorkload = channel.unary_unary(
+                '/writ.v1.Identity/IssueWorkload',
+                request_serializer=controlplane_dot_api_dot_gen_dot_identity__pb2.IssueWorkloadRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_identity__pb2.IssueWorkloadResponse.FromString,
+                _registered_method=True)
+        self.MintJwt = channel.unary_unary(
+                '/writ.v1.Identity/MintJwt',
+                request_serializer=controlplane_dot_api_dot_gen_dot_identity__pb2.MintJwtRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_identity__pb2.MintJwtResponse.FromString,
+                _registered_method=True)
 
 
 class IdentityServicer:
@@ -54,6 +64,21 @@ class IdentityServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IssueWorkload(self, request, context):
+        """IssueWorkload gives a certificate for a workload that is registered below the calling node. PERMISSION_DENIED when
+        it is not, FAILED_PRECONDITION when the node must renew first, RESOURCE_EXHAUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MintJwt(self, request, context):
+        """MintJwt gives a JWT-SVID for such a workload. Errors as IssueWorkload, and INVALID_ARGUMENT for an audience.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IdentityServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +86,16 @@ def add_IdentityServicer_to_server(servicer, server):
                     servicer.Renew,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_identity__pb2.RenewRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_identity__pb2.RenewResponse.SerializeToString,
+            ),
+            'IssueWorkload': grpc.unary_unary_rpc_method_handler(
+                    servicer.IssueWorkload,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_identity__pb2.IssueWorkloadRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_identity__pb2.IssueWorkloadResponse.SerializeToString,
+            ),
+            'MintJwt': grpc.unary_unary_rpc_method_handler(
+                    servicer.MintJwt,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_identity__pb2.MintJwtRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_identity__pb2.MintJwtResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +126,60 @@ class Identity:
             '/writ.v1.Identity/Renew',
             controlplane_dot_api_dot_gen_dot_identity__pb2.RenewRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_identity__pb2.RenewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IssueWorkload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Identity/IssueWorkload',
+            controlplane_dot_api_dot_gen_dot_identity__pb2.IssueWorkloadRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_identity__pb2.IssueWorkloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MintJwt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Identity/MintJwt',
+            controlplane_dot_api_dot_gen_dot_identity__pb2.MintJwtRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_identity__pb2.MintJwtResponse.FromString,
             options,
             channel_credentials,
             insecure,

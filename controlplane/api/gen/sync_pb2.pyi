@@ -105,17 +105,19 @@ class Difference(_message.Message):
     def __init__(self, direction: _Optional[str] = ..., peer: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., allowed: _Optional[bool] = ..., policy: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class SyncResponse(_message.Message):
-    __slots__ = ("heartbeat", "trust_document", "delegation", "tickets", "blobs", "renew_serial")
+    __slots__ = ("heartbeat", "trust_document", "delegation", "tickets", "blobs", "workloads", "renew_serial")
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     TRUST_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     DELEGATION_FIELD_NUMBER: _ClassVar[int]
     TICKETS_FIELD_NUMBER: _ClassVar[int]
     BLOBS_FIELD_NUMBER: _ClassVar[int]
+    WORKLOADS_FIELD_NUMBER: _ClassVar[int]
     RENEW_SERIAL_FIELD_NUMBER: _ClassVar[int]
     heartbeat: bytes
     trust_document: bytes
     delegation: bytes
     tickets: _containers.RepeatedScalarFieldContainer[bytes]
     blobs: _containers.RepeatedScalarFieldContainer[bytes]
+    workloads: bytes
     renew_serial: str
-    def __init__(self, heartbeat: _Optional[bytes] = ..., trust_document: _Optional[bytes] = ..., delegation: _Optional[bytes] = ..., tickets: _Optional[_Iterable[bytes]] = ..., blobs: _Optional[_Iterable[bytes]] = ..., renew_serial: _Optional[str] = ...) -> None: ...
+    def __init__(self, heartbeat: _Optional[bytes] = ..., trust_document: _Optional[bytes] = ..., delegation: _Optional[bytes] = ..., tickets: _Optional[_Iterable[bytes]] = ..., blobs: _Optional[_Iterable[bytes]] = ..., workloads: _Optional[bytes] = ..., renew_serial: _Optional[str] = ...) -> None: ...

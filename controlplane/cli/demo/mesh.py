@@ -39,6 +39,10 @@ class Node:
         return self.directory / "state"
 
     @property
+    def workload_socket(self) -> Path:
+        return self.directory / "workload.sock"
+
+    @property
     def evidence(self) -> Path:
         return self.state / "evidence"
 
@@ -185,6 +189,7 @@ class Mesh:
         ]
         settings += [f'token_file = "{directory / "token"}"', "[ingress]", 'listen = "127.0.0.1:0"']
         settings += ["[egress]", 'listen = "127.0.0.1:0"', "[lease]", f"max_s = {lease_max_s}"]
+        settings += ["[workload]", f'socket = "{directory / "workload.sock"}"']
         (directory / "agent.toml").write_text("\n".join(settings) + "\n")
         agent = Process(
             f"agent {name}",

@@ -1,0 +1,80 @@
+"""The node's own certificate: renewed at half-life, when the control plane asks, and when the node was narrowed.
+
+Tried again with backoff as long as it fails; one that has ended is renewed by grace.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+
+from agent import enrol
+from agent.controlplanes import ControlPlanes
+from agent.errors import AgentError, EnrolError
+from agent.identity import Identity
+from certs.renewal import renew_at
+
+log = structlog.get_logger()
+RETRY_S, MAX_RETRY_S = 1.0, 60.0
+
+
+class Renewing:
+    """`become` takes the new identity into use."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        root: bytes,
+        control_planes: ControlPlanes,
+        identity: Callable[[], Identity],
+        become: Callable[[Identity], Awaitable[None]],
+    ) -> None:
+        self._state_dir, self._root, self._control_planes = state_dir, root, control_planes
+        self._identity, self._become = identity, become
+        self._now = asyncio.Event()
+
+    def soon(self) -> None:
+        """Before its time."""
+        self._now.set()
+
+    def asked(self, serial: str) -> None:
+        """The control plane wants this certificate to be replaced."""
+        if serial == f"{self._identity().serial:x}":
+            self._now.set()
+
+    async def run(self) -> None:
+        retry = RETRY_S
+        while True:
+            mine = self._identity()
+            due = renew_at(mine.not_before, mine.not_after, random.uniform(-1, 1))  # noqa: S311 - jitter
+            await self._wait(max(0.0, due - time.time()))
+            self._now.clear()
+            try:
+                await self._once()
+                self._now.clear()  # what was asked for meanwhile was asked of the old certificate
+                retry = RETRY_S
+            except (EnrolError, AgentError) as exc:
+                log.warning("renewal_failed", reason=str(exc), not_after=self._identity().not_after)
+                await self._wait(retry * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                retry = min(retry * 2, MAX_RETRY_S)
+                self._now.set()
+
+    async def _wait(self, longest_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(longest_s):
+                await self._now.wait()
+
+    async def _once(self) -> None:
+        now, mine = int(time.time()), self._identity()
+        if now >= mine.not_after:
+            made = await enrol.renew_expired(self._state_dir, mine, self._root, now)
+        else:
+            made = await self._control_planes.ask(
+                lambda open_: enrol.renew(self._state_dir, open_, self._root, now), EnrolError
+            )
+        await self._become(made)
+        log.info("renewed", serial=f"{made.serial:x}", epoch=made.epoch, not_after=made.not_after)

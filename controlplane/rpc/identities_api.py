@@ -1,0 +1,117 @@
+"""The part of Admin that is about identities: workloads, the keys of JWT-SVIDs, the trust bundle."""
+
+from certs import bundle
+from certs.bundle import TrustBundle
+from controlplane.api.gen import admin_pb2
+from controlplane.model import JwtKeyRow, NodeRow
+from controlplane.rpc import convert
+from controlplane.rpc.operators import Collaborators, Context, OperatorsOnly
+from policies.workloads import Workload
+
+
+class IdentitiesServicer(OperatorsOnly):
+    """The lines of `admin.proto` about identities."""
+
+    def __init__(self, collaborators: Collaborators) -> None:
+        super().__init__(collaborators)
+        self._i = collaborators.identities
+
+    async def RegisterWorkload(self, request: admin_pb2.Workload, context: Context) -> admin_pb2.Workload:
+        node = f"{request.node}.{request.site}"
+        self._operator(context, "workload_register", node=node, workload=request.name)
+        given = convert.attributes(request.attributes) if request.HasField("attributes") else None
+        wanted = Workload(
+            name=request.name,
+            selectors=tuple(sorted(set(request.selectors))),
+            hint=request.hint,
+            attributes=given,
+        )
+        spiffe_id = await self._i.workloads.register(request.node, request.site, wanted)
+        made = admin_pb2.Workload(spiffe_id=str(spiffe_id))
+        made.MergeFrom(request)
+        return made
+
+    async def ListWorkloads(
+        self, request: admin_pb2.ListWorkloadsRequest, context: Context
+    ) -> admin_pb2.ListWorkloadsResponse:
+        self._operator(context, "workload_list")
+        found = await self._i.workloads.all(request.node, request.site)
+        return admin_pb2.ListWorkloadsResponse(workloads=[_workload(node, one) for node, one in found])
+
+    async def RemoveWorkload(
+        self, request: admin_pb2.RemoveWorkloadRequest, context: Context
+    ) -> admin_pb2.RemoveWorkloadResponse:
+        node = f"{request.node}.{request.site}"
+        self._operator(context, "workload_remove", node=node, workload=request.name)
+        await self._i.workloads.remove(request.node, request.site, request.name)
+        return admin_pb2.RemoveWorkloadResponse()
+
+    async def ListAuthorities(
+        self, request: admin_pb2.ListAuthoritiesRequest, context: Context
+    ) -> admin_pb2.ListAuthoritiesResponse:
+        del request
+        self._operator(context, "authority_list")
+        found = [_authority(row) for row in await self._i.jwt_keys.all()]
+        return admin_pb2.ListAuthoritiesResponse(authorities=found)
+
+    async def PrepareAuthority(
+        self, request: admin_pb2.PrepareAuthorityRequest, context: Context
+    ) -> admin_pb2.Authority:
+        del request
+        self._operator(context, "authority_prepare")
+        return _authority(await self._i.jwt_keys.prepare())
+
+    async def ActivateAuthority(
+        self, request: admin_pb2.ActivateAuthorityRequest, context: Context
+    ) -> admin_pb2.Authority:
+        self._operator(context, "authority_activate", key_id=request.key_id, force=request.force)
+        return _authority(await self._i.jwt_keys.activate(request.key_id, force=request.force))
+
+    async def RetireAuthority(
+        self, request: admin_pb2.RetireAuthorityRequest, context: Context
+    ) -> admin_pb2.Authority:
+        self._operator(context, "authority_retire", key_id=request.key_id, force=request.force)
+        return _authority(await self._i.jwt_keys.retire(request.key_id, force=request.force))
+
+    async def GetBundle(self, request: admin_pb2.GetBundleRequest, context: Context) -> admin_pb2.Bundle:
+        del request
+        self._operator(context, "bundle_show")
+        issue = self._i.publisher.issue
+        keys = map(bundle.public_key, self._i.publisher.anchors.jwt_keys)
+        ours = TrustBundle(
+            trust_domain=self._i.made.trust_domain,
+            roots=(self._i.made.root,),
+            jwt_keys={bundle.key_id(key): key for key in keys},
+            sequence=issue.generation if issue else 0,
+        )
+        return admin_pb2.Bundle(document=bundle.dump(ours))
+
+
+def _workload(node: NodeRow, workload: Workload) -> admin_pb2.Workload:
+    message = admin_pb2.Workload(
+        node=node.node,
+        site=node.site,
+        name=workload.name,
+        selectors=workload.selectors,
+        hint=workload.hint,
+        spiffe_id=f"{node.spiffe_id}/{workload.name}",
+    )
+    told = workload.attributes
+    if told is not None:
+        message.attributes.CopyFrom(
+            admin_pb2.Attributes(
+                tier=node.tier,
+                groups=sorted(told.groups),
+                purposes=sorted(told.purposes),
+                regions=sorted(told.regions),
+                class_floor=told.class_floor,
+                class_ceiling=told.class_ceiling,
+            )
+        )
+    return message
+
+
+def _authority(row: JwtKeyRow) -> admin_pb2.Authority:
+    return admin_pb2.Authority(
+        kind="jwt", key_id=row.key_id, state=row.state, since=row.since, replica=row.replica
+    )
