@@ -95,7 +95,9 @@ async def test_all_cas_stand_in_the_trust_document_from_the_generation_of_the_jo
     await Replicas(world.store, made, "two", clock=lambda: NOW).register("two:1", witness=None)
     await publisher.refresh()
     assert publisher.issue.generation > before
-    assert set(publisher.anchors.node_cas) == {world.made.node_ca.certificate, made.node_ca.certificate}
+    for kind in ("node_ca", "control_plane_ca", "workload_ca"):
+        wanted = {getattr(one, kind).certificate for one in (world.made, made)}
+        assert set(getattr(publisher.anchors, f"{kind}s")) == wanted
     other = Publisher(world.store, made, Hub(), lease_s=60, heartbeat_s=10, clock=lambda: NOW)
     await other.refresh()
     assert other.issue.trust_digest == publisher.issue.trust_digest
@@ -123,6 +125,7 @@ async def test_a_removed_replica_is_gone_from_cas_and_document_keys(world, tmp_p
     publisher = Publisher(world.store, world.made, Hub(), lease_s=60, heartbeat_s=10, clock=lambda: NOW)
     await publisher.refresh()
     assert publisher.anchors.node_cas == (world.made.node_ca.certificate,)
+    assert publisher.anchors.workload_cas == (world.made.workload_ca.certificate,)
     with pytest.raises(PreconditionError, match="has not delegated"):
         await second.register("two:1", witness=None)
 

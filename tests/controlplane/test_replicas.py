@@ -1,5 +1,7 @@
 """Equal replicas on a real etcd, real processes: any of them serves, each has a CA of its own, one that is cut off is mute."""
 
+import base64
+import json
 import secrets
 import subprocess
 import sys
@@ -13,7 +15,8 @@ from cryptography import x509
 from faultproxy import FaultProxy
 
 from agent import identity
-from certs import keys
+from certs import bundle, jwt_svid, keys
+from certs.bundle import TrustBundle
 from certs.csr import make_csr
 from controlplane.api.gen import (
     admin_pb2,
@@ -24,6 +27,7 @@ from controlplane.api.gen import (
     sync_pb2_grpc,
 )
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh, Replica
+from policies import payloads
 
 pytestmark = pytest.mark.timeout(120)
 CODE = grpc.StatusCode
@@ -62,11 +66,20 @@ class Node:
 
     def renew(self, replica: Replica, key, idempotency: str):
         request = identity_pb2.RenewRequest(csr=make_csr(key), idempotency_key=idempotency)
+        answer = self.identity(replica, "Renew", request)
+        return answer if isinstance(answer, CODE) else tuple(answer.chain)
+
+    def identity(self, replica: Replica, method: str, request, timeout_s: float = 15):
+        """The answer of Identity at this replica, or the status that it ends with."""
         with self.channel(replica) as open_:
             try:
-                return tuple(identity_pb2_grpc.IdentityStub(open_).Renew(request, timeout=15).chain)
+                return getattr(identity_pb2_grpc.IdentityStub(open_), method)(request, timeout=timeout_s)
             except grpc.RpcError as exc:
                 return exc.code()
+
+    def workload(self, name: str) -> None:
+        wanted = admin_pb2.Workload(node=self.name, site="paris", name=name, selectors=["unix:uid:4242"])
+        self.mesh.call("RegisterWorkload", wanted)
 
     def listen(self, replica: Replica) -> "Listening":
         return Listening(self, replica)
@@ -78,6 +91,7 @@ class Listening:
     def __init__(self, node: Node, replica: Replica) -> None:
         self.beats: list[bytes] = []
         self.trust: list[bytes] = []
+        self.workloads: list[bytes] = []
         self.came, self.ended, self.code = threading.Event(), threading.Event(), None
         self._say = threading.Event()
         self._channel = node.channel(replica)
@@ -93,6 +107,8 @@ class Listening:
             for response in self._call:
                 if response.trust_document:
                     self.trust.append(response.trust_document)
+                if response.workloads:
+                    self.workloads.append(response.workloads)
                 if response.heartbeat:
                     self.beats.append(response.heartbeat)
                     self.came.set()
@@ -112,6 +128,27 @@ class Listening:
 
 def _options():
     return [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
+
+
+def asked_for_a_workload(name: str = "web") -> dict:
+    """What a node may ask for a workload, by method."""
+    csr = make_csr(keys.generate_p256())
+    return {
+        "IssueWorkload": identity_pb2.IssueWorkloadRequest(workload=name, csr=csr),
+        "MintJwt": identity_pb2.MintJwtRequest(workload=name, audience=["api"]),
+    }
+
+
+def payload_of(document: bytes) -> bytes:
+    return base64.b64decode(json.loads(document)["payload"])
+
+
+def trust(document: bytes):
+    return payloads.load_trust(payload_of(document))
+
+
+def told_workloads(document: bytes):
+    return payloads.load_workloads(payload_of(document)).workloads
 
 
 def issuer(chain) -> bytes:
@@ -161,6 +198,47 @@ def test_an_answer_that_one_replica_lost_is_given_by_another_for_the_same_key_on
     assert mesh.find("lost.paris").serial == f"{x509.load_der_x509_certificate(again[0]).serial_number:x}"
 
 
+def test_what_each_replica_signs_for_workloads_is_believed_by_all(mesh, tmp_path) -> None:
+    node = Node(mesh, "works", tmp_path)
+    node.workload("web")
+    signed = {}
+    for replica in mesh.replicas:
+        node.key, _, node.chain = renewed(node, replica)  # its keys may be used
+        answers = {m: node.identity(replica, m, r) for m, r in asked_for_a_workload().items()}
+        assert all(not isinstance(one, CODE) for one in answers.values()), answers
+        signed[replica.name] = (answers["IssueWorkload"].chain[1], answers["MintJwt"].token)
+    stream = node.listen(mesh.replicas[0])
+    until(lambda: stream.trust)
+    stream.close()
+    document = trust(stream.trust[-1])
+    assert set(document.workload_cas) == {ca for ca, _ in signed.values()}
+    believed = {bundle.key_id(bundle.public_key(spki)): bundle.public_key(spki) for spki in document.jwt_keys}
+    ours = {TRUST_DOMAIN: TrustBundle(trust_domain=TRUST_DOMAIN, jwt_keys=believed)}
+    for _, token in signed.values():
+        assert jwt_svid.verify(token, ours, "api", int(time.time())).spiffe_id.path[-1] == "web"
+    listed = mesh.call("ListAuthorities", admin_pb2.ListAuthoritiesRequest()).authorities
+    assert {(one.replica, one.state) for one in listed} == {
+        (replica.name, "active") for replica in mesh.replicas
+    }
+
+
+def test_a_registration_at_one_replica_counts_at_another(mesh, tmp_path) -> None:
+    node, (first, second) = Node(mesh, "told", tmp_path), mesh.replicas
+    stream = node.listen(second)
+    until(lambda: stream.workloads)
+    node.workload("web")
+    until(lambda: [one.name for one in told_workloads(stream.workloads[-1])] == ["web"])
+    other = node.listen(first)
+    until(lambda: other.workloads)
+    assert payload_of(other.workloads[-1]) == payload_of(stream.workloads[-1])
+    mesh.call("RemoveWorkload", admin_pb2.RemoveWorkloadRequest(node="told", site="paris", name="web"))
+    until(lambda: not told_workloads(stream.workloads[-1]))
+    for method, request in asked_for_a_workload().items():
+        assert node.identity(second, method, request) is CODE.PERMISSION_DENIED
+    other.close()
+    stream.close()
+
+
 def test_a_copied_key_locks_the_node_whatever_replica_each_asks(mesh, tmp_path) -> None:
     node = Node(mesh, "copied", tmp_path)
     first, second = mesh.replicas
@@ -192,8 +270,7 @@ def test_replicas_sign_one_content_for_one_generation(mesh, tmp_path) -> None:
         until(lambda stream=stream: stream.trust)
         found[replica.name] = stream.trust[-1]
         stream.close()
-    contents = {one.split(b'"payload":"')[1].split(b'"')[0] for one in found.values()}
-    assert len(contents) == 1
+    assert len({payload_of(one) for one in found.values()}) == 1
     assert len(set(found.values())) == 2  # by the document key of each
 
 
@@ -249,6 +326,7 @@ def _run(*words: str) -> subprocess.CompletedProcess:
 @pytest.mark.faults
 def test_a_replica_that_is_cut_from_etcd_goes_mute_and_issues_nothing(mesh, tmp_path) -> None:
     node = Node(mesh, "mute", tmp_path)
+    node.workload("web")
     cut = mesh.replicas[1]
     with FaultProxy(mesh.etcd.endpoints[0]) as proxy:
         text = cut.config.read_text()
@@ -258,6 +336,8 @@ def test_a_replica_that_is_cut_from_etcd_goes_mute_and_issues_nothing(mesh, tmp_
         cut.process.ports()
         stream = node.listen(cut)
         assert stream.next_beat(10)
+        for method, request in asked_for_a_workload().items():
+            assert not isinstance(node.identity(cut, method, request), CODE), method
         proxy.cut()
         while stream.next_beat(3):
             pass  # what was read before the cut
@@ -265,6 +345,8 @@ def test_a_replica_that_is_cut_from_etcd_goes_mute_and_issues_nothing(mesh, tmp_
         assert healthy.next_beat(10)
         assert not stream.next_beat(3)
         assert node.renew(cut, keys.generate_p256(), "m" * 20) in {CODE.UNAVAILABLE, CODE.DEADLINE_EXCEEDED}
+        for method, request in asked_for_a_workload().items():
+            assert node.identity(cut, method, request) in {CODE.UNAVAILABLE, CODE.DEADLINE_EXCEEDED}, method
         mesh.revoke("mute.paris")
         assert healthy.ended.wait(10)
         proxy.heal()

@@ -22,6 +22,7 @@ from certs.csr import make_csr
 from certs.errors import ChainError
 from controlplane.api.gen import admin_pb2, identity_pb2, identity_pb2_grpc, sync_pb2_grpc
 from controlplane.cli.errors import CliError
+from controlplane.services import rows
 
 pytestmark = pytest.mark.timeout(120)
 NAME = f"{NODE}.{SITE}"
@@ -110,11 +111,11 @@ def test_a_token_is_for_few_printable_audiences(mesh, stub) -> None:
 
 
 def test_what_is_signed_is_in_the_store(mesh, stub) -> None:
-    serial = f"{issued(stub).serial:x}"
+    leaf = issued(stub)
     token = mint(stub, "web", "stored").token
     with sqlite3.connect(f"file:{mesh.directory}/controlplane/writ.db?mode=ro", uri=True) as store:
         found = dict(store.execute("SELECT key, value FROM item"))
-    assert f"certificate/{serial}" in found
+    assert rows.certificate_key(f"{leaf.serial:x}", leaf.not_after) in found
     signed = token.rpartition(".")[0]
     assert signed in {json.loads(value)["text"] for key, value in found.items() if key.startswith("jwt/")}
 

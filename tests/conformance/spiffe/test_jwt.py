@@ -166,7 +166,7 @@ def test_j_09_the_key_is_one_of_the_jwt_keys_of_the_bundle(mesh, caller, ends, k
     (jwks,) = (json.loads(one) for one in caller.jwt_bundles().values())
     assert [(one["use"], one["kid"]) for one in jwks["keys"]] == [("jwt-svid", key[0])]
     assert minted(caller)[0]["kid"] == key[0]
-    ca = workloads.signing_key(mesh, "workload-ca-1")
+    ca = workloads.signing_key(mesh, "workload-ca-replica-1")
     kid = bundle.key_id(ca.public_key())
     for name in (kid, key[0], NO, "", "../../etc/passwd", "' OR 1=1 --", 1, ["x"], None):
         assert ends(token(header(key[0], kid=name), claims(WEB), ca)) == INVALID, name

@@ -172,17 +172,17 @@ def test_x_13_a_ca_of_another_trust_domain_signs_nobody_here() -> None:
 def test_x_13_the_agent_takes_no_certificate_of_another_root() -> None:
     node, key = PKI.node(), keys.generate_p256()
     ours = identity.make(node.key, (node.der, PKI.node_ca), PKI.root, PKI.now)
-    chain = PKI.workload(WEB, key, CLINICAL)
-    assert svids.make(key, chain, PKI.root, ours, "web", PKI.now).spiffe_id == str(WEB)
+    chain, cas = PKI.workload(WEB, key, CLINICAL), (PKI.workload_ca,)
+    assert svids.make(key, chain, PKI.root, cas, ours, "web", PKI.now).spiffe_id == str(WEB)
     for wrong in (
-        (chain, Pki().root, "web"),
-        (chain, PKI.root, "db"),
-        ((node.der, PKI.node_ca), PKI.root, "web"),
+        (key, chain, Pki().root, cas, "web"),
+        (key, chain, PKI.root, cas, "db"),
+        (key, chain, PKI.root, (), "web"),  # its replica has left the mesh
+        (key, (node.der, PKI.node_ca), PKI.root, (PKI.node_ca,), "web"),
+        (keys.generate_p256(), chain, PKI.root, cas, "web"),
     ):
         with pytest.raises(IdentityError):
-            svids.make(key, wrong[0], wrong[1], ours, wrong[2], PKI.now)
-    with pytest.raises(IdentityError):
-        svids.make(keys.generate_p256(), chain, PKI.root, ours, "web", PKI.now)
+            svids.make(*wrong[:4], ours, wrong[4], PKI.now)
 
 
 def test_x_14_bundle_entries_of_roots(mesh, issued) -> None:

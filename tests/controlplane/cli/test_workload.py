@@ -62,7 +62,7 @@ def test_what_cannot_be_meant_is_refused_with_a_hint(mesh) -> None:
 
 def test_a_key_is_prepared_activated_and_the_one_before_retired(mesh) -> None:
     (first,) = shown(mesh, "authority", "list")
-    second = shown(mesh, "authority", "prepare")
+    (second,) = shown(mesh, "authority", "prepare")
     assert (first["state"], second["state"]) == ("active", "prepared")
     kids = {key.get("kid") for key in json.loads(writ(mesh, "bundle", "show").stdout)["keys"]}
     assert kids == {None, first["key_id"], second["key_id"]}
