@@ -22,6 +22,7 @@ OUTSIDE = {"controlplane": {"enabled": False}, "agent": {"enabled": True, "confi
 GIVEN = {"secrets": {"existingKeys": "my-keys", "existingRoot": "my-root"}, "images": {"agent": {"digest": "sha256:" + "a" * 64}}}  # fmt: skip
 CHECKOUT = {"gitops": {"enabled": True, "volume": {"persistentVolumeClaim": {"claimName": "policies"}}, "subPath": "cedar"}}  # fmt: skip
 OPEN_TO = {"networkPolicy": {"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "monitoringFrom": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]}}  # fmt: skip
+WORKLOADS = {"agent": {"config": {"workload": {"socket": "/run/writ/workload.sock"}}}}
 MATRIX = {
     "embedded": (NAMED,),
     "everything": (EVERYTHING,),
@@ -30,6 +31,7 @@ MATRIX = {
     "agents of another cluster": (OUTSIDE,),
     "secrets given": (EVERYTHING, GIVEN),
     "a checkout": (NAMED, CHECKOUT),
+    "identities of workloads": (EVERYTHING, WORKLOADS),
     "who may come": (EXTERNAL, OPEN_TO),
 }
 OURS = {
@@ -85,6 +87,7 @@ def sidecar() -> list[dict[str, Any]]:
         ({"store": {"bundled": {"members": 2}}}, "members"),
         ({"images": {"agent": {"digest": "latest"}}}, "digest"),
         ({"agent": {"enabled": "yes"}}, "enabled"),
+        ({"agent": {"config": {"workload": {"socket": "/run/workload.sock"}}}}, "socket"),  # all of /run
         ({"agent": {"config": {"envoy": {"concurrency": 1.5}}}}, "concurrency"),
         ({"gitops": {"files": ["a.cedar"]}}, "files"),
         ({"monitoring": {"prometheusRule": {"denialsPerSecond": -1}}}, "denialsPerSecond"),
@@ -148,6 +151,7 @@ OTHER: dict[str, Any] = {
     "agent.tolerations": [{"operator": "Exists"}],
     "controlplane.config.store.endpoints": ["other:2379"],
     "controlplane.config.store.kind": "etcd",
+    "agent.config.workload.socket": "/other/place/workload.sock",
 }
 """What to try where any other value of the type would not do."""
 WITH_MAP = {**EVERYTHING, "gitops": {"enabled": True, "configMap": "kept"}}

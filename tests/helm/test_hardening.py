@@ -46,6 +46,15 @@ def test_an_agent_that_cuts_has_one_capability_and_nothing_else() -> None:
     assert not any(pod.get(name) for name in ("hostPID", "hostIPC"))
 
 
+def test_where_workloads_ask_is_a_directory_of_the_machine_and_the_only_one_beside_the_state() -> None:
+    socket = {"agent": {"config": {"workload": {"socket": "/run/writ/workload.sock"}}}}
+    pod = dict(charts.pods(render(EVERYTHING, socket)))["writ-agent"]
+    places = [volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume]
+    assert (pod["hostPID"], sorted(places)) == (True, ["/run/writ", "/var/lib/writ/agent"])
+    mounted = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert mounted["workload"] == "/run/writ"
+
+
 @pytest.mark.parametrize("objects", [*RESTRICTED.values(), render(EVERYTHING)])
 def test_every_pod_has_bounds_probes_and_no_token_that_it_does_not_need(objects) -> None:
     for name, pod in charts.pods(objects):
