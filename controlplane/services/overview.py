@@ -119,6 +119,7 @@ class Overviews:
             "root": made.root,
             "node-ca": made.node_ca.certificate,
             "control-plane-ca": made.control_plane_ca.certificate,
+            "workload-ca": made.workload_ca.certificate,
         }
         return [_certificate_end(kind, der) for kind, der in ders.items()] + [
             _delegation_end(self._publisher.anchors.delegation)

@@ -129,6 +129,7 @@ def test_status_counts_and_lists(mesh) -> None:
         "root",
         "node-ca",
         "control-plane-ca",
+        "workload-ca",
         "delegation",
     }
     assert abs(shown["now_ms"] / 1000 - time.time()) < 60
