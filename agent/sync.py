@@ -19,7 +19,7 @@ from agent.documents import DocumentStore
 from agent.state import Lease
 from controlplane.api.gen import sync_pb2, sync_pb2_grpc
 from policies import codec
-from policies.errors import DocumentError, MixError, RollbackError
+from policies.errors import DocumentError, MixError, RollbackError, SignatureError
 from policies.trusted import FEATURES, TrustedBundle, TrustedDocuments
 
 log = structlog.get_logger()
@@ -84,6 +84,9 @@ class Sync:
             except TimeoutError:
                 log.info("sync_lost", code="SILENT", reason="no heartbeat in a quarter of the lease")
                 move()
+            except SignatureError as exc:
+                log.info("sync_lost", code="NOT_OURS", reason=str(exc))
+                move()
             except asyncio.CancelledError:
                 if asyncio.current_task().cancelling():  # type: ignore[union-attr]  # runs in a task
                     raise
@@ -138,16 +141,19 @@ class Sync:
     # --- documents ---------------------------------------------------------------------------------------------
 
     def _take(self, response: sync_pb2.SyncResponse) -> None:
-        now = int(time.time())
+        """SignatureError: this control plane is none of the mesh any more, and nothing else that it says will count."""
+        now, refused = int(time.time()), None
         try:
             self._accept(response, now)
             self.received.error = ""
         except DocumentError as exc:
             log.warning("document_refused", kind=type(exc).__name__, reason=str(exc))
-            self.received.error = f"{type(exc).__name__}: {exc}"
+            self.received.error, refused = f"{type(exc).__name__}: {exc}", exc
         if response.renew_serial:
             self._hooks.renew(response.renew_serial)
         self._hooks.changed()
+        if isinstance(refused, SignatureError):
+            raise refused
 
     def _accept(self, response: sync_pb2.SyncResponse, now: int) -> None:
         trusted, store = self.received.trusted, self._store

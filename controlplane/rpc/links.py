@@ -1,4 +1,7 @@
-"""Links to the other replicas: one stream each, opened again with jitter, ended when the replica leaves the mesh."""
+"""Links to the other replicas: one stream each, opened again with jitter, ended when the replica leaves the mesh.
+
+A replica that is removed itself ends: nobody believes it any more.
+"""
 
 import asyncio
 import contextlib
@@ -9,7 +12,7 @@ import grpc
 import structlog
 
 from controlplane.api.gen import replica_pb2, replica_pb2_grpc
-from controlplane.errors import ControlPlaneError
+from controlplane.errors import ControlPlaneError, PreconditionError
 from controlplane.model import ReplicaRow
 from controlplane.rpc.replica_api import states
 from controlplane.rpc.server import Tls
@@ -50,14 +53,17 @@ class Links:
                 await self.changed.wait()
                 self.changed.clear()
                 try:
-                    others = [
-                        one.row for one in await self._replicas.all() if one.row.name != self._replicas.name
-                    ]
+                    known = [one.row for one in await self._replicas.all()]
                 except ControlPlaneError as exc:
                     log.warning("replicas_unknown", reason=str(exc))
                     await asyncio.sleep(MAX_PAUSE_S)
                     self.changed.set()
                     continue
+                others = [row for row in known if row.name != self._replicas.name]
+                if others == known:
+                    raise PreconditionError(
+                        f"replica `{self._replicas.name}` was removed from the mesh", hint="stop it"
+                    )
                 await self._adjust(others)
         finally:
             await self._end(set(self._tasks))
