@@ -47,6 +47,7 @@ def test_another_replica_signs_when_one_is_gone_and_nothing_of_a_removed_one_liv
         command = [sys.executable, "-m", "controlplane", "remove", "--config", str(first.config)]
         command += ["--root", str(first.state), "--replica", second.name]
         subprocess.run(command, check=True, capture_output=True, timeout=60)
+        assert second.process.child.wait(20) == 1  # it says that it was removed
         eventually(lambda: by_second not in cas(caller).values() and len(cas(caller)) == 2)
         assert status(caller.validate, token) == CODE.INVALID_ARGUMENT
         assert eventually(lambda: status(caller.validate, caller.tokens("api")[0].svid) == CODE.OK)
