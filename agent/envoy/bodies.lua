@@ -5,6 +5,7 @@
 
 local MAX_DEPTH = @MAX_DEPTH@
 local MAX_MESSAGE = 4 * 1024 * 1024 -- of a stream: what gRPC servers take if nobody tells them otherwise
+local MAX_KEPT, MAX_KEY = 1024, 64 -- of what is kept from one request to the next, per worker
 local ECHO = "id" -- the member that is only given back
 local byte, find, sub, lower, gsub, match = string.byte, string.find, string.sub, string.lower, string.gsub, string.match
 
@@ -97,6 +98,15 @@ local function scalar(s, i)
   return nil
 end
 
+-- Keys that were found to have no second spelling.
+local spelled, keys = {}, 0
+
+local function keep(key)
+  if #key > MAX_KEY then return end
+  if keys == MAX_KEPT then spelled, keys = {}, 0 end
+  spelled[key], keys = true, keys + 1
+end
+
 -- The wanted members of the object at `i`, and where it ends; nil if any parser could see something else. What is wanted
 -- is true, or a table of what is wanted of the object that stands there.
 local function members(s, i, wanted, depth)
@@ -109,7 +119,10 @@ local function members(s, i, wanted, depth)
     local quote = find(s, '"', i + 1, true)
     if not quote then return nil end
     local key = sub(s, i + 1, quote - 1)
-    if find(key, "[^ -~]") or find(key, "\\", 1, true) then return nil end -- no second spelling of a key
+    if not spelled[key] then -- patterns are not compiled: most keys were seen before
+      if find(key, "[^ -~]") or find(key, "\\", 1, true) then return nil end -- no second spelling of a key
+      keep(key)
+    end
     i, c = skip(s, quote + 1)
     if c ~= 58 then return nil end
     i, c = skip(s, i + 1)

@@ -76,9 +76,3 @@ def predicate(expression: Expr) -> pb.Predicate:
     """A matcher's predicate over request and connection attributes; an error does not match."""
     parsed = CelExpression(cel_expr_parsed=ParsedExpr(expr=expression))
     return pb.custom(pb.ATTRIBUTES, pb.extension("cel", CelMatcher(expr_match=parsed)))
-
-
-def before(unix_s: float) -> pb.Predicate:
-    """The request came before this moment (whole seconds, rounded down: rather early than late)."""
-    b = Builder()
-    return predicate(b.call("_<_", b.time(), b.moment(int(unix_s) * 1000)))

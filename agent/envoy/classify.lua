@@ -23,10 +23,8 @@ local function write(headers, name, given, value)
 end
 
 -- A claim that occurs twice comes joined with a comma, and is refused like any other character that has no place in it.
-local function single(headers, name)
-  local claim = headers:get(name)
-  if claim == nil then return nil, true end
-  return claim, #claim >= 1 and #claim <= 48 and not find(claim, "[^a-z0-9-]")
+local function plain(claim)
+  return claim == nil or #claim >= 1 and #claim <= 48 and not find(claim, "[^a-z0-9-]")
 end
 
 -- The only value of an attribute in a subject; nil when there is none, false when there are several.
@@ -37,12 +35,9 @@ local function only(subject, unit)
   return sub(subject, at + 1, find(subject, ",", at, true) - 1)
 end
 
--- Are the claims within the certificate? Then they are written down, completed by what it says.
-local function claims(headers, subject)
-  local given, good_purpose = single(headers, "writ-purpose")
-  local claimed, good_class = single(headers, "writ-data-class")
-  local region, good_region = single(headers, "writ-subject-region")
-  if not (good_purpose and good_class and good_region) then return nil end
+-- Claims as the certificate completes them, or nil if they are not within it.
+local function within(subject, given, claimed, region)
+  if not (plain(given) and plain(claimed) and plain(region)) then return nil end
   local purpose = given or only(subject, "purpose")
   if not purpose or not find(subject, "OU=purpose:" .. purpose .. ",", 1, true) then return nil end
   local floor, ceiling = only(subject, "class-floor"), only(subject, "class-ceiling")
@@ -54,9 +49,47 @@ local function claims(headers, subject)
   local area = region or only(subject, "region")
   if area == false then return nil end
   if region and not find(subject, "OU=region:" .. region .. ",", 1, true) then return nil end
-  write(headers, "writ-purpose", given, purpose)
-  write(headers, "writ-data-class", claimed, class)
-  if area then write(headers, "writ-subject-region", region, area) end
+  return {purpose = purpose, class = class, area = area}
+end
+
+-- What was accepted before, by subject and claims, on which alone it depends. What is refused is not kept: it could be long.
+local accepted, kept = {}, 0
+
+local function below(from, key)
+  local found = from[key]
+  if not found then
+    found = {}
+    from[key] = found
+  end
+  return found
+end
+
+local function remember(subject, given, claimed, region, found)
+  if kept == MAX_KEPT then accepted, kept = {}, 0 end
+  kept = kept + 1
+  below(below(below(accepted, subject), given or false), claimed or false)[region or false] = found
+end
+
+local function remembered(subject, given, claimed, region)
+  local found = accepted[subject]
+  found = found and found[given or false]
+  found = found and found[claimed or false]
+  return found and found[region or false]
+end
+
+-- Are the claims within the certificate? Then they are written down, completed by what it says.
+local function claims(headers, subject)
+  local given, claimed = headers:get("writ-purpose"), headers:get("writ-data-class")
+  local region = headers:get("writ-subject-region")
+  local found = remembered(subject, given, claimed, region)
+  if not found then
+    found = within(subject, given, claimed, region)
+    if not found then return nil end
+    remember(subject, given, claimed, region, found)
+  end
+  write(headers, "writ-purpose", given, found.purpose)
+  write(headers, "writ-data-class", claimed, found.class)
+  if found.area then write(headers, "writ-subject-region", region, found.area) end
   return true
 end
 
@@ -137,6 +170,7 @@ end
 
 -- What a query says of a key: its one value, and whether it says nothing. Any key in a second spelling spoils both.
 local function asked(query, wanted)
+  if query == "" then return nil, true end
   local value, nothing
   for part in string.gmatch(query, "[^&;]+") do
     local key = match(part, "^[^=]*")
@@ -242,7 +276,8 @@ end
 
 local function identify(handle)
   if EGRESS then
-    return handle:metadata():get("subject"), handle:metadata():get("peer")
+    local known = handle:metadata()
+    return known:get("subject"), known:get("peer")
   end
   local tls = handle:streamInfo():downstreamSslConnection()
   return tls and tls:subjectPeerCertificate(), nil

@@ -7,7 +7,7 @@ Egress: strip headers, then classify, gate, forbids, permits, route to the peer.
 import re
 from typing import Any
 
-from agent.envoy import accesslog, classifier, denials, extraction
+from agent.envoy import accesslog, classifier, denials, extraction, gate
 from agent.envoy.settings import EnvoySettings
 
 TYPE = "type.googleapis.com/envoy.extensions."
@@ -107,14 +107,21 @@ def _manager(
 
 
 def _strip(keep: tuple[str, ...]) -> dict[str, Any]:
-    """Remove, before anything runs, every header that would be believed if it came from outside: of ours all but `keep`."""
+    """Before anything runs, remove every header that would be believed if it came from outside: of ours all but `keep`; and
+    say what time it is.
+    """
     ours = {"safe_regex": {"regex": PREFIX + _other_than({name.removeprefix(PREFIX) for name in keep})}}
+    now = {
+        "header": {"key": gate.NOW, "value": "%START_TIME(%s)%"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
     config = {
         "@type": TYPE + "http.early_header_mutation.header_mutation.v3.HeaderMutation",
         "mutations": [
             {"remove_on_match": {"key_matcher": ours}},
             *({"remove": name} for name in FORGEABLE),
             *({"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in FORGEABLE_PREFIXES),
+            {"append": now},
         ],
     }
     return {"name": "envoy.http.early_header_mutation.header_mutation", "typed_config": config}

@@ -8,6 +8,7 @@ from sidecar import Sidecar
 
 from agent.envoy import classifier, listeners
 
+CLAIMS = listeners.CLAIMS
 WRITE_ALL = ("if given ~= value then headers:replace(name, value) end", "headers:replace(name, value)")
 MUTATION = listeners.TYPE + "http.early_header_mutation.header_mutation.v3.HeaderMutation"
 REAL_STRIP = listeners._strip
@@ -27,8 +28,9 @@ def forged(*names: tuple[str, str]) -> Attack:
 
 
 def strip_nothing(keep: tuple[str, ...]) -> dict:
-    nothing = {"@type": MUTATION, "mutations": [{"remove": "x-none"}]}
-    return {**REAL_STRIP(keep), "typed_config": nothing}
+    real = REAL_STRIP(keep)
+    added = [one for one in real["typed_config"]["mutations"] if "append" in one]
+    return {**real, "typed_config": {"@type": MUTATION, "mutations": added}}
 
 
 def believe_headers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +150,12 @@ CONTROLS = (
             ("a second region", ask(headers=[("writ-subject-region", "us")])),
         ],
         mutants.script(
-            "local claim = headers:get(name)", "local claim = headers:getAtIndex(name, 0)", *WRITE_ALL
+            *(
+                part
+                for name in CLAIMS
+                for part in (f'headers:get("{name}")', f'headers:getAtIndex("{name}", 0)')
+            ),
+            *WRITE_ALL,
         ),
     ),
     Control(
@@ -160,8 +167,10 @@ CONTROLS = (
             ("a class with a sign", claim(GOOD[0], ("writ-data-class", "+1"), GOOD[2])),
         ],
         mutants.script(
-            'return claim, #claim >= 1 and #claim <= 48 and not find(claim, "[^a-z0-9-]")',
-            'return string.gsub(claim, "[^a-z1-9-]", ""), true',
+            "local found = remembered(",
+            """given = given and (gsub(given, "[^a-z1-9-]", ""))
+            claimed = claimed and (gsub(claimed, "[^a-z1-9-]", ""))
+            local found = remembered(""",
             *WRITE_ALL,
         ),
     ),
