@@ -1,5 +1,5 @@
 """The peers of `datapath`: the same two Envoys with the same certificates, plain mTLS, no access log, no filters; and the same
-with ext_authz to a small Python service.
+with ext_authz at both ends to a small Python service.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def pair(
     name: str = "plain",
     filters: Sequence[dict[str, Any]] = (),
 ) -> Iterator[int]:
-    """Two plain Envoys; the port of the first. `filters` run at the second."""
+    """Two plain Envoys; the port of the first. `filters` run at the second, the authoriser is asked by both."""
     place = directory / ("asked" if authorise else name)
     place.mkdir()
     running: list[subprocess.Popen[bytes]] = []
@@ -39,16 +39,22 @@ def pair(
             running.append(subprocess.Popen([sys.executable, service, str(authoriser)]))
             while not authoriser.exists():
                 time.sleep(0.01)
-        extra = [_ext_authz()] if authorise else list(filters)
+        asking = [_ext_authz()] if authorise else []
         inner = _envoy(
-            place, "callee", _tls_in(mesh, CALLEE, place), _cluster(backend), extra, authoriser, running
+            place,
+            "callee",
+            _tls_in(mesh, CALLEE, place),
+            _cluster(backend),
+            [*asking, *filters],
+            authoriser,
+            running,
         )
         outer = _envoy(
             place,
             "caller",
             None,
             {**_cluster(inner), **_tls_out(mesh, CALLER, place)},
-            [],
+            asking,
             authoriser,
             running,
         )
