@@ -6,22 +6,21 @@ import json
 import signal
 import time
 from importlib import metadata
-from pathlib import Path
 
 import structlog
 
-from agent import enrol, files, identity
+from agent import files, starting
 from agent import state as states
 from agent.config import Config
 from agent.controlplanes import ControlPlanes
 from agent.cutter import Cutter
 from agent.documents import DocumentStore
 from agent.enforcing import Enforcing
-from agent.envoy import bootstrap, cut, process
+from agent.envoy import cut
 from agent.envoy.ads import AdsServer
 from agent.envoy.dataplane import DataPlane
-from agent.envoy.process import Backoff, EnvoyProcess
-from agent.envoy.settings import EnvoySettings
+from agent.envoy.process import Backoff
+from agent.envoy.sidecar import Sidecar
 from agent.errors import AgentError
 from agent.evidence.keeper import Keeper, Owner
 from agent.evidence.tail import Tail
@@ -31,18 +30,15 @@ from agent.reach import Reach
 from agent.renewing import Renewing
 from agent.shadow import Shadow
 from agent.statements import Statements
-from agent.sync import Hooks, Received, Sync, features
+from agent.sync import Hooks, Sync, features
 from agent.watching import Watching
 from agent.workload.service import Around, WorkloadApi
 from audit.tally import Tallies
 from controlplane.api.gen import sync_pb2
 from policies.documents import Peer
-from policies.trusted import TrustedDocuments
 
 log = structlog.get_logger()
 GRACE_S = 0.5
-ANY_HOST = "0.0.0.0"  # noqa: S104 - compared with, not bound
-FLUSH_MS = 20  # how long a record may wait in Envoy's buffer: what a killed Envoy had there is lost
 
 
 class Agent:
@@ -52,16 +48,12 @@ class Agent:
         self._config, self._identity, self._root, self._ca = config, mine, root, ca
         self._changed, self._stop = asyncio.Event(), asyncio.Event()
         self._stop_envoy = False
-        directory = config.state_dir / "envoy"
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
-        self._binary = process.find_binary(config.envoy_path)
-        self._envoy_version = process.check_version(self._binary)
-        self._envoy = EnvoyProcess(self._binary, directory, config.envoy_concurrency, FLUSH_MS)
-        self._ads = AdsServer(directory / "xds.sock")
+        self._sidecar = Sidecar(config, mine.spiffe_id)
+        self._envoy = self._sidecar.process
+        self._ads = AdsServer(self._sidecar.directory / "xds.sock")
         self._store = DocumentStore(config.state_dir / "documents")
         self._statements = Statements(config.state_dir, mine)
-        self._received = self._restore()
+        self._received = starting.received(config, mine, root, self._store)
         self._control_planes = ControlPlanes(config.control_planes, self._who, self._believed)
         self._renewing = Renewing(config.state_dir, root, self._control_planes, self._who, self._become)
         hooks = Hooks(
@@ -76,33 +68,14 @@ class Agent:
             control_planes=self._control_planes,
         )
         self._workloads = WorkloadApi(config.workload_socket, around)
-        self._ports: dict[str, int] = {}
         self._keeper: Keeper | None = None
         self._enforcing: Enforcing | None = None
         self._plane: DataPlane | None = None
         self._shadow: Shadow | None = None
-        self._envoy_starts, self._can_cut = 0, cut.can_cut()
+        self._can_cut = cut.can_cut()
         self._watching, self._reach = Watching(self._facts), Reach(self._peers)
 
     # --- starting ----------------------------------------------------------------------------------------------
-
-    def _restore(self) -> Received:
-        now = int(time.time())
-        mine = self._identity.spiffe_id
-        trusted = TrustedDocuments(
-            root=self._root, trust_domain=mine.trust_domain, node=str(mine), highest=self._store.highest()
-        )
-        delegation = files.read(self._config.state_dir / "documents" / "delegation.json")
-        bundles = self._store.restore(
-            trusted, delegation or files.read(self._config.state_dir / enrol.DELEGATION) or b"", now
-        )
-        received = Received(trusted=trusted, bundles=bundles, blobs=self._store.blobs())
-        if trusted.heartbeat is not None:
-            beat, short = trusted.heartbeat, self._config.lease_max_s
-            until = min(beat.until, beat.at + short) if short else beat.until
-            boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
-            received.lease = states.Lease(until=until, boottime_until=boottime + until - now)
-        return received
 
     async def run(self) -> None:
         """Serve what is on disk to Envoy first, then take new documents; one task group holds everything."""
@@ -144,52 +117,25 @@ class Agent:
 
     async def _begin_run(self) -> Tail:
         """Adopt the Envoy that is there, or start one; then keep its evidence."""
-        adopted = self._envoy.adopt()
-        run = adopted or self._start_envoy()
-        self._plane = self._plane or DataPlane(self._ads, self._settings(run.boot))
+        run, adopted = self._sidecar.adopt_or_start()
+        self._plane = self._plane or DataPlane(self._ads, self._sidecar.settings(run.boot))
         if not adopted:
             self._plane.close(self._identity)  # Envoy serves, and denies, before anything is known
-        self._ports = await self._envoy.listening()
-        log.info("envoy", pid=run.pid, adopted=adopted is not None, **self._ports)
+        ports = await self._sidecar.listening()
+        log.info("envoy", pid=run.pid, adopted=adopted, **ports)
         if self._keeper is None:
             self._keeper = self._make_keeper()
             self._enforcing = Enforcing(self._plane, self._keeper, self._cutter, self._sync, self._statements)
-        tail = Tail(self._access_log(run.boot))
-        self._keeper.begin(run.boot, self._envoy_version)
+        tail = Tail(self._sidecar.access_log(run.boot))
+        self._keeper.begin(run.boot, self._sidecar.version)
         if adopted:
             self._keeper.skip(tail, run.boot)
-        ports = json.dumps({**self._ports, **self._watching.ports, "envoy": run.pid}).encode()
-        files.write(self._config.state_dir / "ports.json", ports)
+        known = json.dumps({**ports, **self._watching.ports, "envoy": run.pid}).encode()
+        files.write(self._config.state_dir / "ports.json", known)
         return tail
 
-    def _start_envoy(self) -> process.Run:
-        boot = process.new_boot()
-        self._envoy_starts += 1
-        return self._envoy.start(bootstrap.render(self._settings(boot)), boot)
-
-    def _settings(self, boot: str) -> EnvoySettings:
-        """Ports stay what they were when Envoy is started again: peers know them."""
-        ingress_host, _, ingress_port = self._config.ingress_listen.rpartition(":")
-        egress_host, _, egress_port = self._config.egress_listen.rpartition(":")
-        return EnvoySettings(
-            directory=self._config.state_dir / "envoy",
-            access_log=self._access_log(boot),
-            trust_domain=self._identity.spiffe_id.trust_domain,
-            spiffe_id=str(self._identity.spiffe_id),
-            boot=boot,
-            ingress_host=ingress_host,
-            ingress_port=self._ports.get("ingress", int(ingress_port)),
-            egress_host=egress_host,
-            egress_port=self._ports.get("egress", int(egress_port)),
-            max_body_bytes=self._config.max_body_bytes,
-            max_stream_s=self._config.max_stream_s,
-        )
-
-    def _access_log(self, boot: str) -> Path:
-        return self._config.state_dir / "envoy" / f"access-{boot}.log"
-
     def _make_keeper(self) -> Keeper:
-        cutter = self._cutter = Cutter(self._ports["ingress"], self._config.max_stream_s)
+        cutter = self._cutter = Cutter(self._sidecar.ports["ingress"], self._config.max_stream_s)
         owner = Owner(
             node=str(self._identity.spiffe_id),
             directory=self._config.state_dir / "evidence",
@@ -218,15 +164,11 @@ class Agent:
             log.error("envoy_died", boot=run.boot if run else "")
             self._keep().end(run.boot if run else "", tail, "Envoy ended without being asked to")
             await backoff.wait()
-            self._data_plane_lost()
+            if self._enforcing is not None:  # whatever runs next has nothing; until it has, it denies
+                self._enforcing.forget(self._identity)
             with contextlib.suppress(AgentError):
                 tail = await self._begin_run()
                 self._changed.set()
-
-    def _data_plane_lost(self) -> None:
-        """Whatever runs next has nothing; until it has, it denies."""
-        if self._enforcing is not None:
-            self._enforcing.forget(self._identity)
 
     async def _enforce(self) -> None:
         while True:
@@ -237,7 +179,7 @@ class Agent:
             state = states.Enforceable(
                 identity=self._identity,
                 trust=trusted.trust,
-                bundle=states.select(self._received.bundles, trusted.trust),
+                bundle=self._received.chosen(),
                 lease=self._received.lease,
             )
             self._look_at_shadow()
@@ -298,14 +240,11 @@ class Agent:
         return self._keeper
 
     def _hello(self) -> sync_pb2.Hello:
-        host = self._config.ingress_listen.rpartition(":")[0]
-        reachable = "127.0.0.1" if host == ANY_HOST else host
-        advertised = self._config.ingress_advertise or f"{reachable}:{self._ports['ingress']}"
         return sync_pb2.Hello(
             agent_version=metadata.version("writ-mesh"),
-            envoy_version=self._envoy_version,
+            envoy_version=self._sidecar.version,
             features=features(),
-            ingress_address=advertised,
+            ingress_address=self._sidecar.advertised(),
             trust_digest=self._received.trusted.highest.trust_digest if self._received.trusted.trust else "",
             blob_digests=list(self._received.blobs),
             evidence_key=self._statements.evidence_statement(),
@@ -326,8 +265,7 @@ class Agent:
         )
 
     def _peers(self) -> tuple[Peer, ...]:
-        trust = self._received.trusted.trust
-        bundle = states.select(self._received.bundles, trust) if trust else None
+        bundle = self._received.chosen()
         return bundle.peers.peers if bundle else ()
 
     # --- being watched -----------------------------------------------------------------------------------------
@@ -342,7 +280,7 @@ class Agent:
         return Facts(
             node=mine.spiffe_id.short,
             version=metadata.version("writ-mesh"),
-            envoy_version=self._envoy_version,
+            envoy_version=self._sidecar.version,
             certificate=Span(begins=mine.not_before, ends=mine.not_after),
             lease=Span(begins=beat.at if beat else 0, ends=until if beat else 0),
             connected=self._sync.connected,
@@ -356,35 +294,10 @@ class Agent:
             decisions={code or "allowed": count for code, count in keeper.decisions.items()},
             open_streams=len(keeper.open),
             not_cut=len(self._cutter.not_cut),
-            envoy_starts=self._envoy_starts,
+            envoy_starts=self._sidecar.starts,
         )
 
 
 async def run(config: Config) -> None:
     """Enrol if need be, then live as that node."""
-    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    config.state_dir.chmod(0o700)
-    now = int(time.time())
-    root, ca = (files.read(config.state_dir / name) for name in (enrol.ROOT, enrol.CA))
-    mine = identity.load(config.state_dir, root, now) if root else None
-    if mine is None or _token_is_new(config):
-        mine = await enrol.enrol(config, now)
-        root, ca = (files.read(config.state_dir / name) for name in (enrol.ROOT, enrol.CA))
-        log.info("enrolled", node=mine.spiffe_id.short, epoch=mine.epoch)
-        _mark_token(config)
-    if root is None or ca is None:
-        raise RuntimeError("enrolment keeps root and CA")
-    await Agent(config, mine, root, ca).run()
-
-
-def _token_is_new(config: Config) -> bool:
-    """A token that is not the one we enrolled with means: enrol again (after a revocation, say)."""
-    if config.token_file is None or not config.token_file.exists():
-        return False
-    used = files.read(config.state_dir / "token.used")
-    return used is not None and used != enrol.read_token(config.token_file).name
-
-
-def _mark_token(config: Config) -> None:
-    if config.token_file is not None:
-        files.write(config.state_dir / "token.used", enrol.read_token(config.token_file).name)
+    await Agent(config, *await starting.who(config)).run()

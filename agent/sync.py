@@ -38,6 +38,11 @@ class Received:
     lease: Lease = field(default_factory=Lease)
     error: str = ""
 
+    def chosen(self) -> TrustedBundle | None:
+        """The newest version that counts; None before there is one."""
+        trust = self.trusted.trust
+        return states.select(self.bundles, trust) if trust else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
