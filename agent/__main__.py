@@ -1,7 +1,10 @@
 """`python -I -m agent --config FILE`: arguments, logs and exit codes; the rest is `main`."""
 
 import os
+import sys
 
+# structlog would load rich and pygments, 4 MiB, for a terminal that an agent does not have.
+sys.modules["rich"] = None  # type: ignore[assignment]
 # TLS 1.3 only: no TLS 1.2 suite of this name fits an ECDSA certificate. Must be set before grpc is loaded.
 os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -9,7 +12,6 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import argparse
 import asyncio
 import logging
-import sys
 from pathlib import Path
 
 import structlog
