@@ -13,6 +13,7 @@ CODES: dict[type[errors.ControlPlaneError], int] = {
     errors.ExistsError: code_pb2.ALREADY_EXISTS,
     errors.ConflictError: code_pb2.ABORTED,
     errors.DeniedError: code_pb2.PERMISSION_DENIED,
+    errors.ReattestError: code_pb2.UNAUTHENTICATED,
     errors.PreconditionError: code_pb2.FAILED_PRECONDITION,
     errors.BusyError: code_pb2.RESOURCE_EXHAUSTED,
     errors.UnavailableError: code_pb2.UNAVAILABLE,
