@@ -63,7 +63,7 @@ class Agent:
         self._statements = Statements(config.state_dir, mine)
         self._received = self._restore()
         self._control_planes = ControlPlanes(config.control_planes, self._who, self._believed)
-        self._renewing = Renewing(config.state_dir, root, self._control_planes, self._who, self._become)
+        self._renewing = Renewing(config, root, self._control_planes, self._who, self._become)
         hooks = Hooks(
             changed=self._look_again, renew=self._renewing.asked, hello=self._hello, health=self._health
         )
@@ -381,10 +381,10 @@ def _token_is_new(config: Config) -> bool:
     """A token that is not the one we enrolled with means: enrol again (after a revocation, say)."""
     if config.token_file is None or not config.token_file.exists():
         return False
-    used = files.read(config.state_dir / "token.used")
+    used = files.read(config.state_dir / enrol.USED)
     return used is not None and used != enrol.read_token(config.token_file).name
 
 
 def _mark_token(config: Config) -> None:
-    if config.token_file is not None:
-        files.write(config.state_dir / "token.used", enrol.read_token(config.token_file).name)
+    if config.token_file is not None and config.token_file.exists():
+        files.write(config.state_dir / enrol.USED, enrol.read_token(config.token_file).name)

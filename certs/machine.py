@@ -70,16 +70,25 @@ def check_signature(key: MachineKey, signature: bytes, data: bytes) -> None:
         raise ChainError("the machine's key did not sign this") from exc
 
 
+def check_private(key: object) -> MachinePrivateKey:
+    """KeyFormatError for a key that no machine certificate may have."""
+    match key:
+        case rsa.RSAPrivateKey() | ed25519.Ed25519PrivateKey():
+            return key
+        case ec.EllipticCurvePrivateKey() if key.curve.name in CURVES:
+            return key
+    raise KeyFormatError("a machine's key is RSA, P-256, P-384 or Ed25519")
+
+
 def sign(key: MachinePrivateKey, data: bytes) -> bytes:
-    """What `check_signature` accepts; KeyFormatError for a key that no machine certificate may have."""
+    """What `check_signature` accepts of this key's holder."""
     match key:
         case rsa.RSAPrivateKey():
             return key.sign(data, PSS, hashes.SHA256())
-        case ec.EllipticCurvePrivateKey() if key.curve.name in CURVES:
+        case ec.EllipticCurvePrivateKey():
             return key.sign(data, ec.ECDSA(CURVES[key.curve.name]))
         case ed25519.Ed25519PrivateKey():
             return key.sign(data)
-    raise KeyFormatError("a machine's key is RSA, P-256, P-384 or Ed25519")
 
 
 def _key(cert: x509.Certificate) -> MachineKey:

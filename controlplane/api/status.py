@@ -31,3 +31,8 @@ def to_status(error: errors.ControlPlaneError) -> grpc.Status:
     packed = any_pb2.Any()
     packed.Pack(info)
     return rpc_status.to_status(status_pb2.Status(code=code, message=str(error), details=[packed]))
+
+
+def wants_evidence(error: grpc.RpcError) -> bool:
+    """Did the call fail because it came without evidence?"""
+    return bool(error.code() is grpc.StatusCode.UNAUTHENTICATED)
