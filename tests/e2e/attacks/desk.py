@@ -102,16 +102,15 @@ class Desk:
         )
         self.nodes = Nodes(self.store, TD, self.publisher.refresh)
         issuance = Issuance(self.store, self.made, Profile())
-        clock = lambda: self.now  # noqa: E731 - what both are told
-        tokens_ = JoinTokens(StoredInvitations(self.store), tier=1, clock=clock)
-        configured = {JOIN_TOKEN: Configured(attestor=tokens_, tier=1)}
+        clock = lambda: self.now  # noqa: E731 - what all are told
+        self.challenges = Challenges(clock)
         self.enrolment = Enrolment(
             self.store,
             self.made,
             issuance,
             self.nodes,
-            Attestation(self.store, TD, configured, clock),
-            Challenges(clock),
+            Attestation(self.store, TD, self.attestors(clock), clock),
+            self.challenges,
             grace_s=60,
             clock=clock,
             node_cas=lambda: (self.made.node_ca.certificate,),
@@ -123,6 +122,10 @@ class Desk:
         )
         return await attack(self)
 
+    def attestors(self, clock: Callable[[], int]) -> dict[str, Configured]:
+        tokens_ = JoinTokens(StoredInvitations(self.store), tier=1, clock=clock)
+        return {JOIN_TOKEN: Configured(attestor=tokens_, tier=1)}
+
     async def invited(self, name: str) -> str:
         token = tokens.JoinToken(
             secret=name.encode().ljust(32, b"."),
@@ -132,7 +135,7 @@ class Desk:
             node=name,
             site="paris",
         )
-        await self.nodes.create_token(name, "paris", attributes=None, token=token, expires_at=NOW + 600)
+        await self.nodes.create_token(name, "paris", attributes=None, token=token, expires_at=self.now + 600)
         return token.text()
 
     async def enrol(self, text: str, idempotency: str = "a" * 20, source: str = "here") -> Any:
