@@ -13,6 +13,7 @@ import grpc
 import pytest
 from apiserver import ApiServer
 from ca import Ca
+from commands import writ
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -304,14 +305,25 @@ async def woken(config: agent_config.Config, root: bytes, old: identity.Identity
 
 
 def test_operators_see_by_what_evidence_nodes_enrol(mesh, server) -> None:
-    found = mesh.call("ListAttestors", admin_pb2.ListAttestorsRequest()).attestors
-    assert [(one.kind, one.tier, one.reattest_s) for one in found] == [
+    found = json.loads(shown(mesh, "attestor", "list", "-o", "json"))
+    assert [(one["kind"], one["tier"], one["reattest_s"]) for one in found] == [
         ("join_token", 1, 0),
         ("x509pop", 3, 1),
         ("kubernetes", 2, 1),
     ]
-    assert found[2].facts["issuer"] == server.issuer
-    assert json.loads(json.dumps(dict(found[1].facts)))["match"] == "dns={node}.{site}.dc.example"
+    assert found[2]["facts"]["issuer"] == server.issuer
+    assert "match=dns={node}.{site}.dc.example" in " ".join(shown(mesh, "attestor", "list").split())
+    node_ = json.loads(shown(mesh, "node", "show", "gpu-1.berlin", "-o", "json"))
+    assert (node_["attested_by"], node_["tier"], node_["attributes"]["tier"]) == ("x509pop", 3, 4)
+
+
+def shown(mesh: Mesh, *words: str) -> str:
+    done = writ(*words, config=mesh.context_file)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_no_token_of_anybody_is_in_a_log(mesh, server) -> None:
     log = (mesh.directory / "controlplane.log").read_text()
     assert server.client_token.read_text() not in log
     assert "eyJ" not in log  # no token of anybody

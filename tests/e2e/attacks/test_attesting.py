@@ -3,14 +3,14 @@
 import asyncio
 
 import pytest
-from attacks.attesting import CONTROLS, HOUR_S, Box, Hall
+from attacks.attesting import CONTROLS, HOUR_S, Box, Hall, got
 from attacks.control import Control, by_name, falls, holds
 
 from certs import keys
 from certs.csr import make_csr
 from controlplane import model
-from controlplane.errors import NotAttestedError, UnavailableError
-from controlplane.services import rows
+from controlplane.errors import BusyError, InvalidError, NotAttestedError, UnavailableError
+from controlplane.services import enrolment, rows
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +150,38 @@ async def test_an_operator_lowers_a_tier_and_widens_it_no_further_than_the_evide
         after, _ = await hall.nodes.set_attributes("gpu-1", "paris", wanted)
         assert (after.effective_tier, after.floor) == (effective, floor)
     assert await rows.find(hall.store, model.NodeRow, "node/paris/gpu-1")
+
+
+@goes_well
+async def test_refused_proofs_are_counted_by_address_and_bounded(hall) -> None:
+    victim, tried = Box("gpu-1"), []
+    for number in range(enrolment.MAX_REFUSED_PER_MINUTE + 20):
+        shown = victim.evidence(hall, make_csr(victim.mine), keys.generate_p256())
+        with pytest.raises((NotAttestedError, BusyError)) as caught:
+            await hall.enrolment.enrol(shown, f"{number:020d}", "there")
+        tried.append(caught.type)
+    assert tried.count(NotAttestedError) == enrolment.MAX_REFUSED_PER_MINUTE
+    assert await victim.enrols(hall)  # from another address
+    hall.now += 60
+    shown = victim.evidence(hall, make_csr(victim.mine))
+    assert await got(hall.enrolment.enrol(shown, "later-" * 4, "there"))
+
+
+@goes_well
+async def test_a_request_that_proves_nothing_is_refused_before_evidence_is_looked_at(hall) -> None:
+    box = Box("gpu-1")
+    before, _ = await hall.store.list("")
+    other = keys.spki(keys.generate_p256().public_key())
+    good = make_csr(box.mine)
+    for csr in (
+        b"",
+        good[:-1],
+        good + b"\0",
+        good.replace(keys.spki(box.mine.public_key()), other),  # another node's key
+        b"\x30" * 10_000_000,
+    ):
+        shown = box.evidence(hall, csr)
+        with pytest.raises(InvalidError):
+            await hall.enrolment.enrol(shown, "c" * 20, "here")
+    assert (await hall.store.list(""))[0] == before
+    assert await box.enrols(hall)
