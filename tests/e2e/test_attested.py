@@ -276,20 +276,24 @@ def test_while_the_issuer_is_down_nobody_enrols_by_it_and_others_go_on(mesh, ser
     assert mesh.find("late-1.berlin").attested_by == "kubernetes"
 
 
-def test_a_machine_that_slept_beyond_the_grace_enrols_by_its_certificate(mesh) -> None:
+def test_a_machine_that_slept_shows_its_certificate_within_the_grace_and_beyond(mesh) -> None:
+    """Within it renews and keeps its epoch; beyond it enrols again. Without evidence it does neither."""
     made = started(machine(mesh, "slept-1.berlin"))
     made.agent.kill()
     made.kill_envoy()
     config = agent_config.load(made.directory / "agent.toml", {})
     root = files.read(made.state / enrol.ROOT)
     held = identity.load(made.state, root, int(time.time()))
-    ended = clients.ended(mesh, clients.Holder(held.key, held.chain), "slept-1", 100_000, "berlin", "DE")
-    old = identity.make(held.key, ended.chain, root, int(time.time()))
-    became = asyncio.run(woken(config, root, old))
-    assert (became.spiffe_id, became.epoch) == (held.spiffe_id, 2)
     without = dataclasses.replace(config, attest=type(config.attest)())
-    with pytest.raises(enrol.EnrolError, match="expired certificate"):
-        asyncio.run(woken(without, root, old))
+    wait_due(mesh, "slept-1.berlin")
+    for ago_s, epoch, why in ((600, 1, "none is configured"), (100_000, 2, "expired certificate")):
+        ended = clients.ended(mesh, clients.Holder(held.key, held.chain), "slept-1", ago_s, "berlin", "DE")
+        old = identity.make(held.key, ended.chain, root, int(time.time()))
+        with pytest.raises(enrol.EnrolError, match=why):
+            asyncio.run(woken(without, root, old))
+        became = asyncio.run(woken(config, root, old))
+        assert (became.spiffe_id, became.epoch) == (held.spiffe_id, epoch)
+        wait_due(mesh, "slept-1.berlin")
 
 
 async def woken(config: agent_config.Config, root: bytes, old: identity.Identity) -> identity.Identity:
