@@ -1,12 +1,14 @@
 """Settings of the agent: TOML, then WRIT_<SECTION>__<KEY>, checked once, frozen. Standard library only: the agent is small."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.attest import Source
 from agent.errors import ConfigError
 
 MAX_BYTES = 1 << 20
@@ -19,6 +21,9 @@ class Config:
     state_dir: Path
     control_planes: tuple[str, ...]  # host:port of the API of each replica; any will do
     token_file: Path | None
+    root_sha256: str  # whom a node without a token believes at first, hex
+    enrolment: tuple[str, ...]  # host:port where such a node enrols
+    attest: Source  # what it shows there
     ingress_listen: str
     ingress_advertise: str  # how peers reach it; empty: what was bound
     egress_listen: str
@@ -35,7 +40,12 @@ class Config:
 FIELDS: dict[str, dict[str, tuple[type, Any]]] = {
     "": {"state_dir": (str, "/var/lib/writ/agent"), "control_planes": (list, [])},
     "control_plane": {"address": (str, "")},
-    "join": {"token_file": (str, "")},
+    "join": {"token_file": (str, ""), "root_sha256": (str, ""), "enrolment": (list, [])},
+    "attest": {
+        "kubernetes_token_file": (str, ""),
+        "certificate_file": (str, ""),
+        "key_file": (str, ""),
+    },
     "ingress": {"listen": (str, "0.0.0.0:7443"), "advertise": (str, "")},
     "egress": {"listen": (str, "127.0.0.1:7080")},
     "envoy": {
@@ -106,12 +116,15 @@ def _addresses(found: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def _frozen(found: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str]) -> Config:
-    token = environment.get("WRIT_JOIN_TOKEN_FILE") or found["join"]["token_file"]
-    envoy = found["envoy"]
+    envoy, join = found["envoy"], found["join"]
+    token = environment.get("WRIT_JOIN_TOKEN_FILE") or join["token_file"]
     return Config(
         state_dir=Path(found[""]["state_dir"]),
         control_planes=_addresses(found),
         token_file=Path(token) if token else None,
+        root_sha256=join["root_sha256"],
+        enrolment=tuple(join["enrolment"]),
+        attest=_source(found["attest"], join),
         ingress_listen=found["ingress"]["listen"],
         ingress_advertise=found["ingress"]["advertise"],
         egress_listen=found["egress"]["listen"],
@@ -124,3 +137,18 @@ def _frozen(found: Mapping[str, Mapping[str, Any]], environment: Mapping[str, st
         metrics_listen=found["metrics"]["listen"],
         log_level=found["log"]["level"],
     )
+
+
+def _source(given: Mapping[str, Any], join: Mapping[str, Any]) -> Source:
+    """What proves where we are. Without a token nothing else says whom to believe, and where."""
+    source = Source(**{name: Path(path) for name, path in given.items() if path})
+    if not all(isinstance(one, str) and one for one in join["enrolment"]):
+        raise ConfigError("`join.enrolment` must be a list of host:port")
+    if join["root_sha256"] and not re.fullmatch(r"[0-9a-f]{64}", join["root_sha256"]):
+        raise ConfigError("`join.root_sha256` must be 64 hex digits", hint="writ status -o json: root_sha256")
+    if source and not (join["root_sha256"] and join["enrolment"]):
+        raise ConfigError(
+            "`attest` needs `join.root_sha256` and `join.enrolment`: whom to believe, and where to enrol",
+            hint="writ status -o json: root_sha256",
+        )
+    return source

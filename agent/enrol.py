@@ -1,4 +1,4 @@
-"""Getting a certificate: the first with a join token, later ones by renewal, a late one by grace.
+"""Getting a certificate: the first with a join token or other evidence, later ones by renewal, a late one by grace.
 
 The idempotency key and the new private key are on disk before the call, so that a lost reply is asked for again with the
 same key, and gives the same certificate.
@@ -17,13 +17,14 @@ from typing import Any, TypeVar
 import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agent import channel, files, identity
+from agent import attest, channel, files, identity
 from agent.config import Config
-from agent.errors import EnrolError
+from agent.errors import EnrolError, EvidenceWantedError
 from agent.identity import Identity
 from certs import canonical, keys
 from certs.csr import make_csr
 from certs.errors import CertError
+from controlplane.api import status
 from controlplane.api.gen import enrolment_pb2, enrolment_pb2_grpc, identity_pb2, identity_pb2_grpc
 
 PENDING, ROOT, CA, DELEGATION, ENROLMENT = (
@@ -33,6 +34,7 @@ PENDING, ROOT, CA, DELEGATION, ENROLMENT = (
     "delegation.json",
     "enrolment",
 )
+USED = "token.used"
 CALL_S = 20
 T = TypeVar("T")
 RENEW_CONTEXT = b"writ-renew\n"
@@ -48,7 +50,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a join token says."""
+    """What a join token says; without text, what the settings of a node say that has other evidence."""
 
     text: str
     root_sha256: str
@@ -92,21 +94,39 @@ def done(directory: Path, made: Identity) -> None:
     (directory / PENDING).unlink(missing_ok=True)
 
 
-async def enrol(config: Config, now: int) -> Identity:
-    """The first certificate. Pins the root that the token names."""
-    if config.token_file is None:
+def introduction(config: Config) -> Token:
+    """Whom to believe at first, and where. A token not used yet goes before other evidence: an operator put it there."""
+    if config.token_file is not None and not (config.attest and _spent(config.token_file, config.state_dir)):
+        return read_token(config.token_file)
+    if not config.attest:
         hint = "writ token create NODE --out FILE, then join.token_file"
         raise EnrolError("this node has no identity and no join token", hint=hint)
-    token = read_token(config.token_file)
+    return Token("", config.root_sha256, config.enrolment)
+
+
+def _spent(path: Path, directory: Path) -> bool:
+    return not path.exists() or files.read(directory / USED) == read_token(path).name
+
+
+async def enrol(config: Config, now: int, pinned: bytes | None = None) -> Identity:
+    """The first certificate. Pins the root that the token names, or the settings do; it must be `pinned`, if that is known."""
+    token = introduction(config)
     mine = pending(config.state_dir)
 
     async def ask(address: str) -> tuple[bytes, bytes, Any]:
         root, ca = await channel.first_contact(address, token.root_sha256, now)
+        if pinned is not None and root != pinned:
+            raise EnrolError("this is another mesh than the one we are in", hint="empty state_dir to join it")
         async with channel.anonymous(address, identity.trust_domain(root), ca) as open_:
+            stub = enrolment_pb2_grpc.EnrolmentStub(open_)
+            csr = make_csr(mine.key)
             request = enrolment_pb2.EnrolRequest(
-                token=token.text, csr=make_csr(mine.key), idempotency_key=mine.idempotency_key
+                token=token.text, csr=csr, idempotency_key=mine.idempotency_key
             )
-            reply = await _call(enrolment_pb2_grpc.EnrolmentStub(open_).Enrol(request, timeout=CALL_S))
+            if not token.text:
+                shown = await attest.evidence(config.attest, csr, _challenge(stub))
+                request.evidence.CopyFrom(shown)
+            reply = await _call(stub.Enrol(request, timeout=CALL_S))
         return root, ca, reply
 
     root, ca, reply = await _any(token.addresses, ask)
@@ -121,43 +141,66 @@ async def enrol(config: Config, now: int) -> Identity:
     return made
 
 
-async def renew(directory: Path, open_: grpc.aio.Channel, root: bytes, now: int) -> Identity:
+async def renew(
+    directory: Path, open_: grpc.aio.Channel, root: bytes, now: int, source: attest.Source
+) -> Identity:
     """The next certificate, with a new key."""
     mine = pending(directory)
+    stub = identity_pb2_grpc.IdentityStub(open_)
     request = identity_pb2.RenewRequest(csr=make_csr(mine.key), idempotency_key=mine.idempotency_key)
-    reply = await _call(identity_pb2_grpc.IdentityStub(open_).Renew(request, timeout=CALL_S))
+    try:
+        reply = await _call(stub.Renew(request, timeout=CALL_S))
+    except EvidenceWantedError:
+        request.evidence.CopyFrom(await attest.evidence(source, request.csr, _challenge(stub)))
+        reply = await _call(stub.Renew(request, timeout=CALL_S))
     made = identity.make(mine.key, tuple(reply.chain), root, now)
     done(directory, made)
     return made
 
 
-async def renew_expired(directory: Path, old: Identity, root: bytes, now: int) -> Identity:
+async def renew_expired(
+    directory: Path, old: Identity, root: bytes, now: int, source: attest.Source
+) -> Identity:
     """A certificate for a machine that slept: it signs a challenge with the key of the one that has ended."""
     addresses = (files.read(directory / ENROLMENT) or b"").decode().split(",")
     mine = pending(directory)
-    csr = make_csr(mine.key)
 
     async def ask(address: str) -> Any:
         # By the root, not by the CA of the first day: another replica shows its own.
         _, believed = await channel.first_contact(address, hashlib.sha256(root).hexdigest(), now)
         async with channel.anonymous(address, identity.trust_domain(root), believed) as open_:
             stub = enrolment_pb2_grpc.EnrolmentStub(open_)
-            challenge = await _call(
-                stub.Challenge(enrolment_pb2.ChallengeRequest(leaf=old.chain[0]), timeout=CALL_S)
-            )
             request = enrolment_pb2.RenewExpiredRequest(
-                leaf=old.chain[0],
-                csr=csr,
-                nonce=challenge.nonce,
-                signature=keys.sign(old.key, RENEW_CONTEXT + challenge.nonce + csr),
-                idempotency_key=mine.idempotency_key,
+                leaf=old.chain[0], csr=make_csr(mine.key), idempotency_key=mine.idempotency_key
             )
-            return await _call(stub.RenewExpired(request, timeout=CALL_S))
+            try:
+                return await _proven(stub, request, old)
+            except EvidenceWantedError:
+                shown = await attest.evidence(source, request.csr, _challenge(stub))
+                request.evidence.CopyFrom(shown)
+                return await _proven(stub, request, old)
 
     reply = await _any(addresses, ask)
     made = identity.make(mine.key, tuple(reply.chain), root, now)
     done(directory, made)
     return made
+
+
+async def _proven(
+    stub: enrolment_pb2_grpc.EnrolmentStub, request: enrolment_pb2.RenewExpiredRequest, old: Identity
+) -> Any:
+    """The answer to a request that is signed with the old key, by a nonce of its own."""
+    request.nonce = await _challenge(stub)(request.leaf)
+    request.signature = keys.sign(old.key, RENEW_CONTEXT + request.nonce + request.csr)
+    return await _call(stub.RenewExpired(request, timeout=CALL_S))
+
+
+def _challenge(stub: Any) -> attest.Challenge:
+    async def ask(leaf: bytes) -> bytes:
+        reply = await _call(stub.Challenge(enrolment_pb2.ChallengeRequest(leaf=leaf), timeout=CALL_S))
+        return bytes(reply.nonce)
+
+    return ask
 
 
 async def _any(addresses: Sequence[str], ask: Callable[[str], Awaitable[T]]) -> T:
@@ -175,4 +218,6 @@ async def _call(call: Any) -> Any:
     try:
         return await call
     except grpc.aio.AioRpcError as exc:
+        if status.wants_evidence(exc):
+            raise EvidenceWantedError(exc.details() or "evidence is wanted") from exc
         raise EnrolError(exc.details() or exc.code().name) from exc

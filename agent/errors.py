@@ -21,6 +21,10 @@ class EnrolError(AgentError):
     """The control plane did not give a certificate."""
 
 
+class EvidenceWantedError(EnrolError):
+    """The control plane renews only for a node that proves itself again."""
+
+
 class EnvoyError(AgentError):
     """Envoy cannot be found, started or trusted."""
 

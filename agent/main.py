@@ -55,7 +55,7 @@ class Agent:
         self._statements = Statements(config.state_dir, mine)
         self._received = starting.received(config, mine, root, self._store)
         self._control_planes = ControlPlanes(config.control_planes, self._who, self._believed)
-        self._renewing = Renewing(config.state_dir, root, self._control_planes, self._who, self._become)
+        self._renewing = Renewing(config, root, self._control_planes, self._who, self._become)
         hooks = Hooks(
             changed=self._look_again, renew=self._renewing.asked, hello=self._hello, health=self._health
         )

@@ -1,6 +1,7 @@
 """The node's own certificate: renewed at half-life, when the control plane asks, and when the node was narrowed.
 
-Tried again with backoff as long as it fails; one that has ended is renewed by grace.
+Tried again with backoff as long as it fails; one that has ended is renewed by grace. Where that is refused, a node that has
+evidence of its own enrols again: a machine that slept for a week heals alone, and so does one whose name was freed.
 """
 
 import asyncio
@@ -8,11 +9,11 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import structlog
 
 from agent import enrol
+from agent.config import Config
 from agent.controlplanes import ControlPlanes
 from agent.errors import AgentError, EnrolError
 from agent.identity import Identity
@@ -27,13 +28,13 @@ class Renewing:
 
     def __init__(
         self,
-        state_dir: Path,
+        config: Config,
         root: bytes,
         control_planes: ControlPlanes,
         identity: Callable[[], Identity],
         become: Callable[[Identity], Awaitable[None]],
     ) -> None:
-        self._state_dir, self._root, self._control_planes = state_dir, root, control_planes
+        self._config, self._root, self._control_planes = config, root, control_planes
         self._identity, self._become = identity, become
         self._now = asyncio.Event()
 
@@ -71,10 +72,23 @@ class Renewing:
     async def _once(self) -> None:
         now, mine = int(time.time()), self._identity()
         if now >= mine.not_after:
-            made = await enrol.renew_expired(self._state_dir, mine, self._root, now)
+            made = await self._late(mine, now)
         else:
             made = await self._control_planes.ask(
-                lambda open_: enrol.renew(self._state_dir, open_, self._root, now), EnrolError
+                lambda open_: enrol.renew(
+                    self._config.state_dir, open_, self._root, now, self._config.attest
+                ),
+                EnrolError,
             )
         await self._become(made)
         log.info("renewed", serial=f"{made.serial:x}", epoch=made.epoch, not_after=made.not_after)
+
+    async def _late(self, mine: Identity, now: int) -> Identity:
+        directory, source = self._config.state_dir, self._config.attest
+        try:
+            return await enrol.renew_expired(directory, mine, self._root, now, source)
+        except EnrolError as exc:
+            if not source:
+                raise
+            log.warning("grace_refused", reason=str(exc))
+            return await enrol.enrol(self._config, now, self._root)

@@ -14,7 +14,6 @@ from agent.sync import Received
 from policies.trusted import TrustedDocuments
 
 log = structlog.get_logger()
-USED = "token.used"
 
 
 async def who(config: Config) -> tuple[Identity, bytes, bytes]:
@@ -64,10 +63,10 @@ def _token_is_new(config: Config) -> bool:
     """A token that is not the one we enrolled with means: enrol again (after a revocation, say)."""
     if config.token_file is None or not config.token_file.exists():
         return False
-    used = files.read(config.state_dir / USED)
+    used = files.read(config.state_dir / enrol.USED)
     return used is not None and used != enrol.read_token(config.token_file).name
 
 
 def _mark_token(config: Config) -> None:
-    if config.token_file is not None:
-        files.write(config.state_dir / USED, enrol.read_token(config.token_file).name)
+    if config.token_file is not None and config.token_file.exists():
+        files.write(config.state_dir / enrol.USED, enrol.read_token(config.token_file).name)

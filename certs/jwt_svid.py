@@ -1,27 +1,24 @@
-"""JWT-SVIDs: short-lived bearer tokens of a workload, for one audience. The only module that knows `jwt`.
+"""JWT-SVIDs: short-lived bearer tokens of a workload, for one audience.
 
 Made in two steps like certificates: `prepare` gives the bytes, the caller stores them, `sign` signs them. A token proves
 its bearer when
-1. it is small, ASCII, and three parts, each base64url in its one spelling: the compact form and no other;
-2. its header holds `alg`, `kid`, perhaps `typ`, and nothing else: what could fetch or embed a key (`jku`, `x5u`, `jwk`), or
-   ask for more than we do (`crit`, `cty`), refuses it; `alg` is ES256, decided before anything is looked up;
+1. it is in compact form, small, and spelled in the one way (`certs.jws`);
+2. its header holds nothing that could fetch or embed a key; its algorithm is ES256, decided before anything is looked up;
 3. its key is the one of that `kid` in the bundle of the trust domain of its `sub`, and no other bundle;
 4. the signature holds;
 5. `sub` is a workload, `exp` is there and not past, `aud` holds the audience that is asked for; no name occurs twice.
 NOT checked here: whether the node was revoked (`epoch` against the floor, in the trust document).
 """
 
-import base64
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from certs import spiffe
+from certs import jws, spiffe
 from certs.bundle import TrustBundle
 from certs.errors import ProfileError, SpiffeIdError, TokenError
 from certs.spiffe import SpiffeId
@@ -30,11 +27,7 @@ MAX_BYTES = 8192
 MAX_LIFETIME_S = 3600
 MAX_AUDIENCES = 16
 AUDIENCE = re.compile(r"[\x21-\x7e]{1,512}")
-PART = re.compile(r"[A-Za-z0-9_-]+")
-HEADER = {"alg", "kid", "typ"}  # JWT-SVID 2: others must not be there
-TYPES = {"JWT", "JOSE"}
 ALGORITHM = "ES256"
-AHEAD_S = 60  # how far the issuer's clock may be ahead, for `nbf`; `exp` has no leeway
 EPOCH = "writ_epoch"
 
 
@@ -94,51 +87,25 @@ def prepare(
 def sign(prepared: PreparedToken, signature_of: Callable[[bytes], bytes]) -> str:
     """The token. `signature_of` returns a DER ECDSA signature over SHA-256 of its argument."""
     r, s = decode_dss_signature(signature_of(prepared.text.encode()))
-    return f"{prepared.text}.{_b64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"  # RFC 7518 3.4
+    return f"{prepared.text}.{jws.b64url(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"  # RFC 7518 3.4
 
 
 def verify(token: str, bundles: Mapping[str, TrustBundle], audience: str, now: int) -> JwtSvid:
     """Who bears `token`, if it is for `audience`; `bundles` by trust domain. TokenError says which check failed."""
-    header, claims = _parts(token)  # (1)
-    _check_header(header)  # (2)
+    found = jws.read(token, {ALGORITHM}, MAX_BYTES)  # (1), (2)
+    claims = found.claims
     spiffe_id = _subject(claims)
     bundle = bundles.get(spiffe_id.trust_domain)
-    key = bundle.jwt_keys.get(header["kid"]) if bundle else None
+    key = bundle.jwt_keys.get(found.key_id) if bundle else None
     if key is None:  # (3)
         raise TokenError(f"token names no key of `{spiffe_id.trust_domain}`")
-    try:  # (4)
-        jwt.PyJWS().decode(token, key, algorithms=[ALGORITHM])
-    except jwt.PyJWTError as exc:
-        raise TokenError("token is not signed by the key it names") from exc
-    _check_times(claims, now)  # (5)
-    _check_audience(claims, audience)
+    jws.check_signature(found, key)  # (4)
+    jws.check_times(claims, now)  # (5)
+    jws.check_audience(claims, audience)
     epoch = claims.get(EPOCH, 1)
     if type(epoch) is not int:
         raise TokenError(f"`{EPOCH}` is no number")
     return JwtSvid(spiffe_id=spiffe_id, epoch=epoch, expires_at=int(claims["exp"]), claims=claims)
-
-
-def _parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    if not 0 < len(token) <= MAX_BYTES:
-        raise TokenError(f"token of `{len(token)}` characters is not 1 to {MAX_BYTES}")
-    parts = token.split(".")
-    if len(parts) != 3 or not all(PART.fullmatch(part) for part in parts):  # noqa: PLR2004 - header, claims, signature
-        raise TokenError("token is not a JWS in compact form")
-    header, claims, _ = (_decoded(part) for part in parts)
-    return _object(header, "header"), _object(claims, "claims")
-
-
-def _check_header(header: Mapping[str, Any]) -> None:
-    if header.get("alg") != ALGORITHM:
-        raise TokenError(
-            f"token's algorithm is `{str(header.get('alg'))[:16]}`, only {ALGORITHM} is accepted"
-        )
-    if extra := set(header) - HEADER:
-        raise TokenError(f"token's header holds `{min(extra)[:64]}`")
-    if "typ" in header and header["typ"] not in TYPES:
-        raise TokenError(f"token is of type `{str(header['typ'])[:64]}`")
-    if not isinstance(header.get("kid"), str):
-        raise TokenError("token names no key")
 
 
 def _subject(claims: Mapping[str, Any]) -> SpiffeId:
@@ -151,61 +118,5 @@ def _subject(claims: Mapping[str, Any]) -> SpiffeId:
         raise TokenError(f"`sub` is no SPIFFE ID: {exc}") from exc
 
 
-def _check_times(claims: Mapping[str, Any], now: int) -> None:
-    for name in ("exp", "nbf"):
-        if name in claims and not (type(claims[name]) in {int, float} and 0 < claims[name] < 1 << 53):
-            raise TokenError(f"`{name}` is no time")
-    if "exp" not in claims:
-        raise TokenError("token has no `exp`")
-    if now >= claims["exp"]:
-        raise TokenError("token has expired")
-    if claims.get("nbf", 0) > now + AHEAD_S:
-        raise TokenError("token is not valid yet")
-
-
-def _check_audience(claims: Mapping[str, Any], audience: str) -> None:
-    given = claims.get("aud")
-    audiences = [given] if isinstance(given, str) else given
-    if not isinstance(audiences, list) or not audiences or not all(isinstance(one, str) for one in audiences):
-        raise TokenError("token has no audience")
-    if not audience or audience not in audiences:
-        raise TokenError(f"token is not for `{audience[:64]}`")
-
-
-def _object(data: bytes, what: str) -> dict[str, Any]:
-    try:
-        found = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as exc:
-        raise TokenError(f"token's {what} is not JSON with distinct names") from exc
-    if not isinstance(found, dict):
-        raise TokenError(f"token's {what} is no object")
-    return found
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
 def _part(value: Mapping[str, Any]) -> str:
-    return _b64url(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _b64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _decoded(part: str) -> bytes:
-    try:
-        data = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
-    except ValueError as exc:
-        raise TokenError("token is not base64url") from exc
-    if _b64url(data) != part:  # trailing bits: two spellings of one token
-        raise TokenError("token is not base64url in its one spelling")
-    return data
+    return jws.b64url(json.dumps(value, separators=(",", ":")).encode())

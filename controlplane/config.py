@@ -15,6 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from controlplane import config_attest
 from controlplane.errors import InvalidError
 
 
@@ -54,6 +55,7 @@ class Config:
     replica: str  # this control plane's name among its equals; a DNS label
     replica_address: str  # host:port where the others reach its API; empty: what was bound
     store: StoreConfig
+    attest: config_attest.AttestConfig
 
 
 class _Strict(BaseModel):
@@ -113,6 +115,9 @@ class _Settings(BaseSettings):
     log: _Log = _Log()
     replica: _Replica = _Replica()
     store: _Store = _Store()
+    join_token: config_attest.JoinTokenSettings = config_attest.JoinTokenSettings()
+    x509pop: config_attest.X509PopSettings = config_attest.X509PopSettings()
+    kubernetes: config_attest.KubernetesSettings = config_attest.KubernetesSettings()
 
 
 def load(path: Path) -> Config:
@@ -167,6 +172,7 @@ def _frozen(read: _Settings) -> Config:
         replica=read.replica.name,
         replica_address=read.replica.address,
         store=_store(read),
+        attest=config_attest.frozen(read.join_token, read.x509pop, read.kubernetes),
     )
 
 

@@ -29,6 +29,14 @@ class DeniedError(ControlPlaneError):
     """The caller may not."""
 
 
+class NotAttestedError(DeniedError):
+    """The evidence does not prove which node it comes from."""
+
+
+class ReattestError(ControlPlaneError):
+    """The caller must show fresh evidence with what it asks."""
+
+
 class PreconditionError(ControlPlaneError):
     """Not in this state."""
 

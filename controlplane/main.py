@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from certs import issue, keys, spiffe
 from certs.profile import Profile
-from controlplane import opening
+from controlplane import attestors, opening
 from controlplane.api.gen import (
     admin_pb2_grpc,
     enrolment_pb2_grpc,
@@ -24,6 +25,7 @@ from controlplane.api.gen import (
     overview_pb2_grpc,
     replica_pb2_grpc,
 )
+from controlplane.attest.challenges import Challenges
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.rpc import server
@@ -38,6 +40,7 @@ from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
 from controlplane.services import authorities, duties, explanation, policy_sets, setup
+from controlplane.services.attestation import Attestation, Configured, StoredInvitations
 from controlplane.services.authorities import Authorities
 from controlplane.services.duties import Duty, Housekeeping
 from controlplane.services.enrolment import Enrolment
@@ -78,6 +81,8 @@ async def run(config: Config) -> None:
 async def _serve(
     config: Config, store: Store, made: Authorities, signer: FileSigner, stop: asyncio.Event
 ) -> None:
+    challenges = Challenges(_now)
+    accepted = attestors.configured(config.attest, StoredInvitations(store), challenges, _now)
     publisher = Publisher(store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s)
     replicas = Replicas(store, made, config.replica, clock=time.time)
     tls = ServerTls(made, config.replica, publisher)
@@ -98,7 +103,9 @@ async def _serve(
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
     watching = Watching(config, publisher, overviews)
-    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews)
+    parts = Parts(
+        config, store, made, publisher, replicas, jwt_keys, following, overviews, accepted, challenges
+    )
     _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
     await api.start()
@@ -137,6 +144,8 @@ class Parts:
     jwt_keys: JwtAuthorities
     following: Following
     overviews: Overviews
+    attestors: Mapping[str, Configured]
+    challenges: Challenges
 
 
 async def _work(parts: Parts, links: Links, watching: Watching) -> None:
@@ -164,8 +173,10 @@ def _register(
         made,
         Issuance(store, made, profile, parts.replicas.check_issues),
         nodes,
+        Attestation(store, made.trust_domain, parts.attestors, _now),
+        parts.challenges,
         grace_s=config.grace_s,
-        clock=lambda: int(time.time()),
+        clock=_now,
         node_cas=lambda: publisher.anchors.node_cas,
         known=parts.following.node,
     )
@@ -195,6 +206,7 @@ def _register(
             workloads=Registry(store, publisher.refresh),
             jwt_keys=parts.jwt_keys,
             publisher=publisher,
+            attestors=parts.attestors,
         ),
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
@@ -209,6 +221,10 @@ def _register(
     overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub)
     api.add_generic_rpc_handlers((sync.handler(),))
+
+
+def _now() -> int:
+    return int(time.time())
 
 
 class ServerTls:

@@ -31,7 +31,7 @@ class NodeRow:
     node: str
     site: str
     jurisdiction: str
-    tier: int = 0
+    tier: int = 0  # at most this, an operator says; what counts is `effective_tier`
     groups: list[str] = dataclasses.field(default_factory=list)
     purposes: list[str] = dataclasses.field(default_factory=list)
     regions: list[str] = dataclasses.field(default_factory=list)
@@ -47,6 +47,9 @@ class NodeRow:
     not_after: int = 0
     evidence_key: str = ""  # verifier key of its log
     renew_serial: str = ""  # the certificate that is to be renewed before its time
+    attested_by: str = ""  # how it last proved who it is; empty: by a join token, before this was kept
+    attested_at: int = 0
+    attested_tier: int = 1  # how strongly
 
     @property
     def spiffe_id(self) -> SpiffeId:
@@ -57,7 +60,18 @@ class NodeRow:
         return f"{self.node}.{self.site}"
 
     @property
+    def effective_tier(self) -> int:
+        """How strongly it was attested, unless an operator trusts it less."""
+        return min(self.tier, self.attested_tier)
+
+    @property
     def attributes(self) -> Attributes:
+        """What its next certificate says."""
+        return dataclasses.replace(self.declared, tier=self.effective_tier)
+
+    @property
+    def declared(self) -> Attributes:
+        """What operators said it is."""
         return Attributes(
             tier=self.tier,
             groups=frozenset(self.groups),
@@ -81,7 +95,7 @@ class NodeRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenRow:
-    """A join token, found by the hash of its secret."""
+    """Evidence that enrols one key: a join token, found by the hash of its secret, or a token that somebody else made."""
 
     node: str
     site: str

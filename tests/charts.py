@@ -27,6 +27,13 @@ EXTERNAL: dict[str, Any] = {
         "config": {"trust_domain": "acme.example", "store": {"endpoints": ENDPOINTS, "user": "writ"}},
     },
 }
+ATTESTED: dict[str, Any] = {
+    "controlplane": {
+        "config": {"trust_domain": "acme.example", "x509pop": {"match": "dns={node}.{site}.dc.example"}}
+    },
+    "agent": {"enabled": True},
+    "attestation": {"kubernetes": {"enabled": True, "site": "berlin"}, "machineCAs": "machines"},
+}
 
 
 @functools.cache

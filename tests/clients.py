@@ -109,12 +109,14 @@ def enrolled(mesh: Mesh, stub, node: str) -> Holder:
     return Holder(key, tuple(ask(stub, token(mesh, node), key, secrets.token_hex(10)).chain))
 
 
-def ended(mesh: Mesh, holder: Holder, node: str, ago_s: int) -> Holder:
+def ended(
+    mesh: Mesh, holder: Holder, node: str, ago_s: int, site: str = "paris", country: str = "FR"
+) -> Holder:
     """The same node and key with a certificate of the real CA that ended `ago_s` ago."""
     made = authorities_of(mesh)
     prepared = issue.prepare(
         Profile(lifetime_s=3600),
-        node_id(TRUST_DOMAIN, "FR", "paris", node),
+        node_id(TRUST_DOMAIN, country, site, node),
         Attributes(),
         1,
         public_key=holder.key.public_key(),

@@ -13,6 +13,7 @@ CODES: dict[type[errors.ControlPlaneError], int] = {
     errors.ExistsError: code_pb2.ALREADY_EXISTS,
     errors.ConflictError: code_pb2.ABORTED,
     errors.DeniedError: code_pb2.PERMISSION_DENIED,
+    errors.ReattestError: code_pb2.UNAUTHENTICATED,
     errors.PreconditionError: code_pb2.FAILED_PRECONDITION,
     errors.BusyError: code_pb2.RESOURCE_EXHAUSTED,
     errors.UnavailableError: code_pb2.UNAVAILABLE,
@@ -30,3 +31,8 @@ def to_status(error: errors.ControlPlaneError) -> grpc.Status:
     packed = any_pb2.Any()
     packed.Pack(info)
     return rpc_status.to_status(status_pb2.Status(code=code, message=str(error), details=[packed]))
+
+
+def wants_evidence(error: grpc.RpcError) -> bool:
+    """Did the call fail because it came without evidence?"""
+    return bool(error.code() is grpc.StatusCode.UNAUTHENTICATED)

@@ -1,20 +1,28 @@
-"""Join tokens: what they look like, and what is kept of them. One use, 256 bits, only their hash is stored.
+"""Join tokens: what they look like, what is kept of them, and what one proves: that an operator invited this node.
 
-A token carries the root's SHA-256, so that a newcomer knows whom to believe before it has met anybody, and names the
-node it is for, so that a stolen token makes no other node.
+One use, 256 bits, only their hash is stored. A token carries the root's SHA-256, so that a newcomer knows whom to believe
+before it has met anybody, and names the node it is for, so that a stolen token makes no other node.
+
+1. It is a token, and an operator made it: its hash is known.
+2. It says the node and site that it was made for. What counts is what is stored.
+3. It has not ended. Every refusal has one text: a guesser learns nothing.
 """
 
 import base64
 import binascii
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from certs import canonical
 from certs.errors import EnvelopeError
-from controlplane.errors import InvalidError
+from controlplane.attest.base import JOIN_TOKEN, Attested, Evidence
+from controlplane.errors import InvalidError, NotAttestedError
 
 PREFIX = "writ1."
 MAX_CHARS = 1024
+REFUSED = "the join token was not accepted"
 SECRET_BYTES = 32
 
 
@@ -61,3 +69,45 @@ def parse(text: str) -> JoinToken:
 def stored_name(secret: bytes) -> str:
     """Under what a token is found: its hash. Looking it up leaks nothing that helps to guess one."""
     return hashlib.sha256(b"writ-join-token\n" + secret).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invitation:
+    """What an operator said when a token was made."""
+
+    node: str
+    site: str
+    expires_at: int
+
+
+class Invitations(Protocol):
+    """Those that were made, by the name that `stored_name` gives."""
+
+    async def find(self, name: str) -> Invitation | None: ...
+
+
+class JoinTokens:
+    """The attestor of join tokens."""
+
+    def __init__(self, invitations: Invitations, *, tier: int, clock: Callable[[], int]) -> None:
+        self._invitations, self._tier, self._clock = invitations, tier, clock
+
+    async def attest(self, evidence: Evidence) -> Attested:
+        try:
+            token = parse(evidence.bearer)  # (1)
+        except InvalidError as exc:
+            raise NotAttestedError(REFUSED) from exc
+        name = stored_name(token.secret)
+        found = await self._invitations.find(name)
+        if found is None or (found.node, found.site) != (token.node, token.site):  # (2)
+            raise NotAttestedError(REFUSED)
+        if self._clock() >= found.expires_at:  # (3)
+            raise NotAttestedError(REFUSED)
+        return Attested(
+            kind=JOIN_TOKEN,
+            node=found.node,
+            site=found.site,
+            tier=self._tier,
+            once=name,
+            until=found.expires_at,
+        )

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli import (
+    attestor,
     audit,
     authority,
     check,
@@ -62,6 +63,7 @@ for noun, sub in {
     "token": token.app,
     "node": node.app,
     "workload": workload.app,
+    "attestor": attestor.app,
     "authority": authority.app,
     "bundle": authority.bundle,
     "resource": resource.app,

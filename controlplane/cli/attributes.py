@@ -11,7 +11,9 @@ import typer
 if TYPE_CHECKING:
     from controlplane.api.gen import admin_pb2
 
-Tier = Annotated[int | None, typer.Option(help="How strongly the node is attested, 0 to 4.", min=0, max=4)]
+Tier = Annotated[
+    int | None, typer.Option(help="Count its attestation for no more than this, 0 to 4.", min=0, max=4)
+]
 Groups = Annotated[
     list[str] | None, typer.Option("--group", help="Group; may be repeated. An empty one clears.")
 ]

@@ -164,7 +164,7 @@ def document(node: "admin_pb2.Node") -> dict[str, object]:
     plain = (
         "spiffe_id", "node", "site", "jurisdiction", "epoch", "floor", "state", "reason", "address", "serial",
         "not_after", "connected", "generation", "policy_version", "last_seen", "agent_version", "envoy_version",
-        "lease_until", "error",
+        "lease_until", "error", "tier", "attested_by", "attested_at",
     )  # fmt: skip
     shown: dict[str, object] = {name: getattr(node, name) for name in plain}
     return {**shown, "attributes": attributes.document(node.attributes), "not_cut": list(node.not_cut)}

@@ -97,7 +97,7 @@ def _principal(node: "admin_pb2.Node") -> Principal:
         node=f"{node.node}.{node.site}",
         site=node.site,
         jurisdiction=node.jurisdiction,
-        tier=has.tier,
+        tier=node.tier,
         groups=frozenset(has.groups),
         purposes=frozenset(has.purposes),
         regions=frozenset(has.regions),

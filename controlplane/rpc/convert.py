@@ -2,12 +2,14 @@
 
 from dataclasses import asdict
 
-from certs.attributes import Attributes
+from certs.attributes import DIGIT_MAX, Attributes
 from certs.errors import CertError
 from controlplane import model
-from controlplane.api.gen import admin_pb2, sync_pb2
+from controlplane.api.gen import admin_pb2, enrolment_pb2, sync_pb2
+from controlplane.attest.base import JOIN_TOKEN, KUBERNETES, X509POP, Evidence
 from controlplane.errors import InvalidError
 from controlplane.model import NodeRow, ResourceRow, SiteRow
+from controlplane.services.attestation import Configured
 from controlplane.services.hub import AgentState, Difference, Shadow
 from policies.errors import Finding
 
@@ -15,7 +17,7 @@ from policies.errors import Finding
 def attributes(message: admin_pb2.Attributes) -> Attributes:
     try:
         return Attributes(
-            tier=message.tier,
+            tier=message.tier if message.HasField("tier") else DIGIT_MAX,
             groups=frozenset(message.groups),
             purposes=frozenset(message.purposes),
             regions=frozenset(message.regions),
@@ -24,6 +26,25 @@ def attributes(message: admin_pb2.Attributes) -> Attributes:
         )
     except CertError as exc:
         raise InvalidError(str(exc)) from exc
+
+
+def evidence(message: enrolment_pb2.AttestationEvidence, csr: bytes, join_token: str = "") -> Evidence | None:
+    """What a caller shows for `csr`; None when it shows nothing. InvalidError: both a join token and something else."""
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        return Evidence(kind=JOIN_TOKEN, csr=csr, bearer=join_token) if join_token else None
+    if join_token:
+        raise InvalidError("a join token and other evidence do not go together")
+    if kind == KUBERNETES:
+        return Evidence(kind=KUBERNETES, csr=csr, bearer=message.kubernetes)
+    proof = message.x509pop
+    return Evidence(
+        kind=X509POP, csr=csr, chain=tuple(proof.chain), nonce=proof.nonce, signature=proof.signature
+    )
+
+
+def attestor(kind: str, known: Configured) -> admin_pb2.Attestor:
+    return admin_pb2.Attestor(kind=kind, tier=known.tier, reattest_s=known.reattest_s, facts=known.facts)
 
 
 def site(row: SiteRow) -> admin_pb2.Site:
@@ -51,6 +72,9 @@ def node(row: NodeRow, state: AgentState | None) -> admin_pb2.Node:
         address=row.address,
         serial=row.serial,
         not_after=row.not_after,
+        attested_by=row.attested_by,
+        attested_at=row.attested_at,
+        tier=row.effective_tier,
     )
     if state is not None:
         for name in (

@@ -1,4 +1,4 @@
-"""The part of Admin that is about identities: workloads, the keys of JWT-SVIDs, the trust bundle."""
+"""The part of Admin that is about identities: workloads, attestors, the keys of JWT-SVIDs, the trust bundle."""
 
 from certs import bundle
 from certs.bundle import TrustBundle
@@ -45,6 +45,14 @@ class IdentitiesServicer(OperatorsOnly):
         self._operator(context, "workload_remove", node=node, workload=request.name)
         await self._i.workloads.remove(request.node, request.site, request.name)
         return admin_pb2.RemoveWorkloadResponse()
+
+    async def ListAttestors(
+        self, request: admin_pb2.ListAttestorsRequest, context: Context
+    ) -> admin_pb2.ListAttestorsResponse:
+        del request
+        self._operator(context, "attestor_list")
+        found = [convert.attestor(kind, known) for kind, known in self._i.attestors.items()]
+        return admin_pb2.ListAttestorsResponse(attestors=found)
 
     async def ListAuthorities(
         self, request: admin_pb2.ListAuthoritiesRequest, context: Context
@@ -100,7 +108,7 @@ def _workload(node: NodeRow, workload: Workload) -> admin_pb2.Workload:
     if told is not None:
         message.attributes.CopyFrom(
             admin_pb2.Attributes(
-                tier=node.tier,
+                tier=node.effective_tier,
                 groups=sorted(told.groups),
                 purposes=sorted(told.purposes),
                 regions=sorted(told.regions),

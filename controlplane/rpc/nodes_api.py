@@ -5,6 +5,8 @@ from collections.abc import Callable
 import grpc
 
 from controlplane.api.gen import enrolment_pb2, enrolment_pb2_grpc, identity_pb2, identity_pb2_grpc
+from controlplane.attest.base import JOIN_TOKEN, Evidence
+from controlplane.rpc import convert
 from controlplane.rpc.peer import Peers
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.issuance import Issued
@@ -14,7 +16,7 @@ Context = grpc.aio.ServicerContext
 
 
 class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServicer):
-    """Tokens and expired certificates."""
+    """Evidence and expired certificates."""
 
     def __init__(self, service: Enrolment, root: bytes, delegation: Callable[[], bytes]) -> None:
         self._service, self._root, self._delegation = service, root, delegation
@@ -22,22 +24,30 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServicer):
     async def Enrol(
         self, request: enrolment_pb2.EnrolRequest, context: Context
     ) -> enrolment_pb2.EnrolResponse:
-        source = context.peer().rpartition(":")[0]
-        issued = await self._service.enrol(request.token, request.csr, request.idempotency_key, source)
+        shown = convert.evidence(request.evidence, request.csr, request.token)
+        shown = shown or Evidence(
+            kind=JOIN_TOKEN, csr=request.csr
+        )  # nothing is refused like a token that is wrong
+        issued = await self._service.enrol(shown, request.idempotency_key, _source(context))
         return self._response(issued)
 
     async def Challenge(
         self, request: enrolment_pb2.ChallengeRequest, context: Context
     ) -> enrolment_pb2.ChallengeResponse:
-        del context
-        return enrolment_pb2.ChallengeResponse(nonce=self._service.challenge(request.leaf))
+        nonce = self._service.challenge(request.leaf, _source(context))
+        return enrolment_pb2.ChallengeResponse(nonce=nonce)
 
     async def RenewExpired(
         self, request: enrolment_pb2.RenewExpiredRequest, context: Context
     ) -> enrolment_pb2.EnrolResponse:
         del context
         issued = await self._service.renew_expired(
-            request.leaf, request.csr, request.nonce, request.signature, request.idempotency_key
+            request.leaf,
+            request.csr,
+            request.nonce,
+            request.signature,
+            request.idempotency_key,
+            convert.evidence(request.evidence, request.csr),
         )
         return self._response(issued)
 
@@ -53,8 +63,16 @@ class IdentityServicer(identity_pb2_grpc.IdentityServicer):
 
     async def Renew(self, request: identity_pb2.RenewRequest, context: Context) -> identity_pb2.RenewResponse:
         caller = self._peers.presented(context)
-        issued = await self._service.renew(caller, request.csr, request.idempotency_key)
+        shown = convert.evidence(request.evidence, request.csr)
+        issued = await self._service.renew(caller, request.csr, request.idempotency_key, shown)
         return identity_pb2.RenewResponse(chain=issued.chain)
+
+    async def Challenge(
+        self, request: enrolment_pb2.ChallengeRequest, context: Context
+    ) -> enrolment_pb2.ChallengeResponse:
+        caller = self._peers.presented(context)
+        nonce = self._service.challenge(request.leaf, str(caller.spiffe_id))
+        return enrolment_pb2.ChallengeResponse(nonce=nonce)
 
     async def IssueWorkload(
         self, request: identity_pb2.IssueWorkloadRequest, context: Context
@@ -69,3 +87,8 @@ class IdentityServicer(identity_pb2_grpc.IdentityServicer):
         caller = await self._peers.node(context)
         token, expires_at = await self._workloads.mint(caller, request.workload, request.audience)
         return identity_pb2.MintJwtResponse(token=token, expires_at=expires_at)
+
+
+def _source(context: Context) -> str:
+    """The caller's address without its port: what refusals and challenges are counted by."""
+    return str(context.peer()).rpartition(":")[0]

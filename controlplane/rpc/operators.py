@@ -1,5 +1,6 @@
 """What every part of Admin shares: all that it can reach, and who is calling. Operators only; each change is logged."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import grpc
@@ -8,6 +9,7 @@ import structlog
 from controlplane.api.gen import admin_pb2_grpc
 from controlplane.rpc.peer import Peers
 from controlplane.services import explanation, policy_sets
+from controlplane.services.attestation import Configured
 from controlplane.services.authorities import Authorities
 from controlplane.services.jwt_authorities import JwtAuthorities
 from controlplane.services.nodes import Nodes
@@ -31,6 +33,7 @@ READS = {
     "workload_list",
     "authority_list",
     "bundle_show",
+    "attestor_list",
 }
 Context = grpc.aio.ServicerContext
 
@@ -43,6 +46,7 @@ class Identities:
     workloads: Registry
     jwt_keys: JwtAuthorities
     publisher: Publisher
+    attestors: Mapping[str, Configured]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

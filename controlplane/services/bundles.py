@@ -47,7 +47,7 @@ def principal(row: NodeRow) -> Principal:
         node=row.short,
         site=row.site,
         jurisdiction=row.jurisdiction,
-        tier=row.tier,
+        tier=row.effective_tier,
         groups=frozenset(row.groups),
         purposes=frozenset(row.purposes),
         regions=frozenset(row.regions),

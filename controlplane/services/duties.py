@@ -15,7 +15,7 @@ import structlog
 
 from controlplane import model
 from controlplane.errors import ConflictError, ControlPlaneError
-from controlplane.model import CertificateRow, DutyRow
+from controlplane.model import CertificateRow, DutyRow, TokenRow
 from controlplane.services import rows
 from controlplane.services.publish import Publisher
 from controlplane.services.rollout import LAG_WAIT_S
@@ -27,6 +27,7 @@ ROUND_S = 5.0
 TAKE_OVER_S = 20.0
 KEEP_S = 86_400  # expired certificates are kept for a day, and for the grace in which they may be renewed
 TOKENS_S = 60  # how often ended tokens are looked for
+EVIDENCE_S = 3600  # how long evidence is kept after its end
 BATCH = MAX_OPERATIONS - 2
 
 
@@ -138,12 +139,15 @@ class Housekeeping:
         self._duty.done = max(self._duty.done, last - 1)
 
     async def _forget_tokens(self) -> None:
-        """JWT-SVIDs that have ended: they live for minutes, and what is kept is what is alive."""
+        """JWT-SVIDs, join tokens and other evidence that have ended: they live for minutes, and what is kept is what is alive."""
         now = int(self._clock())
         if now - self._tokens_at < TOKENS_S:
             return
         self._tokens_at = now
         items, _ = await self._store.list(rows.JWTS)
         ended = [item.key for item in items if item.key < rows.jwt_key(now, "")]
+        # Evidence that is good once: long after its end every replica refuses it, known or not, whatever its clock.
+        evidence = await rows.every(self._store, TokenRow, rows.TOKENS)
+        ended += [stored.key for stored in evidence if stored.row.expires_at + EVIDENCE_S <= now]
         for start in range(0, len(ended), BATCH):
             await self._duty.commit(expect={}, put={}, delete=ended[start : start + BATCH])

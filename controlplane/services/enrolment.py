@@ -1,16 +1,18 @@
 """How a node gets its first certificate, the next one, and one after it slept too long.
 
-Refusals of tokens have one text for all reasons: a guesser learns nothing. What the control plane knows of a node goes
-into the certificate; of the request only the public key is taken.
+1. Evidence is judged before anything is read of the node, and counts once more in the commit: what is good once was not used,
+   the node is what it was.
+2. What the control plane knows of a node goes into the certificate; of the request only the public key is taken.
+3. Refused evidence is counted by address, and bounded. Refusals of join tokens have one text for all reasons.
+4. Where a node must prove itself again, its renewal waits for evidence, also within the grace: an end is no way around.
 """
 
 import dataclasses
-import hashlib
 import hmac
 import re
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,10 +22,20 @@ from certs.errors import CertError
 from certs.keys import ECDSA_SHA256, spki_sha256
 from certs.verify import NodeIdentity, verify_expired_node
 from controlplane import model
-from controlplane.attest import token as tokens
-from controlplane.errors import BusyError, ConflictError, DeniedError, InvalidError
+from controlplane.attest.base import JOIN_TOKEN, Attested, Evidence
+from controlplane.attest.challenges import Challenges
+from controlplane.attest.token import REFUSED
+from controlplane.errors import (
+    BusyError,
+    ConflictError,
+    DeniedError,
+    InvalidError,
+    NotAttestedError,
+    ReattestError,
+)
 from controlplane.model import NodeRow, TokenRow
 from controlplane.services import rows
+from controlplane.services.attestation import Attestation
 from controlplane.services.authorities import Authorities
 from controlplane.services.issuance import CloneError, Issuance, Issued, Wanted
 from controlplane.services.nodes import Nodes
@@ -31,11 +43,20 @@ from controlplane.services.rows import Stored
 from controlplane.store.base import Store
 
 IDEMPOTENCY = re.compile(r"[A-Za-z0-9_-]{16,64}")
-NONCE_S, MAX_NONCES = 60, 10_000
 RENEW_CONTEXT = b"writ-renew\n"
-REFUSED = "the join token was not accepted"
 MAX_REFUSED_PER_MINUTE = 60  # from one source
+MAX_SOURCES = 10_000
 RETRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """What a node asks for, and what it proved with it."""
+
+    caller: NodeIdentity
+    public_key: ec.EllipticCurvePublicKey
+    idempotency_key: str
+    attested: Attested | None
 
 
 class Enrolment:
@@ -47,6 +68,8 @@ class Enrolment:
         made: Authorities,
         issuance: Issuance,
         nodes: Nodes,
+        attestation: Attestation,
+        challenges: Challenges,
         *,
         grace_s: int,
         clock: Callable[[], int],
@@ -57,70 +80,86 @@ class Enrolment:
         self._store, self._made, self._issuance, self._nodes = store, made, issuance, nodes
         self._node_cas, self._known = node_cas, known
         self._grace_s, self._clock = grace_s, clock
-        self._nonces: OrderedDict[bytes, tuple[int, bytes]] = OrderedDict()
+        self._attestation, self._challenges = attestation, challenges
         self._refused: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
-    async def enrol(self, text: str, csr: bytes, idempotency_key: str, source: str) -> Issued:
-        """Exchange a join token for a certificate: once, for the node it names, before it expires."""
+    async def enrol(self, evidence: Evidence, idempotency_key: str, source: str) -> Issued:
+        """Exchange evidence for the certificate of the node that it proves."""
         self._check_rate(source)
         _check_idempotency(idempotency_key)
-        public_key = _public_key(csr)
+        public_key = _public_key(evidence.csr)
         try:
+            attested = await self._attestation.attest(evidence)
             for _ in range(RETRIES):
                 try:
-                    return await self._enrol_once(tokens.parse(text), public_key, idempotency_key)
+                    return await self._enrol_once(attested, public_key, idempotency_key)
                 except ConflictError:
                     continue  # somebody was faster: read again; a token that is used by now is refused
             raise BusyError("too many enrolments of one node at once")
-        except (InvalidError, DeniedError) as exc:
+        except DeniedError as exc:
             self._count_refused(source)
-            raise DeniedError(
+            if evidence.kind != JOIN_TOKEN:
+                raise
+            raise NotAttestedError(
                 REFUSED, hint="tokens are good once and for ten minutes: writ token create NODE"
             ) from exc
 
     async def _enrol_once(
-        self, token: tokens.JoinToken, public_key: ec.EllipticCurvePublicKey, idempotency_key: str
+        self, attested: Attested, public_key: ec.EllipticCurvePublicKey, idempotency_key: str
     ) -> Issued:
-        now = self._clock()
-        stored = await rows.find(self._store, TokenRow, rows.token_key(tokens.stored_name(token.secret)))
-        if stored is None or (stored.row.node, stored.row.site) != (token.node, token.site):
-            raise DeniedError(REFUSED)
-        node = await rows.read_node(self._store, stored.row.node, stored.row.site)
+        node = await self._attestation.node(attested)
         spki = spki_sha256(public_key).hex()
-        if stored.row.used_by:
-            same = hmac.compare_digest(stored.row.used_by + stored.row.spki, idempotency_key + spki)
-            repeated = await self._issuance.repeat(node, idempotency_key, public_key, now) if same else None
-            if repeated is None:
-                raise DeniedError(REFUSED)
-            return repeated
-        if now >= stored.row.expires_at or node.row.state in {model.REVOKED, model.LOCKED}:
-            raise DeniedError(REFUSED)
-        becomes = _next_epoch(node.row)
-        used = dataclasses.replace(stored.row, used_by=idempotency_key, spki=spki)
+        use = await self._use(attested)
+        if use.row.used_by and not hmac.compare_digest(
+            use.row.used_by + use.row.spki, idempotency_key + spki
+        ):
+            raise NotAttestedError("this token has enrolled another key")
+        if node.row.state == model.ENROLLED:
+            repeated = await self._issuance.repeat(node, idempotency_key, public_key, self._clock())
+            if repeated is not None:
+                return repeated
+        if use.row.used_by:
+            raise NotAttestedError("this token was used")
+        becomes = self._attestation.enrolled(node.row, attested)
+        used = dataclasses.replace(use.row, used_by=idempotency_key, spki=spki)
         issued = await self._issuance.grant(
             Wanted(
                 node=node,
                 becomes=becomes,
                 public_key=public_key,
                 idempotency_key=idempotency_key,
-                expect=((stored.key, stored.revision),),
-                put=((stored.key, model.dump(used)), *self._nodes.floor_writes(becomes)),
+                expect=((use.key, use.revision),) if use.key else (),
+                put=((use.key, model.dump(used)),) * bool(use.key) + self._nodes.floor_writes(becomes),
             ),
-            now,
+            self._clock(),
         )
         await self._nodes.mesh_changed()
         return issued
 
-    async def renew(self, caller: NodeIdentity, csr: bytes, idempotency_key: str) -> Issued:
+    async def _use(self, attested: Attested) -> Stored[TokenRow]:
+        """What is known of the use of this evidence; without a key when it is good once by itself."""
+        fresh = TokenRow(node=attested.node, site=attested.site, expires_at=attested.until)
+        if not attested.once:
+            return Stored("", fresh, 0)
+        key = rows.token_key(attested.once)
+        return await rows.find(self._store, TokenRow, key) or Stored(key, fresh, 0)
+
+    async def renew(
+        self, caller: NodeIdentity, csr: bytes, idempotency_key: str, evidence: Evidence | None = None
+    ) -> Issued:
         """The next certificate of a node that has one. Its name is that of its certificate, whatever it sends."""
         _check_idempotency(idempotency_key)
         public_key = _public_key(csr)
-        issued = await self._renew_hopefully(caller, public_key, idempotency_key)
+        attested = None
+        if evidence is not None:
+            attested = await self._attestation.attest_again(evidence, caller.spiffe_id)
+        asked = _Renewal(caller, public_key, idempotency_key, attested)
+        issued = await self._renew_hopefully(asked)
         if issued is not None:
             return issued
         for _ in range(RETRIES):
             try:
-                return await self._renew_once(caller, public_key, idempotency_key)
+                return await self._renew_once(asked)
             except ConflictError:
                 continue
             except CloneError as exc:
@@ -128,79 +167,81 @@ class Enrolment:
                 raise
         raise BusyError("the node is being changed; try again")
 
-    async def _renew_hopefully(
-        self, caller: NodeIdentity, public_key: ec.EllipticCurvePublicKey, idempotency_key: str
-    ) -> Issued | None:
+    async def _renew_hopefully(self, asked: _Renewal) -> Issued | None:
         """Without reading first: the commit compares the node's row, and that nobody has renewed or asked before.
 
         None when any of it is not so: then it is read and decided in full.
         """
-        node = self._known(caller.spiffe_id.node, caller.spiffe_id.site)
-        if node is None or not _may_renew(node.row, caller):
+        node = self._known(asked.caller.spiffe_id.node, asked.caller.spiffe_id.site)
+        if node is None or not _may_renew(node.row, asked.caller) or self._lacks_evidence(node.row, asked):
             return None
         try:
-            return await self._grant_renewal(node, caller, public_key, idempotency_key)
+            return await self._grant_renewal(node, asked)
         except ConflictError:
             return None
 
-    async def _renew_once(
-        self, caller: NodeIdentity, public_key: ec.EllipticCurvePublicKey, idempotency_key: str
-    ) -> Issued:
+    async def _renew_once(self, asked: _Renewal) -> Issued:
+        caller = asked.caller
         node = await rows.read_node(self._store, caller.spiffe_id.node, caller.spiffe_id.site)
         if not _may_renew(node.row, caller):
             raise DeniedError(f"node `{node.row.short}` may not renew: it is {node.row.state}")
         # Before the idempotency key: a copy may have read that from the same disk as the private key.
-        await self._issuance.check_only_follower(f"{caller.serial:x}", public_key)
-        repeated = await self._issuance.repeat(node, idempotency_key, public_key, self._clock())
+        await self._issuance.check_only_follower(f"{caller.serial:x}", asked.public_key)
+        repeated = await self._issuance.repeat(node, asked.idempotency_key, asked.public_key, self._clock())
         if repeated is not None:
             return repeated
-        return await self._grant_renewal(node, caller, public_key, idempotency_key)
+        if self._lacks_evidence(node.row, asked):
+            raise ReattestError(
+                f"node `{node.row.short}` must prove itself again, by `{node.row.attested_by}`",
+                hint="its agent does so where [attest] is configured",
+            )
+        return await self._grant_renewal(node, asked)
 
-    async def _grant_renewal(
-        self,
-        node: Stored[NodeRow],
-        caller: NodeIdentity,
-        public_key: ec.EllipticCurvePublicKey,
-        idempotency_key: str,
-    ) -> Issued:
+    def _lacks_evidence(self, row: NodeRow, asked: _Renewal) -> bool:
+        return asked.attested is None and self._attestation.due(row)
+
+    async def _grant_renewal(self, node: Stored[NodeRow], asked: _Renewal) -> Issued:
+        becomes = node.row if asked.attested is None else self._attestation.renewed(node.row, asked.attested)
+        changes = becomes.attributes != node.row.attributes
         wanted = Wanted(
             node=node,
-            becomes=node.row,
-            public_key=public_key,
-            idempotency_key=idempotency_key,
-            predecessor=f"{caller.serial:x}",
+            becomes=becomes,
+            public_key=asked.public_key,
+            idempotency_key=asked.idempotency_key,
+            predecessor=f"{asked.caller.serial:x}",
+            put=self._nodes.floor_writes(becomes) if changes else (),
         )
-        return await self._issuance.grant(wanted, self._clock())
+        issued = await self._issuance.grant(wanted, self._clock())
+        if changes:
+            await self._nodes.mesh_changed()
+        return issued
 
-    def challenge(self, leaf: bytes) -> bytes:
-        """A nonce for the holder of an expired certificate; kept for a minute, bounded."""
-        now = self._clock()
-        while self._nonces and next(iter(self._nonces.values()))[0] <= now:
-            self._nonces.popitem(last=False)
-        if len(self._nonces) >= MAX_NONCES:
-            raise BusyError("too many renewals at once")
-        nonce = secrets.token_bytes(32)
-        self._nonces[nonce] = (now + NONCE_S, _digest(leaf))  # a stranger sends it: 32 bytes, not 32 kB
-        return nonce
+    def challenge(self, leaf: bytes, source: str) -> bytes:
+        """A nonce for the holder of a certificate: an expired one of ours, or a machine's."""
+        return self._challenges.ask(leaf, source)
 
     async def renew_expired(
-        self, leaf: bytes, csr: bytes, nonce: bytes, signature: bytes, idempotency_key: str
+        self,
+        leaf: bytes,
+        csr: bytes,
+        nonce: bytes,
+        signature: bytes,
+        idempotency_key: str,
+        evidence: Evidence | None = None,
     ) -> Issued:
         """Renew with a certificate that has ended, no longer than the grace period ago, and its key."""
-        now = self._clock()
-        until, asked_for = self._nonces.pop(nonce, (0, b""))
-        if now >= until or asked_for != _digest(leaf):
+        if not self._challenges.redeem(nonce, leaf):
             raise DeniedError("the challenge is unknown or too old")
         try:
             caller = verify_expired_node(
-                leaf, self._node_cas(), self._made.trust_domain, now, grace_s=self._grace_s
+                leaf, self._node_cas(), self._made.trust_domain, self._clock(), grace_s=self._grace_s
             )
             caller.public_key.verify(signature, RENEW_CONTEXT + nonce + csr, ECDSA_SHA256)
         except (CertError, InvalidSignature) as exc:
             raise DeniedError(
                 "the expired certificate does not prove who asks", hint="enrol with a new token"
             ) from exc
-        return await self.renew(caller, csr, idempotency_key)
+        return await self.renew(caller, csr, idempotency_key, evidence)
 
     def _check_rate(self, source: str) -> None:
         minute, count = self._refused.get(source, (0, 0))
@@ -211,7 +252,7 @@ class Enrolment:
         minute, count = self._refused.pop(source, (0, 0))
         now = self._clock() // 60
         self._refused[source] = (now, count + 1 if minute == now else 1)
-        if len(self._refused) > MAX_NONCES:
+        if len(self._refused) > MAX_SOURCES:
             self._refused.popitem(last=False)
 
 
@@ -220,19 +261,9 @@ def _may_renew(row: NodeRow, caller: NodeIdentity) -> bool:
     return enrolled and row.spiffe_id == caller.spiffe_id
 
 
-def _next_epoch(node: NodeRow) -> NodeRow:
-    """Enrolling raises epoch and floors: whatever was issued to this name before stays dead."""
-    epoch = node.epoch + 1
-    return dataclasses.replace(node, epoch=epoch, floor=epoch, renew_floor=epoch, reason="")
-
-
 def _check_idempotency(key: str) -> None:
     if not IDEMPOTENCY.fullmatch(key):
         raise InvalidError("idempotency key must be 16 to 64 of A-Z a-z 0-9 _ -")
-
-
-def _digest(leaf: bytes) -> bytes:
-    return hashlib.sha256(leaf).digest()
 
 
 def _public_key(csr: bytes) -> ec.EllipticCurvePublicKey:

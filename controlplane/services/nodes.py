@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from certs import spiffe
-from certs.attributes import Attributes, narrowed
+from certs.attributes import DIGIT_MAX, Attributes, narrowed
 from certs.errors import CertError
 from controlplane import failpoints, model
 from controlplane.attest.token import SECRET_BYTES, JoinToken, stored_name
@@ -60,7 +60,7 @@ class Nodes:
             raise PreconditionError(f"node `{node}.{site}` is {found.row.state}", hint=hint)
         row = found.row if found else self._new(node, place.row)
         if attributes is not None:
-            if found is not None and found.row.epoch and attributes != found.row.attributes:
+            if found is not None and found.row.epoch and attributes != found.row.declared:
                 raise PreconditionError(
                     f"node `{node}.{site}` exists with other attributes", hint="writ node set"
                 )
@@ -73,9 +73,7 @@ class Nodes:
         )
 
     def _new(self, node: str, site: SiteRow) -> NodeRow:
-        return NodeRow(
-            trust_domain=self._trust_domain, node=node, site=site.name, jurisdiction=site.jurisdiction
-        )
+        return new_node(self._trust_domain, node, site)
 
     async def get(self, node: str, site: str) -> NodeRow:
         return (await rows.read_node(self._store, node, site)).row
@@ -88,11 +86,17 @@ class Nodes:
         """(row, narrowed). Narrowing raises epoch and floor: certificates that say more are dead at once."""
 
         def change(row: NodeRow) -> NodeRow:
-            less = bool(row.epoch) and narrowed(row.attributes, new)
-            if new == row.attributes:
+            if new == row.declared:
                 return row
-            row = dataclasses.replace(row.with_attributes(new), renew_serial=row.serial)
-            return dataclasses.replace(row, epoch=row.epoch + 1, floor=row.epoch + 1) if less else row
+            changed = row.with_attributes(new)
+            if changed.attributes == row.attributes:
+                return changed  # its certificate says so already
+            changed = dataclasses.replace(changed, renew_serial=row.serial)
+            return (
+                dead_before(changed)
+                if row.epoch and narrowed(row.attributes, changed.attributes)
+                else changed
+            )
 
         before, after = await self._change(node, site, change)
         return after, after.floor != before.floor
@@ -176,6 +180,18 @@ class Nodes:
     async def _write(self, stored: Stored[NodeRow], after: NodeRow) -> None:
         put = {stored.key: model.dump(after), **dict(self.floor_writes(after))}
         await self._store.commit(expect={stored.key: stored.revision}, put=put)
+
+
+def new_node(trust_domain: str, node: str, site: SiteRow) -> NodeRow:
+    """A node nobody has said anything of: its tier is what its attestation says."""
+    return NodeRow(
+        trust_domain=trust_domain, node=node, site=site.name, jurisdiction=site.jurisdiction, tier=DIGIT_MAX
+    )
+
+
+def dead_before(row: NodeRow) -> NodeRow:
+    """The node of `row`, and no certificate that says more: peers refuse those before, their node may renew."""
+    return dataclasses.replace(row, epoch=row.epoch + 1, floor=row.epoch + 1)
 
 
 def new_secret() -> bytes:

@@ -17,6 +17,7 @@ WITNESS_KEY = "witness-key"
 JWT_AUTHORITIES = "authority/jwt/"
 WORKLOADS = "workload/"
 JWTS = "jwt/"
+TOKENS = "token/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def floor_key(node: str, site: str) -> str:
 
 
 def token_key(name: str) -> str:
-    return f"token/{name}"
+    return f"{TOKENS}{name}"
 
 
 def hour(at: int) -> int:

@@ -248,7 +248,7 @@ def parsed(row: WorkloadsRow) -> tuple[Workload, ...]:
 def told_with_tier(told: Attributes, node: NodeRow) -> Attributes:
     """The tier is always the node's: nobody attests a process by another way."""
     return Attributes(
-        tier=node.tier,
+        tier=node.effective_tier,
         groups=told.groups,
         purposes=told.purposes,
         regions=told.regions,

@@ -9,9 +9,9 @@ import pytest
 
 from controlplane import model
 from controlplane.errors import ConflictError, CorruptError, ExistsError, PreconditionError, UnavailableError
-from controlplane.model import CertificateRow, DelegationRow, PolicyState, ReplicaRow
+from controlplane.model import CertificateRow, DelegationRow, PolicyState, ReplicaRow, TokenRow
 from controlplane.services import join, rows, setup
-from controlplane.services.duties import TAKE_OVER_S, Duty, Housekeeping
+from controlplane.services.duties import EVIDENCE_S, TAKE_OVER_S, Duty, Housekeeping
 from controlplane.services.hub import AgentState, Hub
 from controlplane.services.publish import Publisher
 from controlplane.services.replicas import Replicas, read_delegation
@@ -205,6 +205,29 @@ async def test_housekeeping_forgets_dead_certificates_and_what_belongs_to_them_o
     ]
     assert left == [rows.certificate_key("alive", young), "idempotent/alive", "successor/alive"]
     assert duty.done == rows.hour(NOW - 86400) - 1
+
+
+async def test_evidence_is_forgotten_when_no_replica_could_still_take_it(world) -> None:
+    clock = [float(NOW)]
+    publisher = Publisher(world.store, world.made, Hub(), lease_s=60, heartbeat_s=1)
+    duty = Duty(world.store, "d", "one", clock=lambda: clock[0])
+    keeping = Housekeeping(world.store, publisher, duty, grace_s=60, clock=lambda: clock[0])
+    put = {
+        rows.token_key(name): model.dump(TokenRow(node="a", site="b", expires_at=ends, used_by=used))
+        for name, ends, used in (("spent", NOW, "i" * 20), ("ended", NOW + 1, ""), ("alive", NOW + 600, ""))
+    }
+    await world.store.commit(expect={}, put=put)
+
+    async def left() -> list[str]:
+        assert await duty.hold()
+        await keeping.once()
+        return [item.key for item in (await world.store.list(rows.TOKENS))[0]]
+
+    assert len(await left()) == 3
+    clock[0] = NOW + EVIDENCE_S
+    assert await left() == ["token/alive", "token/ended"]
+    clock[0] += 600
+    assert await left() == []
 
 
 async def test_a_rollout_whose_replica_died_is_ended_once_agents_enforce_it(world) -> None:

@@ -66,7 +66,7 @@ def issued(stub, workload: str = "web") -> verify.NodeIdentity:
 def test_a_registered_workload_is_what_its_node_is(mesh, stub) -> None:
     found = issued(stub)
     assert str(found.spiffe_id) == f"{workloads.ID}/web"
-    assert (found.epoch, found.attributes.groups, found.attributes.tier) == (1, {"clinical"}, 2)
+    assert (found.epoch, found.attributes.groups, found.attributes.tier) == (1, {"clinical"}, 1)
     assert found.not_after - found.not_before <= 3660
 
 
@@ -130,7 +130,7 @@ def test_attributes_are_never_more_than_the_nodes(mesh, stub) -> None:
             register(mesh, "narrow", workloads.NOBODY, attributes=wanted(**more))
     register(mesh, "narrow", workloads.NOBODY, attributes=wanted(class_ceiling=1))
     assert issued(stub, "narrow").attributes == Attributes(
-        tier=2, groups=frozenset({"clinical"}), purposes=frozenset({"treatment"}), class_ceiling=1
+        tier=1, groups=frozenset({"clinical"}), purposes=frozenset({"treatment"}), class_ceiling=1
     )
     remove(mesh, "narrow")
     assert status(issue, stub, "narrow") == CODE.PERMISSION_DENIED

@@ -88,7 +88,7 @@ def test_narrowing_kills_the_old_certificate_and_the_node_renews_by_itself(mesh,
     assert calls.bypass(old, callee(mesh), TREATMENT).code == ""
     narrower = admin_pb2.Attributes()
     narrower.CopyFrom(ATTRIBUTES)
-    narrower.tier = 1
+    narrower.tier = 0  # a join token attests 1
     done = mesh.call("SetNode", admin_pb2.SetNodeRequest(node="app-1", site="paris", attributes=narrower))
     assert (done.narrowed, done.node.epoch) == (True, 2)
     eventually(lambda: calls.bypass(old, callee(mesh), TREATMENT).code == "revoked")

@@ -12,7 +12,7 @@ import helm_python
 import kubernetes_validate
 import pytest
 import yaml
-from charts import EVERYTHING, EXTERNAL, NAMED, one, render
+from charts import ATTESTED, EVERYTHING, EXTERNAL, NAMED, one, render
 
 from agent import config as agent_config
 from controlplane import config as controlplane_config
@@ -22,6 +22,7 @@ OUTSIDE = {"controlplane": {"enabled": False}, "agent": {"enabled": True, "confi
 GIVEN = {"secrets": {"existingKeys": "my-keys", "existingRoot": "my-root"}, "images": {"agent": {"digest": "sha256:" + "a" * 64}}}  # fmt: skip
 CHECKOUT = {"gitops": {"enabled": True, "volume": {"persistentVolumeClaim": {"claimName": "policies"}}, "subPath": "cedar"}}  # fmt: skip
 OPEN_TO = {"networkPolicy": {"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "monitoringFrom": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]}}  # fmt: skip
+ROOT = {"agent": {"config": {"join": {"root_sha256": "ab" * 32}}}}
 WORKLOADS = {"agent": {"config": {"workload": {"socket": "/run/writ/workload.sock"}}}}
 MATRIX = {
     "embedded": (NAMED,),
@@ -33,6 +34,8 @@ MATRIX = {
     "a checkout": (NAMED, CHECKOUT),
     "identities of workloads": (EVERYTHING, WORKLOADS),
     "who may come": (EXTERNAL, OPEN_TO),
+    "attested machines": (ATTESTED,),
+    "attested, of a root that is given": (ATTESTED, GIVEN, ROOT),
 }
 OURS = {
     "ServiceMonitor",
@@ -92,6 +95,11 @@ def sidecar() -> list[dict[str, Any]]:
         ({"gitops": {"files": ["a.cedar"]}}, "files"),
         ({"monitoring": {"prometheusRule": {"denialsPerSecond": -1}}}, "denialsPerSecond"),
         ({"replicas": 3}, "replicas"),
+        ({"attestation": {"kubernetes": {"site": "Berlin"}}}, "site"),
+        ({"controlplane": {"config": {"kubernetes": {"issuer": "http://issuer.example"}}}}, "issuer"),
+        ({"controlplane": {"config": {"kubernetes": {"service_accounts": ["agent"]}}}}, "service_accounts"),
+        ({"controlplane": {"config": {"x509pop": {"tier": 5}}}}, "tier"),
+        ({"agent": {"config": {"join": {"root_sha256": "abc"}}}}, "root_sha256"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused_by_name(values, match) -> None:
@@ -108,6 +116,9 @@ def test_a_value_of_the_wrong_type_is_refused_by_name(values, match) -> None:
         ((NAMED, {"gitops": {"enabled": True}}), "exactly one of"),
         ((EVERYTHING, {"gitops": {"configMap": "both"}}), "exactly one of"),
         ((OUTSIDE, {"agent": {"config": {"control_plane": {"address": ""}}}}), "address is missing"),
+        ((ATTESTED, {"attestation": {"kubernetes": {"site": ""}}}), "attestation.kubernetes.site is missing"),
+        ((ATTESTED, GIVEN), "root_sha256 is missing"),
+        ((OUTSIDE, {"agent": {"config": {"attest": {"certificate_file": "/a"}}}}), "root_sha256 is missing"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_way_out(layers, match) -> None:
@@ -152,6 +163,11 @@ OTHER: dict[str, Any] = {
     "controlplane.config.store.endpoints": ["other:2379"],
     "controlplane.config.store.kind": "etcd",
     "agent.config.workload.socket": "/other/place/workload.sock",
+    "agent.config.join.root_sha256": "cd" * 32,
+    "controlplane.config.kubernetes.issuer": "https://issuer.example",
+    "controlplane.config.kubernetes.api_server": "https://api.example:6443",
+    "controlplane.config.kubernetes.service_accounts": ["models/llama"],
+    "controlplane.config.x509pop.ca_files": ["/other/place"],
 }
 """What to try where any other value of the type would not do."""
 WITH_MAP = {**EVERYTHING, "gitops": {"enabled": True, "configMap": "kept"}}
@@ -159,6 +175,8 @@ BASES = {
     "store.tlsSecret": EXTERNAL,
     "store.passwordSecret": EXTERNAL,
     "controlplane.config.store.endpoints": EXTERNAL,
+    "attestation.kubernetes.enabled": ATTESTED,
+    "attestation.kubernetes.site": ATTESTED,
     "gitops.files": WITH_MAP,
     "gitops.configMap": WITH_MAP,
     "gitops.volume": WITH_MAP,
@@ -181,8 +199,10 @@ def other(path: str, value: Any) -> Any:
         return value + 1
     if path.endswith(("listen", "address", "advertise")):
         return "192.0.2.1:4321"
-    if path.endswith("control_planes"):
+    if path.endswith(("control_planes", "enrolment")):
         return ["192.0.2.1:4321"]
+    if isinstance(value, list):
+        return ["other"]
     if isinstance(value, dict):
         return {"emptyDir": {}} if path == "gitops.volume" else {"other": "value"}
     if path.endswith(("_file", "state_dir", "hostPath", "path", "socket")):
@@ -226,9 +246,8 @@ def agent_fields() -> Iterator[tuple[str, ...]]:
 @pytest.mark.parametrize("path", [".".join(path) for path in controlplane_fields()])
 def test_every_setting_of_the_control_plane_is_a_value(path) -> None:
     keys = tuple(path.split("."))
-    value = other(
-        f"controlplane.config.{path}", dig(charts.chart().values["controlplane"]["config"], keys) or ""
-    )
+    default = dig(charts.chart().values["controlplane"]["config"], keys)
+    value = other(f"controlplane.config.{path}", "" if default is None else default)
     objects = render(EXTERNAL, {"controlplane": {"config": placed(keys, value)}})
     text = one(objects, "ConfigMap", "writ-controlplane")["data"]["controlplane.toml"]
     assert dig(tomllib.loads(text), keys) == value
@@ -257,6 +276,42 @@ def test_the_programs_accept_the_settings_that_are_rendered(tmp_path) -> None:
     assert (plane.trust_domain, plane.enrolment_address) == ("acme.example", "writ.writ.svc:8444")
     assert (plane.metrics_listen, plane.lease_s) == ("0.0.0.0:9464", 900)
     assert (agent.metrics_listen, agent.max_body_bytes) == ("0.0.0.0:9465", 4 << 20)
+
+
+def test_attested_machines_get_what_both_programs_need(tmp_path) -> None:
+    objects = render(ATTESTED)
+    (tmp_path / "c").write_text(one(objects, "ConfigMap", "writ-controlplane")["data"]["controlplane.toml"])
+    (tmp_path / "a").write_text(one(objects, "ConfigMap", "writ-agent")["data"]["agent.toml"])
+    plane = controlplane_config.load(tmp_path / "c").attest
+    agent = agent_config.load(tmp_path / "a", {"WRIT_JOIN__ROOT_SHA256": "ab" * 32})
+    assert plane.kubernetes is not None
+    assert plane.x509pop is not None
+    cluster = plane.kubernetes
+    assert (cluster.service_accounts, cluster.audience, cluster.trust.match, cluster.trust.site) == (
+        ("writ/writ-agent",), "writ", "machine={node}", "berlin",
+    )  # fmt: skip
+    assert (cluster.issuer, cluster.api_server) == (
+        "https://kubernetes.default.svc.cluster.local",
+        "https://kubernetes.default.svc",
+    )
+    assert [str(path) for path in plane.x509pop.ca_files] == ["/etc/writ/machines/ca.crt"]
+    assert str(agent.attest.kubernetes_token_file) == "/var/run/secrets/writ/token"
+    assert agent.enrolment == ("writ.writ.svc:8444",)
+    pods = dict(charts.pods(objects))
+    (serving,) = pods["writ-controlplane"]["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in serving["volumeMounts"]}
+    assert str(cluster.ca_file) == f"{mounts['cluster']}/ca.crt"
+    assert str(cluster.token_file) == f"{mounts['cluster']}/token"
+    assert {"cluster", "machines"}.isdisjoint(
+        mount["name"] for mount in pods["writ-controlplane"]["initContainers"][0]["volumeMounts"]
+    )
+    (agents,) = pods["writ-agent"]["containers"]
+    (root,) = [entry for entry in agents["env"] if entry["name"] == "WRIT_JOIN__ROOT_SHA256"]
+    assert root["valueFrom"]["configMapKeyRef"] == {"name": "writ-trust", "key": "root_sha256"}
+    token = next(v for v in pods["writ-agent"]["volumes"] if v["name"] == "attestation")["projected"][
+        "sources"
+    ]
+    assert token[0]["serviceAccountToken"]["audience"] == cluster.audience
 
 
 def test_the_example_is_accepted_by_the_agent(tmp_path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import charts
 import pytest
 import yaml
-from charts import EVERYTHING, EXTERNAL, NAMED, one, render
+from charts import ATTESTED, EVERYTHING, EXTERNAL, NAMED, one, render
 
 RESTRICTED = {
     "embedded": render(NAMED),
@@ -182,7 +182,25 @@ def test_the_job_may_create_secrets_and_read_only_its_own() -> None:
     assert [(rule["verbs"], rule.get("resourceNames")) for rule in rules] == [
         (["create"], None),
         (["get"], ["writ-root", "writ-operator"]),
+        (["create"], None),
+        (["get"], ["writ-trust"]),
     ]
+    assert [rule["resources"] for rule in rules] == [["secrets"], ["secrets"], ["configmaps"], ["configmaps"]]
+
+
+def test_the_control_plane_may_ask_whose_a_token_is_and_nothing_else() -> None:
+    objects = render(ATTESTED)
+    (role,) = [item for item in objects if item["kind"] == "ClusterRole"]
+    assert role["rules"] == [
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]}
+    ]
+    (binding,) = [item for item in objects if item["kind"] == "ClusterRoleBinding"]
+    assert binding["subjects"] == [
+        {"kind": "ServiceAccount", "name": "writ-controlplane", "namespace": "writ"}
+    ]
+    assert not [item for item in render(NAMED) if item["kind"].startswith("Cluster")]
+    spec = one(objects, "NetworkPolicy", "writ-controlplane")["spec"]
+    assert [[port["port"] for port in rule["ports"]] for rule in spec["egress"]] == [[53, 53], [443, 6443]]
 
 
 def test_the_notes_say_the_next_command() -> None:

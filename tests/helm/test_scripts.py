@@ -1,10 +1,13 @@
 """The scripts that the chart runs, run: a mesh is made once, a replica starts from what was kept, policies follow files."""
 
 import base64
+import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,17 +27,19 @@ class Api:
 
     def __init__(self) -> None:
         self.secrets: dict[str, dict] = {}
+        self.configmaps: dict[str, dict] = {}
         api = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                name = self.path.rpartition("/")[2]
-                self._answer(200 if name in api.secrets else 404, api.secrets.get(name, {}))
+                name, held = self.path.rpartition("/")[2], api.held(self.path)
+                self._answer(200 if name in held else 404, held.get(name, {}))
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                assert self.path == "/api/v1/namespaces/writ/secrets"
-                taken = api.secrets.setdefault(body["metadata"]["name"], body) is not body
+                kind = "secrets" if body["kind"] == "Secret" else "configmaps"
+                assert self.path == f"/api/v1/namespaces/writ/{kind}"
+                taken = api.held(self.path).setdefault(body["metadata"]["name"], body) is not body
                 self._answer(409 if taken else 201, body)
 
             def _answer(self, status: int, body: dict) -> None:
@@ -48,6 +53,9 @@ class Api:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def held(self, path: str) -> dict[str, dict]:
+        return self.secrets if "/secrets" in path else self.configmaps
 
     @property
     def url(self) -> str:
@@ -82,6 +90,7 @@ def bootstrap(api: Api, tmp_path: Path, work: str = "work") -> subprocess.Comple
         NAMESPACE="writ",
         ROOT_SECRET="writ-root",
         OPERATOR_SECRET="writ-operator",
+        TRUST_CONFIGMAP="writ-trust",
         TRUST_DOMAIN="acme.example",
         API_ADDRESS="writ.writ.svc:8443",
         ENROLMENT_ADDRESS="writ.writ.svc:8444",
@@ -108,6 +117,12 @@ def test_a_mesh_is_made_once_and_never_again(api, tmp_path) -> None:
     assert bootstrap(api, tmp_path).returncode == 0
     made = json.dumps(api.secrets, sort_keys=True)
     assert set(api.secrets) == {"writ-root", "writ-operator"}
+    with tarfile.open(
+        fileobj=io.BytesIO(base64.b64decode(api.secrets["writ-root"]["data"]["state.tgz"]))
+    ) as kept:
+        root = json.load(kept.extractfile("./authorities.json"))["root"]
+    trusted = hashlib.sha256(bytes.fromhex(root)).hexdigest()
+    assert api.configmaps["writ-trust"]["data"] == {"root_sha256": trusted}
     again = bootstrap(api, tmp_path, "another")
     assert (again.returncode, "nothing to do" in again.stdout) == (0, True)
     assert json.dumps(api.secrets, sort_keys=True) == made

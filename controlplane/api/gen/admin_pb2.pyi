@@ -53,6 +53,35 @@ class CreateTokenResponse(_message.Message):
     expires_at: int
     def __init__(self, token: _Optional[str] = ..., expires_at: _Optional[int] = ...) -> None: ...
 
+class ListAttestorsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListAttestorsResponse(_message.Message):
+    __slots__ = ("attestors",)
+    ATTESTORS_FIELD_NUMBER: _ClassVar[int]
+    attestors: _containers.RepeatedCompositeFieldContainer[Attestor]
+    def __init__(self, attestors: _Optional[_Iterable[_Union[Attestor, _Mapping]]] = ...) -> None: ...
+
+class Attestor(_message.Message):
+    __slots__ = ("kind", "tier", "reattest_s", "facts")
+    class FactsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    REATTEST_S_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    tier: int
+    reattest_s: int
+    facts: _containers.ScalarMap[str, str]
+    def __init__(self, kind: _Optional[str] = ..., tier: _Optional[int] = ..., reattest_s: _Optional[int] = ..., facts: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
 class Attributes(_message.Message):
     __slots__ = ("tier", "groups", "purposes", "regions", "class_floor", "class_ceiling")
     TIER_FIELD_NUMBER: _ClassVar[int]
@@ -70,7 +99,7 @@ class Attributes(_message.Message):
     def __init__(self, tier: _Optional[int] = ..., groups: _Optional[_Iterable[str]] = ..., purposes: _Optional[_Iterable[str]] = ..., regions: _Optional[_Iterable[str]] = ..., class_floor: _Optional[int] = ..., class_ceiling: _Optional[int] = ...) -> None: ...
 
 class Node(_message.Message):
-    __slots__ = ("spiffe_id", "node", "site", "jurisdiction", "attributes", "epoch", "floor", "state", "reason", "address", "serial", "not_after", "connected", "generation", "policy_version", "last_seen", "agent_version", "envoy_version", "lease_until", "error", "not_cut")
+    __slots__ = ("spiffe_id", "node", "site", "jurisdiction", "attributes", "epoch", "floor", "state", "reason", "address", "serial", "not_after", "connected", "generation", "policy_version", "last_seen", "agent_version", "envoy_version", "lease_until", "error", "not_cut", "attested_by", "attested_at", "tier")
     SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
     NODE_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +121,9 @@ class Node(_message.Message):
     LEASE_UNTIL_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     NOT_CUT_FIELD_NUMBER: _ClassVar[int]
+    ATTESTED_BY_FIELD_NUMBER: _ClassVar[int]
+    ATTESTED_AT_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
     spiffe_id: str
     node: str
     site: str
@@ -113,7 +145,10 @@ class Node(_message.Message):
     lease_until: int
     error: str
     not_cut: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, spiffe_id: _Optional[str] = ..., node: _Optional[str] = ..., site: _Optional[str] = ..., jurisdiction: _Optional[str] = ..., attributes: _Optional[_Union[Attributes, _Mapping]] = ..., epoch: _Optional[int] = ..., floor: _Optional[int] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., address: _Optional[str] = ..., serial: _Optional[str] = ..., not_after: _Optional[int] = ..., connected: _Optional[bool] = ..., generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., last_seen: _Optional[int] = ..., agent_version: _Optional[str] = ..., envoy_version: _Optional[str] = ..., lease_until: _Optional[int] = ..., error: _Optional[str] = ..., not_cut: _Optional[_Iterable[str]] = ...) -> None: ...
+    attested_by: str
+    attested_at: int
+    tier: int
+    def __init__(self, spiffe_id: _Optional[str] = ..., node: _Optional[str] = ..., site: _Optional[str] = ..., jurisdiction: _Optional[str] = ..., attributes: _Optional[_Union[Attributes, _Mapping]] = ..., epoch: _Optional[int] = ..., floor: _Optional[int] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., address: _Optional[str] = ..., serial: _Optional[str] = ..., not_after: _Optional[int] = ..., connected: _Optional[bool] = ..., generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., last_seen: _Optional[int] = ..., agent_version: _Optional[str] = ..., envoy_version: _Optional[str] = ..., lease_until: _Optional[int] = ..., error: _Optional[str] = ..., not_cut: _Optional[_Iterable[str]] = ..., attested_by: _Optional[str] = ..., attested_at: _Optional[int] = ..., tier: _Optional[int] = ...) -> None: ...
 
 class ListNodesRequest(_message.Message):
     __slots__ = ("site",)

@@ -51,6 +51,11 @@ class AdminStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.CreateTokenRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.CreateTokenResponse.FromString,
                 _registered_method=True)
+        self.ListAttestors = channel.unary_unary(
+                '/writ.v1.Admin/ListAttestors',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListAttestorsRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListAttestorsResponse.FromString,
+                _registered_method=True)
         self.ListNodes = channel.unary_unary(
                 '/writ.v1.Admin/ListNodes',
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListNodesRequest.SerializeToString,
@@ -218,6 +223,13 @@ class AdminServicer:
 
     def CreateToken(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAttestors(self, request, context):
+        """by what evidence nodes may enrol
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -425,6 +437,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.CreateToken,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.CreateTokenRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.CreateTokenResponse.SerializeToString,
+            ),
+            'ListAttestors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAttestors,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListAttestorsRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListAttestorsResponse.SerializeToString,
             ),
             'ListNodes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNodes,
@@ -655,6 +672,33 @@ class Admin:
             '/writ.v1.Admin/CreateToken',
             controlplane_dot_api_dot_gen_dot_admin__pb2.CreateTokenRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_admin__pb2.CreateTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAttestors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/ListAttestors',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListAttestorsRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListAttestorsResponse.FromString,
             options,
             channel_credentials,
             insecure,

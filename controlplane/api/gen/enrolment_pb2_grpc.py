@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class EnrolmentStub:
     """Enrolment is the one service without a client certificate. It has a port of its own (8444).
-    A caller proves who it is with a join token, or with the key of its own expired certificate.
+    A caller proves who it is with evidence, or with the key of its own expired certificate.
     """
 
     def __init__(self, channel):
@@ -55,20 +55,22 @@ class EnrolmentStub:
 
 class EnrolmentServicer:
     """Enrolment is the one service without a client certificate. It has a port of its own (8444).
-    A caller proves who it is with a join token, or with the key of its own expired certificate.
+    A caller proves who it is with evidence, or with the key of its own expired certificate.
     """
 
     def Enrol(self, request, context):
-        """Enrol exchanges a join token for a first certificate. The same token with the same idempotency key and
-        public key returns the same certificate again, for a reply that was lost. Errors: PERMISSION_DENIED (token
-        unknown, used, expired, or for another name: one text for all), INVALID_ARGUMENT (csr), RESOURCE_EXHAUSTED.
+        """Enrol exchanges evidence for a first certificate. The same idempotency key and public key get the same certificate
+        again, for a reply that was lost. Errors: PERMISSION_DENIED (a join token that is unknown, used, expired, or for another
+        name: one text for all; other evidence says why), INVALID_ARGUMENT (csr), RESOURCE_EXHAUSTED, UNAVAILABLE (who must
+        be asked about the evidence does not answer: nothing was changed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Challenge(self, request, context):
-        """Challenge gives a nonce to sign with the key of an expired certificate. It is good once, for 60 s.
+        """Challenge gives a nonce to sign with the key of a certificate: an expired one of ours, or a machine's. It is good
+        once, for 60 s, at the replica that gave it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,7 +78,8 @@ class EnrolmentServicer:
 
     def RenewExpired(self, request, context):
         """RenewExpired gives a machine that slept a new certificate: not revoked, epoch at or above the floor, expired
-        no longer than the grace period. Errors: PERMISSION_DENIED, FAILED_PRECONDITION (clone: the node is locked).
+        no longer than the grace period. Errors: PERMISSION_DENIED, FAILED_PRECONDITION (clone: the node is locked),
+        UNAUTHENTICATED (send evidence with it: the node must prove itself again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -110,7 +113,7 @@ def add_EnrolmentServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Enrolment:
     """Enrolment is the one service without a client certificate. It has a port of its own (8444).
-    A caller proves who it is with a join token, or with the key of its own expired certificate.
+    A caller proves who it is with evidence, or with the key of its own expired certificate.
     """
 
     @staticmethod

@@ -22,27 +22,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from controlplane.api.gen import enrolment_pb2 as controlplane_dot_api_dot_gen_dot_enrolment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#controlplane/api/gen/identity.proto\x12\x07writ.v1\"4\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\"\x1e\n\rRenewResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\"5\n\x14IssueWorkloadRequest\x12\x10\n\x08workload\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"&\n\x15IssueWorkloadResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\"4\n\x0eMintJwtRequest\x12\x10\n\x08workload\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x03(\t\"4\n\x0fMintJwtResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x12\n\nexpires_at\x18\x02 \x01(\x03\x32\xd0\x01\n\x08Identity\x12\x36\n\x05Renew\x12\x15.writ.v1.RenewRequest\x1a\x16.writ.v1.RenewResponse\x12N\n\rIssueWorkload\x12\x1d.writ.v1.IssueWorkloadRequest\x1a\x1e.writ.v1.IssueWorkloadResponse\x12<\n\x07MintJwt\x12\x17.writ.v1.MintJwtRequest\x1a\x18.writ.v1.MintJwtResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#controlplane/api/gen/identity.proto\x12\x07writ.v1\x1a$controlplane/api/gen/enrolment.proto\"d\n\x0cRenewRequest\x12\x0b\n\x03\x63sr\x18\x01 \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12.\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x1c.writ.v1.AttestationEvidence\"\x1e\n\rRenewResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\"5\n\x14IssueWorkloadRequest\x12\x10\n\x08workload\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\"&\n\x15IssueWorkloadResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\"4\n\x0eMintJwtRequest\x12\x10\n\x08workload\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x03(\t\"4\n\x0fMintJwtResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x12\n\nexpires_at\x18\x02 \x01(\x03\x32\x94\x02\n\x08Identity\x12\x36\n\x05Renew\x12\x15.writ.v1.RenewRequest\x1a\x16.writ.v1.RenewResponse\x12\x42\n\tChallenge\x12\x19.writ.v1.ChallengeRequest\x1a\x1a.writ.v1.ChallengeResponse\x12N\n\rIssueWorkload\x12\x1d.writ.v1.IssueWorkloadRequest\x1a\x1e.writ.v1.IssueWorkloadResponse\x12<\n\x07MintJwt\x12\x17.writ.v1.MintJwtRequest\x1a\x18.writ.v1.MintJwtResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.gen.identity_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RENEWREQUEST']._serialized_start=48
-  _globals['_RENEWREQUEST']._serialized_end=100
-  _globals['_RENEWRESPONSE']._serialized_start=102
-  _globals['_RENEWRESPONSE']._serialized_end=132
-  _globals['_ISSUEWORKLOADREQUEST']._serialized_start=134
-  _globals['_ISSUEWORKLOADREQUEST']._serialized_end=187
-  _globals['_ISSUEWORKLOADRESPONSE']._serialized_start=189
-  _globals['_ISSUEWORKLOADRESPONSE']._serialized_end=227
-  _globals['_MINTJWTREQUEST']._serialized_start=229
-  _globals['_MINTJWTREQUEST']._serialized_end=281
-  _globals['_MINTJWTRESPONSE']._serialized_start=283
-  _globals['_MINTJWTRESPONSE']._serialized_end=335
-  _globals['_IDENTITY']._serialized_start=338
-  _globals['_IDENTITY']._serialized_end=546
+  _globals['_RENEWREQUEST']._serialized_start=86
+  _globals['_RENEWREQUEST']._serialized_end=186
+  _globals['_RENEWRESPONSE']._serialized_start=188
+  _globals['_RENEWRESPONSE']._serialized_end=218
+  _globals['_ISSUEWORKLOADREQUEST']._serialized_start=220
+  _globals['_ISSUEWORKLOADREQUEST']._serialized_end=273
+  _globals['_ISSUEWORKLOADRESPONSE']._serialized_start=275
+  _globals['_ISSUEWORKLOADRESPONSE']._serialized_end=313
+  _globals['_MINTJWTREQUEST']._serialized_start=315
+  _globals['_MINTJWTREQUEST']._serialized_end=367
+  _globals['_MINTJWTRESPONSE']._serialized_start=369
+  _globals['_MINTJWTRESPONSE']._serialized_end=421
+  _globals['_IDENTITY']._serialized_start=424
+  _globals['_IDENTITY']._serialized_end=700
 # @@protoc_insertion_point(module_scope)

@@ -1,18 +1,21 @@
+from controlplane.api.gen import enrolment_pb2 as _enrolment_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Iterable as _Iterable
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RenewRequest(_message.Message):
-    __slots__ = ("csr", "idempotency_key")
+    __slots__ = ("csr", "idempotency_key", "evidence")
     CSR_FIELD_NUMBER: _ClassVar[int]
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     csr: bytes
     idempotency_key: str
-    def __init__(self, csr: _Optional[bytes] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    evidence: _enrolment_pb2.AttestationEvidence
+    def __init__(self, csr: _Optional[bytes] = ..., idempotency_key: _Optional[str] = ..., evidence: _Optional[_Union[_enrolment_pb2.AttestationEvidence, _Mapping]] = ...) -> None: ...
 
 class RenewResponse(_message.Message):
     __slots__ = ("chain",)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from controlplane.api.gen import enrolment_pb2 as controlplane_dot_api_dot_gen_dot_enrolment__pb2
 from controlplane.api.gen import identity_pb2 as controlplane_dot_api_dot_gen_dot_identity__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -40,6 +41,11 @@ class IdentityStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_identity__pb2.RenewRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_identity__pb2.RenewResponse.FromString,
                 _registered_method=True)
+        self.Challenge = channel.unary_unary(
+                '/writ.v1.Identity/Challenge',
+                request_serializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.ChallengeRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.ChallengeResponse.FromString,
+                _registered_method=True)
         self.IssueWorkload = channel.unary_unary(
                 '/writ.v1.Identity/IssueWorkload',
                 request_serializer=controlplane_dot_api_dot_gen_dot_identity__pb2.IssueWorkloadRequest.SerializeToString,
@@ -59,6 +65,14 @@ class IdentityServicer:
     def Renew(self, request, context):
         """Renew issues the next certificate with the attributes the control plane holds now. The same idempotency key
         and public key give the same certificate; another key from the same predecessor locks the node as a clone.
+        UNAUTHENTICATED: the node must prove itself again; send evidence with it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Challenge(self, request, context):
+        """Challenge gives a nonce for evidence that is sent to this replica, as Enrolment's does.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,6 +100,11 @@ def add_IdentityServicer_to_server(servicer, server):
                     servicer.Renew,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_identity__pb2.RenewRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_identity__pb2.RenewResponse.SerializeToString,
+            ),
+            'Challenge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Challenge,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.ChallengeRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.ChallengeResponse.SerializeToString,
             ),
             'IssueWorkload': grpc.unary_unary_rpc_method_handler(
                     servicer.IssueWorkload,
@@ -126,6 +145,33 @@ class Identity:
             '/writ.v1.Identity/Renew',
             controlplane_dot_api_dot_gen_dot_identity__pb2.RenewRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_identity__pb2.RenewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Challenge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Identity/Challenge',
+            controlplane_dot_api_dot_gen_dot_enrolment__pb2.ChallengeRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_enrolment__pb2.ChallengeResponse.FromString,
             options,
             channel_credentials,
             insecure,

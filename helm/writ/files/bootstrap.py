@@ -1,9 +1,11 @@
 """Make the mesh once, in memory, and keep what it is made of as two Secrets: the root's directory, and the first operator.
+Whom agents believe, the root's SHA-256, is no secret, and goes into a ConfigMap.
 
 The root's Secret comes last: while it is missing, nothing starts, and this runs again. What is there is never replaced.
 """
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -25,15 +27,16 @@ MISSING, TAKEN = 404, 409
 
 def main() -> None:
     wanted = os.environ["ROOT_SECRET"]
-    if read(wanted) is not None:
+    if read("secrets", wanted) is not None:
         print(f"secret `{wanted}` is there: nothing to do")
         return
     root, operator = WORK / "root", WORK / "operator"
     if not (root / "authorities.json").exists():
         make(root, operator)
-    files = {path.name: path.read_bytes() for path in sorted(operator.iterdir())}
-    keep(os.environ["OPERATOR_SECRET"], files)
-    keep(wanted, {"state.tgz": packed(root)})
+    keep("configmaps", os.environ["TRUST_CONFIGMAP"], {"root_sha256": root_sha256(root)})
+    files = {path.name: base64.b64encode(path.read_bytes()).decode() for path in sorted(operator.iterdir())}
+    keep("secrets", os.environ["OPERATOR_SECRET"], files)
+    keep("secrets", wanted, {"state.tgz": base64.b64encode(packed(root)).decode()})
     print(f"mesh `{os.environ['TRUST_DOMAIN']}` is made")
 
 
@@ -77,39 +80,39 @@ def packed(directory: Path) -> bytes:
     return buffer.getvalue()
 
 
-def keep(name: str, files: dict[str, bytes]) -> None:
-    """Create a Secret. One that is there must be what we would have created: an earlier run of ours was cut off."""
-    data = {key: base64.b64encode(content).decode() for key, content in files.items()}
+def root_sha256(directory: Path) -> str:
+    document = json.loads((directory / "authorities.json").read_text())
+    return hashlib.sha256(bytes.fromhex(document["root"])).hexdigest()
+
+
+def keep(kind: str, name: str, data: dict[str, str]) -> None:
+    """Create an object. One that is there must be what we would have created: an earlier run of ours was cut off."""
     labels = {"app.kubernetes.io/managed-by": "writ-bootstrap"}
-    body = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "Opaque",
-        "metadata": {"name": name, "labels": labels},
-    }
+    body: dict[str, object] = {"apiVersion": "v1", "metadata": {"name": name, "labels": labels}, "data": data}
+    body |= {"kind": "Secret", "type": "Opaque"} if kind == "secrets" else {"kind": "ConfigMap"}
     try:
-        call("POST", "", {**body, "data": data})
+        call("POST", kind, "", body)
     except urllib.error.HTTPError as exc:
-        if exc.code != TAKEN or read(name) != data:
+        if exc.code != TAKEN or read(kind, name) != data:
             sys.exit(
-                f"error: secret `{name}` cannot be created: {exc}\nhint: delete it if it is of an earlier mesh"
+                f"error: {kind[:-1]} `{name}` cannot be created: {exc}\nhint: delete it if it is of an earlier mesh"
             )
 
 
-def read(name: str) -> dict[str, str] | None:
+def read(kind: str, name: str) -> dict[str, str] | None:
     try:
-        return dict(call("GET", f"/{name}", None).get("data", {}))
+        return dict(call("GET", kind, f"/{name}", None).get("data", {}))
     except urllib.error.HTTPError as exc:
         if exc.code == MISSING:
             return None
         raise
 
 
-def call(method: str, path: str, body: dict[str, object] | None) -> dict[str, object]:
+def call(method: str, kind: str, path: str, body: dict[str, object] | None) -> dict[str, object]:
     host = f"https://{os.environ.get('KUBERNETES_SERVICE_HOST')}:{os.environ.get('KUBERNETES_SERVICE_PORT', '443')}"
     base = os.environ.get("KUBERNETES_API", host)
     request = urllib.request.Request(
-        f"{base}/api/v1/namespaces/{os.environ['NAMESPACE']}/secrets{path}",
+        f"{base}/api/v1/namespaces/{os.environ['NAMESPACE']}/{kind}{path}",
         method=method,
         data=json.dumps(body).encode() if body else None,
         headers={"content-type": "application/json"},

@@ -26,6 +26,30 @@
 {{- end }}
 {{- end -}}
 
+{{/* What attestors read: whose machines count, and who we are to the API server. Only for the container that serves. */}}
+{{- define "writ.attestationMounts" -}}
+{{- if .Values.attestation.machineCAs }}
+- { name: machines, mountPath: /etc/writ/machines, readOnly: true }
+{{- end }}
+{{- if .Values.attestation.kubernetes.enabled }}
+- { name: cluster, mountPath: /etc/writ/cluster, readOnly: true }
+{{- end }}
+{{- end -}}
+
+{{- define "writ.attestationVolumes" -}}
+{{- with .Values.attestation.machineCAs }}
+- name: machines
+  configMap: { name: {{ . }}, items: [{ key: ca.crt, path: ca.crt }] }
+{{- end }}
+{{- if .Values.attestation.kubernetes.enabled }}
+- name: cluster
+  projected:
+    sources:
+      - serviceAccountToken: { path: token, expirationSeconds: 3600 }
+      - configMap: { name: kube-root-ca.crt, items: [{ key: ca.crt, path: ca.crt }] }
+{{- end }}
+{{- end -}}
+
 {{/* A replica's name and address are its pod's. Only with etcd: the embedded control plane has no equals. */}}
 {{- define "writ.replicaEnv" -}}
 - name: POD_NAME

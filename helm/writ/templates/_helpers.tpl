@@ -129,6 +129,16 @@ seccompProfile:
 {{- fail "store.profile is external: give controlplane.config.store.endpoints" -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.attestation.kubernetes.enabled (not .Values.attestation.kubernetes.site) (not $plane.config.kubernetes.site) -}}
+{{- if not (contains "{site}" (default "" $plane.config.kubernetes.match)) -}}
+{{- fail "attestation.kubernetes.site is missing: the site of this cluster's machines" -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.agent.enabled (include "writ.agentAttests" .) (not .Values.agent.config.join.root_sha256) -}}
+{{- if or (not $plane.enabled) .Values.secrets.existingRoot -}}
+{{- fail "agent.config.join.root_sha256 is missing: this release makes no root, and agents must know whom to believe" -}}
+{{- end -}}
+{{- end -}}
 {{- if .Values.gitops.enabled -}}
 {{- $given := 0 -}}
 {{- range list .Values.gitops.files .Values.gitops.configMap .Values.gitops.volume -}}
@@ -141,6 +151,12 @@ seccompProfile:
 {{- if and .Values.agent.enabled (not $plane.enabled) (not .Values.agent.config.control_plane.address) -}}
 {{- fail "agent.config.control_plane.address is missing: this release has no control plane" -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Who attests agents: theirs, or nobody. */}}
+{{- define "writ.agentAttests" -}}
+{{- $attest := .Values.agent.config.attest -}}
+{{- if or .Values.attestation.kubernetes.enabled $attest.kubernetes_token_file $attest.certificate_file -}}true{{- end -}}
 {{- end -}}
 
 {{- define "writ.endpointPorts" -}}

@@ -15,9 +15,13 @@ from certs.csr import make_csr
 from certs.profile import Profile
 from controlplane import model
 from controlplane.attest import token as tokens
+from controlplane.attest.base import JOIN_TOKEN, Evidence
+from controlplane.attest.challenges import Challenges
+from controlplane.attest.token import JoinTokens
 from controlplane.errors import ControlPlaneError
 from controlplane.model import CertificateRow, NodeRow, SiteRow, WitnessRow
 from controlplane.services import rows, setup
+from controlplane.services.attestation import Attestation, Configured, StoredInvitations
 from controlplane.services.authorities import Authorities
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.hub import Hub
@@ -98,13 +102,17 @@ class Desk:
         )
         self.nodes = Nodes(self.store, TD, self.publisher.refresh)
         issuance = Issuance(self.store, self.made, Profile())
+        clock = lambda: self.now  # noqa: E731 - what all are told
+        self.challenges = Challenges(clock)
         self.enrolment = Enrolment(
             self.store,
             self.made,
             issuance,
             self.nodes,
+            Attestation(self.store, TD, self.attestors(clock), clock),
+            self.challenges,
             grace_s=60,
-            clock=lambda: self.now,
+            clock=clock,
             node_cas=lambda: (self.made.node_ca.certificate,),
         )
         self.witness = Witness(self.store, self.made)
@@ -113,6 +121,10 @@ class Desk:
             put={rows.site_key("paris"): model.dump(SiteRow(name="paris", jurisdiction="FR", labels={}))},
         )
         return await attack(self)
+
+    def attestors(self, clock: Callable[[], int]) -> dict[str, Configured]:
+        tokens_ = JoinTokens(StoredInvitations(self.store), tier=1, clock=clock)
+        return {JOIN_TOKEN: Configured(attestor=tokens_, tier=1)}
 
     async def invited(self, name: str) -> str:
         token = tokens.JoinToken(
@@ -123,14 +135,14 @@ class Desk:
             node=name,
             site="paris",
         )
-        await self.nodes.create_token(name, "paris", attributes=None, token=token, expires_at=NOW + 600)
+        await self.nodes.create_token(name, "paris", attributes=None, token=token, expires_at=self.now + 600)
         return token.text()
 
     async def enrol(self, text: str, idempotency: str = "a" * 20, source: str = "here") -> Any:
         """The certificate chain, or the error."""
         try:
-            csr = make_csr(keys.generate_p256())
-            return (await self.enrolment.enrol(text, csr, idempotency, source)).chain
+            shown = Evidence(kind=JOIN_TOKEN, csr=make_csr(keys.generate_p256()), bearer=text)
+            return (await self.enrolment.enrol(shown, idempotency, source)).chain
         except ControlPlaneError as exc:
             return exc
 

@@ -18,12 +18,14 @@ from certs import issue, keys, spiffe
 from certs.attributes import Attributes
 from controlplane.api.gen import admin_pb2
 from controlplane.attest import token as tokens
+from controlplane.attest.token import JoinTokens
 from controlplane.cli.demo.mesh import TRUST_DOMAIN
 from controlplane.rpc.peer import Peers
 from controlplane.services import enrolment
+from controlplane.services.attestation import Attestation
 from controlplane.services.enrolment import Enrolment
 
-PLAIN = Attributes()
+PLAIN = Attributes(tier=1)
 CN, OU = NameOID.COMMON_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME
 
 
@@ -181,31 +183,40 @@ CONTROLS = (
             ("used twice, as a retry of another key", twice(idempotency="a" * 20)),
             ("by fifty at once", by_fifty),
         ],
-        mutants.code(Enrolment, "_enrol_once", "if stored.row.used_by:", "if False:"),
+        mutants.code(
+            Enrolment,
+            "_enrol_once",
+            "if use.row.used_by and not",
+            "if False and not",
+            "if use.row.used_by:",
+            "if False:",
+        ),
     ),
     Control(
         8,
         "token: for the node it names",
         [("for another name", for_another), ("for another site", for_another_site)],
         mutants.code(
-            Enrolment,
-            "_enrol_once",
-            " or (stored.row.node, stored.row.site) != (token.node, token.site)",
+            JoinTokens,
+            "attest",
+            " or (found.node, found.site) != (token.node, token.site)",
             "",
-            "rows.read_node(self._store, stored.row.node, stored.row.site)",
-            "rows.read_node(self._store, token.node, token.site)",
+            "node=found.node",
+            "node=token.node",
+            "site=found.site",
+            "site=token.site",
         ),
     ),
     Control(
         8,
         "token: before it ends",
         [("an expired token", too_late)],
-        mutants.code(Enrolment, "_enrol_once", "now >= stored.row.expires_at or ", ""),
+        mutants.code(JoinTokens, "attest", "if self._clock() >= found.expires_at:", "if False:"),
     ),
     Control(
         8,
         "token: not of the revoked",
         [("a token from before the revocation", of_a_revoked_node)],
-        mutants.code(Enrolment, "_enrol_once", " or node.row.state in {model.REVOKED, model.LOCKED}", ""),
+        mutants.code(Attestation, "node", "if row.state in {model.REVOKED, model.LOCKED}:", "if False:"),
     ),
 )

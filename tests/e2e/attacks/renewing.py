@@ -150,9 +150,7 @@ CONTROLS = (
             ("the challenge of another", nonce_of_another),
             ("a challenge used before", nonce_used_before),
         ],
-        mutants.code(
-            Enrolment, "renew_expired", "if now >= until or asked_for != _digest(leaf):", "if False:"
-        ),
+        mutants.code(Enrolment, "renew_expired", "if not self._challenges.redeem(nonce, leaf):", "if False:"),
     ),
     Control(
         8,

@@ -11,6 +11,7 @@ from pki import TD, Pki
 
 from certs import envelope, keys, verify
 from certs.verify import NodeIdentity
+from controlplane.attest.challenges import MAX_NONCES, Challenges
 from controlplane.errors import BusyError, ConflictError, ControlPlaneError, UnavailableError
 from controlplane.rpc import sync_api
 from controlplane.rpc.sync_api import SyncServicer
@@ -115,20 +116,32 @@ async def guesses(desk: Desk) -> bool:
 async def challenges(desk: Desk) -> bool:
     """Challenges that nobody answers: how many are kept?"""
     kept = 0
-    for number in range(enrolment.MAX_NONCES + 10):
+    for number in range(MAX_NONCES + 10):
         try:
-            desk.enrolment.challenge(str(number).encode())
+            desk.enrolment.challenge(str(number).encode(), f"address-{number}")
             kept += 1
         except BusyError:
             pass
-    return kept > enrolment.MAX_NONCES
+    return kept > MAX_NONCES
+
+
+async def challenges_from_one(desk: Desk) -> bool:
+    """One address asks for all there are: what is left for others?"""
+    for number in range(MAX_NONCES):
+        with contextlib.suppress(BusyError):
+            desk.enrolment.challenge(str(number).encode(), "here")
+    try:
+        desk.enrolment.challenge(b"a machine that slept", "there")
+    except BusyError:
+        return True
+    return False
 
 
 async def addresses(desk: Desk) -> bool:
     """Guesses from more addresses than anybody should remember."""
-    for number in range(enrolment.MAX_NONCES + 10):
+    for number in range(enrolment.MAX_SOURCES + 10):
         desk.enrolment._count_refused(str(number))
-    return len(desk.enrolment._refused) > enrolment.MAX_NONCES + 1
+    return len(desk.enrolment._refused) > enrolment.MAX_SOURCES + 1
 
 
 # --- statements ------------------------------------------------------------------------------------------------------
@@ -263,12 +276,18 @@ CONTROLS = (
         12,
         "enrolment: challenges are bounded",
         [("challenges that nobody answers", challenges)],
-        mutants.code(Enrolment, "challenge", "if len(self._nonces) >= MAX_NONCES:", "if False:"),
+        mutants.code(Challenges, "ask", "len(self._out) >= MAX_NONCES", "False"),
+    ),
+    Control(
+        12,
+        "enrolment: challenges of one address are bounded",
+        [("one address asks for all there are", challenges_from_one)],
+        mutants.code(Challenges, "ask", "self._of[source] >= MAX_OF_ONE", "False"),
     ),
     Control(
         12,
         "enrolment: what is counted is bounded",
         [("guesses from everywhere", addresses)],
-        mutants.code(Enrolment, "_count_refused", "if len(self._refused) > MAX_NONCES:", "if False:"),
+        mutants.code(Enrolment, "_count_refused", "if len(self._refused) > MAX_SOURCES:", "if False:"),
     ),
 )
