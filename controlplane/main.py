@@ -23,6 +23,7 @@ from controlplane.api.gen import (
     identity_pb2_grpc,
     overview_pb2_grpc,
     replica_pb2_grpc,
+    revocation_pb2_grpc,
 )
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
@@ -35,6 +36,7 @@ from controlplane.rpc.operators import Collaborators, Identities
 from controlplane.rpc.overview_api import OverviewServicer
 from controlplane.rpc.peer import Peers
 from controlplane.rpc.replica_api import ReplicaServicer
+from controlplane.rpc.revocation_api import Reach, RevocationServicer
 from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
 from controlplane.services import authorities, duties, explanation, policy_sets, setup
@@ -50,6 +52,7 @@ from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
 from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
+from controlplane.services.revocation import Revocation
 from controlplane.services.rollout import Rollout
 from controlplane.services.witness import Witness
 from controlplane.services.workloads import Registry, WorkloadSvids
@@ -207,6 +210,9 @@ def _register(
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
     overview = OverviewServicer(parts.overviews, peers, config, made.trust_domain, collaborators.root_sha256)
     overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
+    ending = Revocation(store, nodes, clock=lambda: int(time.time()))
+    reach = Reach(peers=peers, nodes=nodes, revocation=ending, hub=publisher.hub)
+    revocation_pb2_grpc.add_RevocationServicer_to_server(RevocationServicer(reach), api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub)
     api.add_generic_rpc_handlers((sync.handler(),))
 

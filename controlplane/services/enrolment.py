@@ -85,6 +85,7 @@ class Enrolment:
         stored = await rows.find(self._store, TokenRow, rows.token_key(tokens.stored_name(token.secret)))
         if stored is None or (stored.row.node, stored.row.site) != (token.node, token.site):
             raise DeniedError(REFUSED)
+        await self._issuance.check_key(public_key)
         node = await rows.read_node(self._store, stored.row.node, stored.row.site)
         spki = spki_sha256(public_key).hex()
         if stored.row.used_by:
@@ -93,9 +94,9 @@ class Enrolment:
             if repeated is None:
                 raise DeniedError(REFUSED)
             return repeated
-        if now >= stored.row.expires_at or node.row.state in {model.REVOKED, model.LOCKED}:
+        if now >= stored.row.expires_at or node.row.state in model.SHUT_OUT:
             raise DeniedError(REFUSED)
-        becomes = _next_epoch(node.row)
+        becomes = _next_epoch(node.row, now)
         used = dataclasses.replace(stored.row, used_by=idempotency_key, spki=spki)
         issued = await self._issuance.grant(
             Wanted(
@@ -149,6 +150,7 @@ class Enrolment:
         node = await rows.read_node(self._store, caller.spiffe_id.node, caller.spiffe_id.site)
         if not _may_renew(node.row, caller):
             raise DeniedError(f"node `{node.row.short}` may not renew: it is {node.row.state}")
+        await self._issuance.check_key(public_key)
         # Before the idempotency key: a copy may have read that from the same disk as the private key.
         await self._issuance.check_only_follower(f"{caller.serial:x}", public_key)
         repeated = await self._issuance.repeat(node, idempotency_key, public_key, self._clock())
@@ -216,14 +218,14 @@ class Enrolment:
 
 
 def _may_renew(row: NodeRow, caller: NodeIdentity) -> bool:
-    enrolled = row.state == model.ENROLLED and caller.epoch >= row.renew_floor
-    return enrolled and row.spiffe_id == caller.spiffe_id
+    heard = row.state in {model.ENROLLED, model.QUARANTINED} and caller.epoch >= row.renew_floor
+    return heard and row.spiffe_id == caller.spiffe_id
 
 
-def _next_epoch(node: NodeRow) -> NodeRow:
+def _next_epoch(node: NodeRow, now: int) -> NodeRow:
     """Enrolling raises epoch and floors: whatever was issued to this name before stays dead."""
     epoch = node.epoch + 1
-    return dataclasses.replace(node, epoch=epoch, floor=epoch, renew_floor=epoch, reason="")
+    return dataclasses.replace(node, epoch=epoch, floor=epoch, renew_floor=epoch, reason="", floor_at=now)
 
 
 def _check_idempotency(key: str) -> None:

@@ -28,7 +28,7 @@ from policies import codec, payloads
 from policies import documents as d
 
 log = structlog.get_logger()
-TRUST_PREFIXES = (rows.MESH, "floor/", rows.POLICY, "replica/", rows.JWT_AUTHORITIES, rows.DELEGATION)
+TRUST_PREFIXES = (rows.MESH, rows.FLOORS, rows.POLICY, "replica/", rows.JWT_AUTHORITIES, rows.DELEGATION)
 BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY, rows.WORKLOADS)
 BREATH = 32  # bundles made in one go: a revocation must not wait for ten thousand
 FEATURES = ("rules-v1",)
@@ -121,7 +121,10 @@ class Publisher:
         floors = self._floors(floor_items)
         policy = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
         self.anchors = self._anchors(*anchor_items)
-        self._renew_floors = {str(one.row.spiffe_id): _alive(one.row, one.row.renew_floor) for one in floors}
+        self._renew_floors = {
+            str(one.row.spiffe_id): None if one.row.state in model.ENDED else one.row.renew_floor
+            for one in floors
+        }
         document = d.TrustDocument(
             trust_domain=self._made.trust_domain,
             generation=generation,
@@ -129,7 +132,10 @@ class Publisher:
             node_cas=self.anchors.node_cas,
             control_plane_cas=self.anchors.control_plane_cas,
             workload_cas=self.anchors.workload_cas,
-            floors={str(stored.row.spiffe_id): _alive(stored.row, stored.row.floor) for stored in floors},
+            floors={
+                str(one.row.spiffe_id): None if one.row.state in model.SHUT_OUT else one.row.floor
+                for one in floors
+            },
             policy_min=policy.minimum,
             policy_now=policy.now,
             jwt_keys=self.anchors.jwt_keys,
@@ -240,8 +246,3 @@ class Publisher:
         ).to_json()
         self._tickets[spiffe_id, version] = (bundle.digests, sealed)
         return sealed
-
-
-def _alive(row: NodeRow, floor: int) -> int | None:
-    """A floor, or None: nothing of this node counts."""
-    return None if row.state in {model.REVOKED, model.LOCKED} else floor

@@ -206,6 +206,6 @@ CONTROLS = (
         8,
         "token: not of the revoked",
         [("a token from before the revocation", of_a_revoked_node)],
-        mutants.code(Enrolment, "_enrol_once", " or node.row.state in {model.REVOKED, model.LOCKED}", ""),
+        mutants.code(Enrolment, "_enrol_once", " or node.row.state in model.SHUT_OUT", ""),
     ),
 )
