@@ -41,6 +41,7 @@ from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
 from controlplane.services import authorities, duties, explanation, policy_sets, setup
 from controlplane.services.authorities import Authorities
+from controlplane.services.crls import Crls
 from controlplane.services.duties import Duty, Housekeeping
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.following import Following
@@ -100,8 +101,9 @@ async def _serve(
     await publisher.refresh_bundles()
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
-    watching = Watching(config, publisher, overviews)
-    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews)
+    crls = Crls(store, made, clock=lambda: int(time.time()))
+    watching = Watching(config, publisher, overviews, crls)
+    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews, crls)
     _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
     await api.start()
@@ -140,6 +142,7 @@ class Parts:
     jwt_keys: JwtAuthorities
     following: Following
     overviews: Overviews
+    crls: Crls
 
 
 async def _work(parts: Parts, links: Links, watching: Watching) -> None:
@@ -211,7 +214,7 @@ def _register(
     overview = OverviewServicer(parts.overviews, peers, config, made.trust_domain, collaborators.root_sha256)
     overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
     ending = Revocation(store, nodes, clock=lambda: int(time.time()))
-    reach = Reach(peers=peers, nodes=nodes, revocation=ending, hub=publisher.hub)
+    reach = Reach(peers=peers, nodes=nodes, revocation=ending, crls=parts.crls, hub=publisher.hub)
     revocation_pb2_grpc.add_RevocationServicer_to_server(RevocationServicer(reach), api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub)
     api.add_generic_rpc_handlers((sync.handler(),))

@@ -14,6 +14,7 @@ from controlplane.cli import (
     audit,
     authority,
     check,
+    crl,
     daemons,
     demo_command,
     node,
@@ -71,6 +72,7 @@ for noun, sub in {
     "agent": daemons.agent,
 }.items():
     app.add_typer(sub, name=noun)
+authority.bundle.command()(crl.crl)
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "init": setup.init,

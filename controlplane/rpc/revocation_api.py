@@ -10,6 +10,7 @@ from controlplane import model
 from controlplane.api.gen import revocation_pb2, revocation_pb2_grpc
 from controlplane.model import NodeRow
 from controlplane.rpc.peer import Peers
+from controlplane.services.crls import Crls
 from controlplane.services.hub import Hub
 from controlplane.services.nodes import Changed, Nodes
 from controlplane.services.revocation import Hit, Revocation, Selector
@@ -25,6 +26,7 @@ class Reach:
     peers: Peers
     nodes: Nodes
     revocation: Revocation
+    crls: Crls
     hub: Hub
 
 
@@ -81,6 +83,13 @@ class RevocationServicer(revocation_pb2_grpc.RevocationServicer):
         at_ms = int(time.time() * 1000)
         made = await self._r.nodes.unrevoke(request.node, request.site, of=frozenset({model.LOCKED}))
         return _state(made, at_ms)
+
+    async def GetCrls(
+        self, request: revocation_pb2.GetCrlsRequest, context: Context
+    ) -> revocation_pb2.GetCrlsResponse:
+        del request
+        self._r.peers.operator(context)
+        return revocation_pb2.GetCrlsResponse(crls=[one.der for one in await self._r.crls.newest()])
 
 
 def _selector(message: revocation_pb2.NodeSelector) -> Selector:
