@@ -117,7 +117,7 @@ class Housekeeping:
             return
         if self._lagging[0] != state.row.now:
             self._lagging = (state.row.now, self._clock())
-        agents = self._publisher.hub.connected()
+        agents = self._publisher.agents()
         enforced = bool(agents) and all(a.policy_version >= state.row.now for a in agents)
         if not enforced or self._clock() - self._lagging[1] < LAG_WAIT_S:
             return  # after a restart nobody is connected yet

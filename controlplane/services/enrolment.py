@@ -12,6 +12,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -30,6 +31,7 @@ from controlplane.services.nodes import Nodes
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
 
+log = structlog.get_logger()
 IDEMPOTENCY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 NONCE_S, MAX_NONCES = 60, 10_000
 RENEW_CONTEXT = b"writ-renew\n"
@@ -125,9 +127,14 @@ class Enrolment:
             except ConflictError:
                 continue
             except CloneError as exc:
-                await self._nodes.lock(caller.spiffe_id.node, caller.spiffe_id.site, str(exc))
+                await self._lock(caller, str(exc))
                 raise
         raise BusyError("the node is being changed; try again")
+
+    async def _lock(self, caller: NodeIdentity, reason: str) -> None:
+        """Nobody is this node until an operator looks. The line in the log is an alarm; so are status, check and metrics."""
+        log.error("clone_seen", node=caller.spiffe_id.short, serial=f"{caller.serial:x}", reason=reason)
+        await self._nodes.lock(caller.spiffe_id.node, caller.spiffe_id.site, reason)
 
     async def _renew_hopefully(
         self, caller: NodeIdentity, public_key: ec.EllipticCurvePublicKey, idempotency_key: str

@@ -18,7 +18,7 @@ from controlplane.model import JwtKeyRow, NodeRow, PolicyState, ReplicaRow, Reso
 from controlplane.services import bundles, replicas, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
-from controlplane.services.hub import Hub
+from controlplane.services.hub import AgentState, Hub
 from controlplane.services.issued import Issue, NodeIssue
 from controlplane.services.replicas import Anchors
 from controlplane.services.versions import Plan, Versions
@@ -56,6 +56,7 @@ class Publisher:
         self._jwt_keys = rows.Parsed(JwtKeyRow)
         self._nodes, self._resources = rows.Parsed(NodeRow), rows.Parsed(ResourceRow)
         self._renew_floors: dict[str, int | None] = {}
+        self._apart: frozenset[str] = frozenset()  # SPIFFE IDs of the quarantined
         self.anchors = replicas.alone(made)
         self.versions = Versions(store)
         self._maker = BundleMaker()
@@ -96,6 +97,10 @@ class Publisher:
         floor = self._renew_floors.get(spiffe_id, 1)
         return floor is not None and epoch >= floor
 
+    def agents(self) -> list[AgentState]:
+        """Connected agents that are given policy. The quarantined are not, and nobody waits for them."""
+        return [agent for agent in self.hub.connected() if agent.spiffe_id not in self._apart]
+
     async def run(self) -> None:
         """Heartbeats for ever, bundles when due."""
         async with asyncio.TaskGroup() as tasks:
@@ -125,6 +130,9 @@ class Publisher:
             str(one.row.spiffe_id): None if one.row.state in model.ENDED else one.row.renew_floor
             for one in floors
         }
+        self._apart = frozenset(
+            str(one.row.spiffe_id) for one in floors if one.row.state == model.QUARANTINED
+        )
         document = d.TrustDocument(
             trust_domain=self._made.trust_domain,
             generation=generation,
