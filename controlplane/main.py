@@ -101,7 +101,7 @@ async def _serve(
     await publisher.refresh_bundles()
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
-    crls = Crls(store, made, clock=lambda: int(time.time()))
+    crls = Crls(store, made, lambda: int(time.time()), lambda: (made.node_ca, made.workload_ca))
     watching = Watching(config, publisher, overviews, crls)
     parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews, crls)
     _register(parts, api, enrolment_server, enrolment_port)
@@ -213,7 +213,12 @@ def _register(
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
     overview = OverviewServicer(parts.overviews, peers, config, made.trust_domain, collaborators.root_sha256)
     overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
-    ending = Revocation(store, nodes, clock=lambda: int(time.time()))
+    ending = Revocation(
+        store,
+        nodes,
+        clock=lambda: int(time.time()),
+        believed=lambda: (*publisher.anchors.node_cas, *publisher.anchors.workload_cas),
+    )
     reach = Reach(peers=peers, nodes=nodes, revocation=ending, crls=parts.crls, hub=publisher.hub)
     revocation_pb2_grpc.add_RevocationServicer_to_server(RevocationServicer(reach), api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub)

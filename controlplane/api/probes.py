@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 from controlplane.api import exposition
 from controlplane.api.exposition import Metric
-from controlplane.errors import UnavailableError
+from controlplane.errors import ControlPlaneError
 
 REQUEST_S = 5.0
 MAX_REQUEST_BYTES = 8192
@@ -42,7 +42,7 @@ class Watched:
     not_ready: Callable[[], Sequence[str]]
     """Why not, in the words of the operator; empty when ready."""
     page: Callable[[str], Awaitable[Page | None]] = nothing
-    """A further document by its path; None: there is none. UnavailableError: not now."""
+    """A further document by its path; None: there is none. ControlPlaneError: not now."""
 
 
 class Probes:
@@ -102,7 +102,7 @@ class Probes:
     async def _further(self, path: str) -> bytes:
         try:
             found = await self._watched.page(path)
-        except UnavailableError:
+        except ControlPlaneError:
             return _response(HTTPStatus.SERVICE_UNAVAILABLE, b"")
         return (
             _response(HTTPStatus.OK, found.body, found.kind)

@@ -5,7 +5,7 @@
 3. Signed again when the generation moved, or a quarter of its life is over.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from cryptography.x509 import ReasonFlags
@@ -46,8 +46,15 @@ class _Dead:
 class Crls:
     """One per replica: it holds the keys of its own CAs only."""
 
-    def __init__(self, store: Store, made: Authorities, clock: Callable[[], int]) -> None:
-        self._store, self._made, self._clock = store, made, clock
+    def __init__(
+        self,
+        store: Store,
+        made: Authorities,
+        clock: Callable[[], int],
+        cas: Callable[[], Sequence[IssuingCa]],
+    ) -> None:
+        """`cas`: those of nodes and workloads whose keys we hold, as long as what they signed may be alive."""
+        self._store, self._made, self._clock, self._cas = store, made, clock, cas
         self._known: dict[tuple[str, int], list[_Dead]] = {}
         self._signed: tuple[int, int, list[Crl]] = (-1, 0, [])  # generation, when, what
 
@@ -72,9 +79,7 @@ class Crls:
             for dead in found
             if dead.certificate.not_after > now - crl.LIFETIME_S
         ]
-        signed = [
-            self._list(ca, alive, generation, now) for ca in (self._made.node_ca, self._made.workload_ca)
-        ]
+        signed = [self._list(ca, alive, generation, now) for ca in self._cas()]
         self._signed = (generation, now, signed)
         return signed
 

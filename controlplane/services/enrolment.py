@@ -4,13 +4,13 @@ Refusals of tokens have one text for all reasons: a guesser learns nothing. What
 into the certificate; of the request only the public key is taken.
 """
 
-import dataclasses
 import hashlib
 import hmac
 import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 from cryptography.exceptions import InvalidSignature
@@ -99,7 +99,7 @@ class Enrolment:
         if now >= stored.row.expires_at or node.row.state in model.SHUT_OUT:
             raise DeniedError(REFUSED)
         becomes = _next_epoch(node.row, now)
-        used = dataclasses.replace(stored.row, used_by=idempotency_key, spki=spki)
+        used = replace(stored.row, used_by=idempotency_key, spki=spki)
         issued = await self._issuance.grant(
             Wanted(
                 node=node,
@@ -232,7 +232,8 @@ def _may_renew(row: NodeRow, caller: NodeIdentity) -> bool:
 def _next_epoch(node: NodeRow, now: int) -> NodeRow:
     """Enrolling raises epoch and floors: whatever was issued to this name before stays dead."""
     epoch = node.epoch + 1
-    return dataclasses.replace(node, epoch=epoch, floor=epoch, renew_floor=epoch, reason="", floor_at=now)
+    raised = replace(node, epoch=epoch, floor=epoch, renew_floor=epoch, reason="")
+    return replace(raised, floor_at=now) if node.epoch else raised  # the first one has none before it
 
 
 def _check_idempotency(key: str) -> None:

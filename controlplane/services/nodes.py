@@ -198,7 +198,10 @@ class Nodes:
 
     def floor_writes(self, row: NodeRow) -> tuple[tuple[str, bytes], ...]:
         """What every commit that changes a node's floors also writes."""
-        if row.floor == 1 and row.state not in model.SHUT_OUT:
+        never_ended = (
+            row.floor == 1 and not row.floor_at
+        )  # else a row may say that it is, also of one that had no certificate
+        if never_ended and row.state not in model.SHUT_OUT:
             return ((rows.MESH, b"{}"),)
         return ((rows.floor_key(row.node, row.site), model.dump(row)), (rows.MESH, b"{}"))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from controlplane import model
 from controlplane.errors import ControlPlaneError, InvalidError, NotFoundError
-from controlplane.model import NodeRow, ReplicaRow, RevokedKeyRow, SiteRow
+from controlplane.model import CertificateRow, NodeRow, ReplicaRow, RevokedKeyRow, SiteRow
 from controlplane.services import certificates, nodes, rows
 from controlplane.services.nodes import Nodes
 from controlplane.store.base import Store
@@ -47,8 +47,15 @@ class Hit:
 class Revocation:
     """Ends nodes. All state is in the store."""
 
-    def __init__(self, store: Store, registry: Nodes, clock: Callable[[], int]) -> None:
-        self._store, self._nodes, self._clock = store, registry, clock
+    def __init__(
+        self,
+        store: Store,
+        registry: Nodes,
+        clock: Callable[[], int],
+        believed: Callable[[], Sequence[bytes]],
+    ) -> None:
+        """`believed`: the CAs (DER) of nodes and workloads, of every replica."""
+        self._store, self._nodes, self._clock, self._believed = store, registry, clock, believed
 
     async def select(self, selector: Selector) -> list[NodeRow]:
         """Whom it hits, revoked ones included. NotFoundError when it names what does not exist, or nobody."""
@@ -56,7 +63,8 @@ class Revocation:
         all_ = await self._nodes.all()
         if selector.names:
             return _named(all_, selector.names)
-        wanted = await self._held(selector) if _exact(selector) else await self._alike(all_, selector)
+        find = self._holders if _exact(selector) else self._alike
+        wanted = await find(all_, selector)
         found = [row for row in all_ if row.short in wanted]
         if not found and not selector.key:
             raise NotFoundError("no node is meant by that")
@@ -87,32 +95,33 @@ class Revocation:
             row = RevokedKeyRow(spki=spki, reason=reason, at=self._clock())
             await self._store.commit(expect={}, put={key: model.dump(row)})
 
-    async def _held(self, selector: Selector) -> set[str]:
+    async def _holders(self, all_: Sequence[NodeRow], selector: Selector) -> set[str]:
+        """Nodes that hold what is meant. One that only did so under an epoch that is dead already holds it no more."""
+        epochs = {row.short: row.renew_floor for row in all_}
+        held = [(certificates.node_of(one), one.epoch) for one in await self._certificates(selector)]
+        return {name for name, epoch in held if name in epochs and epoch >= epochs[name]}
+
+    async def _certificates(self, selector: Selector) -> list[CertificateRow]:
         now = self._clock()
         if selector.serial:
-            one = await certificates.by_serial(self._store, selector.serial, now)
-            return {certificates.node_of(one)} if one else set()
+            found = await certificates.by_serial(self._store, selector.serial, now)
+            return [found] if found else []
         if selector.key:
-            return {
-                certificates.node_of(one)
-                async for one in certificates.every(self._store, now)
-                if one.spki == selector.key
-            }
+            return [one async for one in certificates.every(self._store, now) if one.spki == selector.key]
         cas = await self._cas(selector.authority)
-        return {
-            certificates.node_of(one)
+        return [
+            one
             async for one in certificates.every(self._store, now)
             if one.not_after > now and any(certificates.issued_by(one, ca) for ca in cas)
-        }
+        ]
 
     async def _cas(self, authority: str) -> list[bytes]:
         """Key ids of the CAs meant."""
-        known = {
-            (stored.row.name, certificates.ca_key_id(bytes.fromhex(ca)))
-            for stored in await rows.every(self._store, ReplicaRow, "replica/")
-            for ca in (stored.row.node_ca, stored.row.workload_ca)
-        }
-        found = [key_id for name, key_id in known if authority in {name, key_id.hex()}]
+        found = [one for one in map(certificates.ca_key_id, self._believed()) if one.hex() == authority]
+        replica = await rows.find(self._store, ReplicaRow, rows.replica_key(authority))
+        if replica is not None:
+            its = (replica.row.node_ca, replica.row.workload_ca)
+            found += [certificates.ca_key_id(bytes.fromhex(ca)) for ca in its]
         if not found:
             raise NotFoundError(f"there is no authority `{authority[:64]}`")
         return found

@@ -89,6 +89,14 @@ async def test_a_quarantined_node_is_never_forgotten_for_it_goes_on_to_renew(wor
     assert await world.tidy() == {}
 
 
+async def test_one_that_was_revoked_before_it_ever_enrolled_is_dead_no_more_once_it_may(world) -> None:
+    await world.node("early", state=model.INVITED, epoch=0)
+    await world.nodes.revoke("early", "paris", "")
+    assert await world.tidy() == {"early": None}
+    await world.nodes.unrevoke("early", "paris")
+    assert await world.tidy() == {"early": 1}
+
+
 async def test_a_floor_of_an_unknown_time_stays(world) -> None:
     await world.node("old")
     await world.nodes.revoke("old", "paris", "")

@@ -8,11 +8,12 @@ import pytest
 from attacks import ending
 from attacks.plane import Plane, running
 
-from certs import keys
+from certs import envelope, keys
 from certs.template import key_identifier
 from certs.verify import load
 from controlplane.api.gen import admin_pb2, revocation_pb2, sync_pb2_grpc
 from controlplane.services import nodes as registry
+from policies import payloads
 
 pytestmark = pytest.mark.timeout(120)
 CODE = grpc.StatusCode
@@ -97,13 +98,24 @@ def test_a_serial_and_a_key_hit_the_node_that_holds_them_also_after_it_has_renew
     assert revoke(plane, key=keys.spki_sha256(holder.key.public_key()).hex()) == {second: "revoked"}
 
 
+def test_what_is_dead_already_does_not_hit_the_node_that_came_after_it(plane) -> None:
+    name, stolen = plane.enrolled()
+    serial = f"{load(stolen.chain[0]).serial_number:x}"
+    plane.again(name)
+    assert revoke(plane, serial=serial) is CODE.NOT_FOUND
+    assert revoke(plane, key=keys.spki_sha256(stolen.key.public_key()).hex()) == {}
+    assert plane.state(name) == "enrolled"
+
+
 def test_an_authority_hits_every_node_it_certified(tmp_path) -> None:
     with running(tmp_path) as alone:
         first, holder = alone.enrolled()
         second, _ = alone.enrolled()
         alone.mesh.call("CreateToken", admin_pb2.CreateTokenRequest(node="never", site="paris"))
         ca = key_identifier(load(holder.chain[1]).public_key()).hex()
-        assert revoke(alone, dry_run=True, authority=ca) == dict.fromkeys((first, second), "enrolled")
+        for named in (ca, "replica-1"):
+            meant = revoke(alone, dry_run=True, authority=named)
+            assert meant == dict.fromkeys((first, second), "enrolled")
         root = key_identifier(load(alone.root).public_key()).hex()
         assert revoke(alone, authority=root) is CODE.NOT_FOUND
         assert revoke(alone, authority=ca) == dict.fromkeys((first, second), "revoked")
@@ -188,3 +200,15 @@ def test_revocations_outlive_a_restart(plane) -> None:
     plane.stub = clients.enrolment(plane.mesh, plane.ca)
     assert plane.state(name) == "revoked"
     assert plane.enrols(plane.token(plane.name()), holder.key) is None
+
+
+def test_what_was_revoked_before_it_enrolled_counts_once_it_has(plane) -> None:
+    name = plane.name()
+    plane.token(name)
+    assert revoke(plane, nodes=[f"{name}.paris"]) == {name: "revoked"}
+    plane.mesh.call("UnrevokeNode", admin_pb2.GetNodeRequest(node=name, site="paris"))
+    _, holder = plane.enrolled(name)
+    with holder.channel(plane.mesh) as channel:
+        said = next(sync_pb2_grpc.SyncStub(channel).Connect(iter([ending.HELLO]), timeout=10))
+    floors = payloads.load_trust(envelope.parse(said.trust_document, 1 << 20).payload).floors
+    assert floors[str(plane.mesh.find(f"{name}.paris").spiffe_id)] == 1

@@ -8,7 +8,7 @@ from attacks.control import Control
 from attacks.plane import Plane
 from clients import Holder
 
-from certs import keys
+from certs import envelope, keys
 from certs.csr import make_csr
 from controlplane.api.gen import (
     evidence_pb2,
@@ -24,6 +24,8 @@ from controlplane.rpc.peer import Peers
 from controlplane.services import issuance
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.issuance import Issuance
+from controlplane.services.publish import Publisher
+from policies import payloads
 
 DENIED = grpc.StatusCode.PERMISSION_DENIED
 HELLO = sync_pb2.SyncRequest(hello=sync_pb2.Hello(ingress_address="127.0.0.1:7443"))
@@ -102,6 +104,16 @@ def ends_it_by_enrolling(plane: Plane) -> bool:
     return plane.enrols(text) is not None
 
 
+def is_accepted_by_peers(plane: Plane) -> bool:
+    """What every agent is told of a quarantined node, those included that do not know the word."""
+    name, _ = _quarantined(plane)
+    _, peer = plane.enrolled()
+    with peer.channel(plane.mesh) as channel:
+        said = next(sync_pb2_grpc.SyncStub(channel).Connect(iter([HELLO]), timeout=10))
+    floors = payloads.load_trust(envelope.parse(said.trust_document, 1 << 20).payload).floors
+    return floors.get(str(plane.mesh.find(f"{name}.paris").spiffe_id), 1) is not None
+
+
 def gets_policy(plane: Plane) -> bool:
     """It is told who is dead, itself among them, and nothing that it could act on."""
     _, holder = _quarantined(plane)
@@ -164,6 +176,12 @@ CONTROLS = (
             mutants.code(Issuance, "_store_prepared", "wanted.becomes.state == model.QUARANTINED", "False"),
             mutants.code(Enrolment, "_enrol_once", " or node.row.state in model.SHUT_OUT", ""),
         ),
+    ),
+    Control(
+        2,
+        "quarantine: no floor is low enough",
+        [("its certificate, shown to a peer", is_accepted_by_peers)],
+        mutants.code(Publisher, "_sign_trust", "in model.SHUT_OUT", "in model.ENDED"),
     ),
     Control(
         8,
