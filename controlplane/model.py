@@ -12,6 +12,8 @@ from controlplane.errors import CorruptError
 
 R = TypeVar("R")
 INVITED, ENROLLED, REVOKED, LOCKED, QUARANTINED = "invited", "enrolled", "revoked", "locked", "quarantined"
+HEARD = frozenset({ENROLLED, QUARANTINED})
+"""These may talk to us: documents, evidence, health, renewal."""
 ENDED = frozenset({REVOKED, LOCKED})
 """Nothing is heard from these, and nothing told to them."""
 SHUT_OUT = ENDED | {QUARANTINED}

@@ -104,9 +104,7 @@ class AdminServicer(PolicyApi, IdentitiesServicer):
     ) -> AsyncIterator[admin_pb2.Enforcement]:
         try:
             self._operator(context, "watch_enforcement", generation=request.generation)
-            rows = [
-                row for row in await self._c.nodes.all() if row.state in {model.ENROLLED, model.QUARANTINED}
-            ]
+            rows = [row for row in await self._c.nodes.all() if row.state in model.HEARD]
             async for event in follow(self._c.publisher, rows, request.generation, context.time_remaining()):
                 yield event
         except Exception as exc:  # noqa: BLE001 - the edge: everything ends as a status

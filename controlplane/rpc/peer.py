@@ -39,7 +39,7 @@ class Peers:
 
     async def heard(self, context: Context) -> tuple[NodeIdentity, model.NodeRow]:
         """As `node`, with what is stored of it; a quarantined one too: its evidence and health are wanted."""
-        return await self._node(context, {model.ENROLLED, model.QUARANTINED})
+        return await self._node(context, model.HEARD)
 
     async def _node(self, context: Context, states: Collection[str]) -> tuple[NodeIdentity, model.NodeRow]:
         identity = self._identity(context)

@@ -24,7 +24,7 @@ from controlplane import model
 from controlplane.attest import token as tokens
 from controlplane.errors import BusyError, ConflictError, DeniedError, InvalidError
 from controlplane.model import NodeRow, TokenRow
-from controlplane.services import rows
+from controlplane.services import issuance, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.issuance import CloneError, Issuance, Issued, Wanted
 from controlplane.services.nodes import Nodes
@@ -87,7 +87,7 @@ class Enrolment:
         stored = await rows.find(self._store, TokenRow, rows.token_key(tokens.stored_name(token.secret)))
         if stored is None or (stored.row.node, stored.row.site) != (token.node, token.site):
             raise DeniedError(REFUSED)
-        await self._issuance.check_key(public_key)
+        await issuance.check_key(self._store, public_key)
         node = await rows.read_node(self._store, stored.row.node, stored.row.site)
         spki = spki_sha256(public_key).hex()
         if stored.row.used_by:
@@ -157,7 +157,7 @@ class Enrolment:
         node = await rows.read_node(self._store, caller.spiffe_id.node, caller.spiffe_id.site)
         if not _may_renew(node.row, caller):
             raise DeniedError(f"node `{node.row.short}` may not renew: it is {node.row.state}")
-        await self._issuance.check_key(public_key)
+        await issuance.check_key(self._store, public_key)
         # Before the idempotency key: a copy may have read that from the same disk as the private key.
         await self._issuance.check_only_follower(f"{caller.serial:x}", public_key)
         repeated = await self._issuance.repeat(node, idempotency_key, public_key, self._clock())
@@ -225,7 +225,7 @@ class Enrolment:
 
 
 def _may_renew(row: NodeRow, caller: NodeIdentity) -> bool:
-    heard = row.state in {model.ENROLLED, model.QUARANTINED} and caller.epoch >= row.renew_floor
+    heard = row.state in model.HEARD and caller.epoch >= row.renew_floor
     return heard and row.spiffe_id == caller.spiffe_id
 
 

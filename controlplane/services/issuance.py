@@ -92,9 +92,8 @@ class Issuance:
         prepared = self._prepare(node.row, epoch, public_key, now)
         serial = f"{prepared.serial:x}"
         becomes = dataclasses.replace(node.row, serial=serial, not_after=prepared.not_after)
-        lost = (
-            f"{before.key}/{before.row.serial}"  # it may not be lost at all: a revocation must find it, too
-        )
+        # It may not be lost at all: a revocation of the node must find it, too.
+        lost = f"{before.key}/{before.row.serial}"
         put = {
             node.key: model.dump(becomes),
             rows.certificate_key(serial, prepared.not_after): model.dump(
@@ -166,10 +165,6 @@ class Issuance:
         follower = await rows.find(self._store, IssuedRow, rows.successor_key(predecessor))
         if follower is not None and follower.row.spki != spki_sha256(public_key).hex():
             raise CloneError("two keys renew one certificate: one of them is a copy")
-
-    async def check_key(self, public_key: ec.EllipticCurvePublicKey) -> None:
-        """DeniedError for a key that was revoked."""
-        await check_key(self._store, public_key)
 
     def _sign(self, tbs: bytes, key_name: str) -> tuple[bytes, bytes]:
         signature = self._made.signer.sign(key_name, tbs)

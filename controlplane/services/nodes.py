@@ -150,7 +150,7 @@ class Nodes:
         _check_reason(reason)
 
         def change(row: NodeRow) -> NodeRow:
-            if row.state not in {model.ENROLLED, model.QUARANTINED}:
+            if row.state not in model.HEARD:
                 raise PreconditionError(f"node `{row.short}` is {row.state}, not enrolled")
             return _ended(row, model.QUARANTINED, reason)
 
