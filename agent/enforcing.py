@@ -29,7 +29,7 @@ class Enforcing:
     ) -> None:
         self._plane, self._keeper, self._cutter = plane, keeper, cutter
         self._sync, self._statements = sync, statements
-        self._reported = (-1, -1)
+        self._reported = (-1, -1)  # stream and generation of the last receipt
         self._revoked: set[str] = set()
         self.enforced: tuple[int, int] | None = None
         """Generation and policy version that Envoy has acknowledged; None: nothing that allows anything."""
@@ -56,9 +56,10 @@ class Enforcing:
             return False
         self.enforced = (stamp.generation, stamp.policy_version) if state.bundle else None
         self._report(state, stamp.policy_version, self._sync.received.error)
-        if stamp.generation != self._reported[0]:
+        said = (self._sync.sessions, stamp.generation)
+        if said != self._reported:  # a control plane that was restarted, or another one, is told again
             self._sync.report(sync_pb2.SyncRequest(receipt=self._statements.receipt(stamp.generation)))
-        self._reported = (stamp.generation, stamp.policy_version)
+        self._reported = said
         log.debug("enforced", generation=stamp.generation, ms=round((time.monotonic() - started) * 1000, 1))
         return True
 

@@ -56,7 +56,8 @@ def not_ready(facts: Facts, now: float) -> list[str]:
     """Why this node should not get traffic; empty when it may."""
     reasons = {
         "not enforcing": facts.enforced is None,
-        "revoked": facts.revoked,
+        "revoked": facts.revoked and not facts.connected,
+        "quarantined": facts.revoked and facts.connected,  # to the revoked nobody talks
         "evidence cannot be written": not facts.evidence_writable,
         f"lease ends in {facts.lease.left(now):.0f} s": facts.lease.short(now),
         f"certificate ends in {facts.certificate.left(now):.0f} s": facts.certificate.short(now),

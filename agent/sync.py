@@ -62,6 +62,8 @@ class Sync:
         self._up: asyncio.Queue[sync_pb2.SyncRequest] = asyncio.Queue(256)
         self._mended = asyncio.Event()
         self.connected = False
+        self.sessions = 0
+        """How many streams were begun: a new one has been told nothing yet."""
         self.denied = False
         """The control plane has said, over its own TLS, that this node is none of its."""
 
@@ -111,6 +113,7 @@ class Sync:
         return float(min(length, self._lease_max_s or length))
 
     async def _session(self, channel: grpc.aio.Channel) -> None:
+        self.sessions += 1
         while not self._up.empty():
             self._up.get_nowait()
         call = sync_pb2_grpc.SyncStub(channel).Connect(self._requests())

@@ -24,6 +24,7 @@ from controlplane.api.gen import (
     identity_pb2_grpc,
     overview_pb2_grpc,
     replica_pb2_grpc,
+    revocation_pb2_grpc,
 )
 from controlplane.attest.challenges import Challenges
 from controlplane.config import Config
@@ -37,11 +38,13 @@ from controlplane.rpc.operators import Collaborators, Identities
 from controlplane.rpc.overview_api import OverviewServicer
 from controlplane.rpc.peer import Peers
 from controlplane.rpc.replica_api import ReplicaServicer
+from controlplane.rpc.revocation_api import Reach, RevocationServicer
 from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
 from controlplane.services import authorities, duties, explanation, policy_sets, setup
 from controlplane.services.attestation import Attestation, Configured, StoredInvitations
 from controlplane.services.authorities import Authorities
+from controlplane.services.crls import Crls
 from controlplane.services.duties import Duty, Housekeeping
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.following import Following
@@ -53,6 +56,7 @@ from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
 from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
+from controlplane.services.revocation import Revocation
 from controlplane.services.rollout import Rollout
 from controlplane.services.witness import Witness
 from controlplane.services.workloads import Registry, WorkloadSvids
@@ -102,9 +106,10 @@ async def _serve(
     await publisher.refresh_bundles()
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
-    watching = Watching(config, publisher, overviews)
+    crls = Crls(store, made, lambda: int(time.time()), lambda: (made.node_ca, made.workload_ca))
+    watching = Watching(config, publisher, overviews, crls)
     parts = Parts(
-        config, store, made, publisher, replicas, jwt_keys, following, overviews, accepted, challenges
+        config, store, made, publisher, replicas, jwt_keys, following, overviews, accepted, challenges, crls
     )
     _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
@@ -146,6 +151,7 @@ class Parts:
     overviews: Overviews
     attestors: Mapping[str, Configured]
     challenges: Challenges
+    crls: Crls
 
 
 async def _work(parts: Parts, links: Links, watching: Watching) -> None:
@@ -219,6 +225,14 @@ def _register(
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
     overview = OverviewServicer(parts.overviews, peers, config, made.trust_domain, collaborators.root_sha256)
     overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
+    ending = Revocation(
+        store,
+        nodes,
+        clock=lambda: int(time.time()),
+        believed=lambda: (*publisher.anchors.node_cas, *publisher.anchors.workload_cas),
+    )
+    reach = Reach(peers=peers, nodes=nodes, revocation=ending, crls=parts.crls, hub=publisher.hub)
+    revocation_pb2_grpc.add_RevocationServicer_to_server(RevocationServicer(reach), api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub)
     api.add_generic_rpc_handlers((sync.handler(),))
 

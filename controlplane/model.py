@@ -11,7 +11,13 @@ from certs.spiffe import SpiffeId, node_id
 from controlplane.errors import CorruptError
 
 R = TypeVar("R")
-INVITED, ENROLLED, REVOKED, LOCKED = "invited", "enrolled", "revoked", "locked"
+INVITED, ENROLLED, REVOKED, LOCKED, QUARANTINED = "invited", "enrolled", "revoked", "locked", "quarantined"
+HEARD = frozenset({ENROLLED, QUARANTINED})
+"""These may talk to us: documents, evidence, health, renewal."""
+ENDED = frozenset({REVOKED, LOCKED})
+"""Nothing is heard from these, and nothing told to them."""
+SHUT_OUT = ENDED | {QUARANTINED}
+"""No peer accepts these, and they accept no peer. The quarantined are still heard: evidence, health, renewal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +56,7 @@ class NodeRow:
     attested_by: str = ""  # how it last proved who it is; empty: by a join token, before this was kept
     attested_at: int = 0
     attested_tier: int = 1  # how strongly
+    floor_at: int = 0  # Unix seconds: when certificates of it last died before their time
 
     @property
     def spiffe_id(self) -> SpiffeId:
@@ -126,6 +133,15 @@ class IssuedRow:
     serial: str
     spki: str
     not_after: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokedKeyRow:
+    """A public key that is certified never again, under any name."""
+
+    spki: str  # hex
+    reason: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

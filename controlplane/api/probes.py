@@ -1,4 +1,4 @@
-"""The plain HTTP port for machines that watch: `/metrics`, `/live`, `/ready`. It takes no input and changes nothing.
+"""The plain HTTP port for machines that watch: `/metrics`, `/live`, `/ready`, and what a service adds. It changes nothing.
 
 `/live` answers while the event loop turns: restarting what is merely not ready would end what still enforces.
 `/ready` is 503 with one reason per line. Anything else is 404, and a request that is late or long is cut off.
@@ -12,11 +12,26 @@ from http import HTTPStatus
 
 from controlplane.api import exposition
 from controlplane.api.exposition import Metric
+from controlplane.errors import ControlPlaneError
 
 REQUEST_S = 5.0
 MAX_REQUEST_BYTES = 8192
 MAX_CLIENTS = 32
 PLAIN = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A further document."""
+
+    body: bytes
+    kind: str
+
+
+async def nothing(path: str) -> Page | None:
+    """No further documents."""
+    del path
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +41,8 @@ class Watched:
     metrics: Callable[[], Awaitable[Sequence[Metric]]]
     not_ready: Callable[[], Sequence[str]]
     """Why not, in the words of the operator; empty when ready."""
+    page: Callable[[str], Awaitable[Page | None]] = nothing
+    """A further document by its path; None: there is none. ControlPlaneError: not now."""
 
 
 class Probes:
@@ -80,7 +97,18 @@ class Probes:
         if path == b"/metrics":
             body = exposition.render(await self._watched.metrics())
             return _response(HTTPStatus.OK, body, exposition.CONTENT_TYPE)
-        return _response(HTTPStatus.NOT_FOUND, b"")
+        return await self._further(path.decode("latin-1"))
+
+    async def _further(self, path: str) -> bytes:
+        try:
+            found = await self._watched.page(path)
+        except ControlPlaneError:
+            return _response(HTTPStatus.SERVICE_UNAVAILABLE, b"")
+        return (
+            _response(HTTPStatus.OK, found.body, found.kind)
+            if found
+            else _response(HTTPStatus.NOT_FOUND, b"")
+        )
 
 
 def _response(status: HTTPStatus, body: bytes, kind: str = PLAIN) -> bytes:

@@ -15,6 +15,7 @@ from controlplane.cli import (
     audit,
     authority,
     check,
+    crl,
     daemons,
     demo_command,
     node,
@@ -73,6 +74,7 @@ for noun, sub in {
     "agent": daemons.agent,
 }.items():
     app.add_typer(sub, name=noun)
+authority.bundle.command()(crl.crl)
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "init": setup.init,

@@ -70,7 +70,8 @@ RULES: dict[str, Rule] = {
     "not_cut": Rule("cutting", State.FAIL, "nothing is open that should have ended", "hold streams that should have ended", "give the agent CAP_NET_ADMIN; until then they end at `envoy.max_stream_s`"),
     "cannot_cut": Rule("cutting", State.WARN, "every agent can cut single streams", "cannot cut single streams", "give the agent CAP_NET_ADMIN in its network namespace"),
     "unreachable": Rule("peers", State.WARN, "every agent reaches its peers", "cannot reach some of their peers", "is port 7443 open between them, is `ingress.advertise` what the others can reach?"),
-    "locked": Rule("nodes", State.WARN, "no node is locked", "are locked: a copied key was seen", "find out who has the key; then `writ node unrevoke` and a new token"),
+    "locked": Rule("nodes", State.FAIL, "no node is locked", "are locked: a copied key was seen", "somebody else has the key: find out who; then `writ node unlock` and a new token"),
+    "quarantined": Rule("nodes", State.WARN, "no node is quarantined", "are quarantined", "`writ node release`, or `writ node revoke`"),
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from controlplane.api.gen import admin_pb2_grpc, overview_pb2_grpc
+from controlplane.api.gen import admin_pb2_grpc, overview_pb2_grpc, revocation_pb2_grpc
 from controlplane.cli.context import Context
 from controlplane.cli.errors import CliError, Exit
 
@@ -48,6 +48,7 @@ class Client:
         self.context, self.timeout_s = context, timeout_s
         self._channel = self._reach(context)
         self.stub = admin_pb2_grpc.AdminStub(self._channel)
+        self.revocation = revocation_pb2_grpc.RevocationStub(self._channel)
         self.overview = overview_pb2_grpc.OverviewStub(self._channel)
 
     @staticmethod

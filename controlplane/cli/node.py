@@ -1,6 +1,5 @@
 """`writ node`: who is in the mesh, what each may claim, and ending it."""
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -95,45 +94,14 @@ def renew(node: Name) -> None:
     output.note(f"`{node}` was asked to renew; its certificate ends {output.when(asked.not_after)}")
 
 
-@app.command()
-def revoke(
-    node: Name,
-    reason: Annotated[str, typer.Option(help="Kept with the node and in the log.")] = "",
-    wait: Annotated[bool, typer.Option("--wait", help="Show who enforces it since when.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would happen, change nothing.")
-    ] = False,
-) -> None:
-    """Cut a node off everywhere: new requests denied, open streams ended, its certificate dead for good."""
-    from controlplane.api.gen import admin_pb2
-
-    name, site = session.split_node(node)
-    if dry_run:
-        revocation.preview(_get(node))
-        return
-    session.confirm(f"revoke `{node}`?")
-    started = time.monotonic()
-    with session.connect() as client:
-        request = admin_pb2.RevokeNodeRequest(node=name, site=site, reason=reason)
-        done = client.call(client.stub.RevokeNode, request)
-        output.note(f"`{node}` is revoked as of generation {done.generation}")
-        if wait:
-            revocation.follow(client, done, started)
-        elif session.wants_json():
-            output.emit_json(
-                {"node": node, "generation": done.generation, "revoked_at_ms": done.revoked_at_ms}
-            )
-
-
-@app.command()
-def unrevoke(node: Name) -> None:
-    """Let the name enrol again with a new token. Its old certificates stay dead."""
-    from controlplane.api.gen import admin_pb2
-
-    name, site = session.split_node(node)
-    with session.connect() as client:
-        client.call(client.stub.UnrevokeNode, admin_pb2.GetNodeRequest(node=name, site=site))
-    output.note(f"`{node}` may enrol again: writ token create {node}")
+for command in (
+    revocation.revoke,
+    revocation.unrevoke,
+    revocation.quarantine,
+    revocation.release,
+    revocation.unlock,
+):
+    app.command()(command)
 
 
 def _get(node: str) -> "admin_pb2.Node":

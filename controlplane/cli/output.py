@@ -63,6 +63,13 @@ def note(text: str) -> None:
     sys.stderr.write(f"{safe(text)}\n")
 
 
+def progress(text: str) -> None:
+    """How far it is, on a line that the next one overwrites; nothing when nobody watches. Empty: done."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{safe(text)}")
+        sys.stderr.flush()
+
+
 def clear() -> None:
     """An empty screen to draw on; nothing in a pipe."""
     if sys.stdout.isatty():

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from importlib import metadata
 
+from controlplane import model
 from controlplane.api.gen import admin_pb2
 from controlplane.attest.token import JoinToken
 from controlplane.errors import InvalidError
@@ -103,7 +104,7 @@ class AdminServicer(PolicyApi, IdentitiesServicer):
     ) -> AsyncIterator[admin_pb2.Enforcement]:
         try:
             self._operator(context, "watch_enforcement", generation=request.generation)
-            rows = [row for row in await self._c.nodes.all() if row.state == "enrolled"]
+            rows = [row for row in await self._c.nodes.all() if row.state in model.HEARD]
             async for event in follow(self._c.publisher, rows, request.generation, context.time_remaining()):
                 yield event
         except Exception as exc:  # noqa: BLE001 - the edge: everything ends as a status
@@ -178,8 +179,4 @@ class AdminServicer(PolicyApi, IdentitiesServicer):
         return [convert.node(row, agents.get(str(row.spiffe_id))) for row in await self._c.nodes.all(site)]
 
     def _push_renewal(self, row: NodeRow) -> None:
-        """Tell the agent now; one that is away finds it in its row when it comes back."""
-        state = self._c.publisher.hub.agents.get(str(row.spiffe_id))
-        if state is not None:
-            state.renew_serial = row.renew_serial
-            self._c.publisher.hub.wake(state.spiffe_id)
+        self._c.publisher.hub.ask_to_renew(str(row.spiffe_id), row.renew_serial)

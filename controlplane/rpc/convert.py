@@ -66,7 +66,7 @@ def node(row: NodeRow, state: AgentState | None) -> admin_pb2.Node:
             class_ceiling=row.class_ceiling,
         ),
         epoch=row.epoch,
-        floor=0 if row.state == model.REVOKED else row.floor,
+        floor=0 if row.state in model.SHUT_OUT else row.floor,
         state=row.state,
         reason=row.reason,
         address=row.address,

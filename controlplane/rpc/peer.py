@@ -7,7 +7,7 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import grpc
 from cryptography import x509
@@ -35,18 +35,18 @@ class Peers:
 
     async def node(self, context: Context) -> NodeIdentity:
         """The calling node: enrolled, and its certificate not below what may renew."""
-        return (await self._node(context))[0]
+        return (await self._node(context, {model.ENROLLED}))[0]
 
-    async def node_row(self, context: Context) -> model.NodeRow:
-        """What is stored of the calling node."""
-        return (await self._node(context))[1]
+    async def heard(self, context: Context) -> tuple[NodeIdentity, model.NodeRow]:
+        """As `node`, with what is stored of it; a quarantined one too: its evidence and health are wanted."""
+        return await self._node(context, model.HEARD)
 
-    async def _node(self, context: Context) -> tuple[NodeIdentity, model.NodeRow]:
+    async def _node(self, context: Context, states: Collection[str]) -> tuple[NodeIdentity, model.NodeRow]:
         identity = self._identity(context)
         row = await rows.find(
             self._store, model.NodeRow, rows.node_key(identity.spiffe_id.node, identity.spiffe_id.site)
         )
-        if row is None or row.row.state != model.ENROLLED or identity.epoch < row.row.renew_floor:
+        if row is None or row.row.state not in states or identity.epoch < row.row.renew_floor:
             raise DeniedError(f"node `{identity.spiffe_id.short}` is {row.row.state if row else 'unknown'}")
         return identity, row.row
 

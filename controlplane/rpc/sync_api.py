@@ -67,7 +67,7 @@ class SyncServicer:
 
     async def connect(self, requests: AsyncIterator[sync_pb2.SyncRequest], context: Context) -> None:
         try:
-            caller = await self._peers.node(context)
+            caller, _ = await self._peers.heard(context)
             async with asyncio.timeout(HELLO_S):
                 first = await anext(requests, None)
             if first is None or first.WhichOneof("event") != "hello":
@@ -102,7 +102,7 @@ class SyncServicer:
             for task in done:
                 if not task.cancelled():
                     task.result()
-            await self._peers.node(context)  # says why, if the session was ended on purpose
+            await self._peers.heard(context)  # says why, if the session was ended on purpose
         finally:
             for task in tasks:
                 task.cancel()

@@ -1,4 +1,4 @@
-"""For those who watch a control plane: HTTP on the metrics port, and gRPC health on the API.
+"""For those who watch a control plane: HTTP on the metrics port, with revocation lists, and gRPC health on the API.
 
 Reading every node for one scrape is cheap (`services.overview` keeps what it parsed); a store that is away makes the scrape
 fail, and `/ready` red by the missing heartbeats.
@@ -10,11 +10,13 @@ from importlib import metadata
 
 from grpc_health.v1 import health, health_pb2
 
+from certs import crl
 from controlplane.api.exposition import Metric
-from controlplane.api.probes import Probes, Watched
+from controlplane.api.probes import Page, Probes, Watched
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.services import vitals
+from controlplane.services.crls import Crls
 from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
 from controlplane.services.vitals import Vitals
@@ -27,9 +29,9 @@ Status = health_pb2.HealthCheckResponse
 class Watching:
     """One per process. `health` is a servicer for the API."""
 
-    def __init__(self, config: Config, publisher: Publisher, overviews: Overviews) -> None:
-        self._config, self._publisher, self._overviews = config, publisher, overviews
-        self._probes = Probes(Watched(metrics=self._metrics, not_ready=self.not_ready))
+    def __init__(self, config: Config, publisher: Publisher, overviews: Overviews, crls: Crls) -> None:
+        self._config, self._publisher, self._overviews, self._crls = config, publisher, overviews, crls
+        self._probes = Probes(Watched(metrics=self._metrics, not_ready=self.not_ready, page=self._page))
         self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # bound at run time
 
     async def start(self) -> dict[str, int]:
@@ -61,6 +63,15 @@ class Watching:
     async def _metrics(self) -> list[Metric]:
         now = time.time()
         return vitals.metrics(self._vitals(), await self._overviews.look(int(now)), now)
+
+    async def _page(self, path: str) -> Page | None:
+        """`/crl/<key id>.crl` of each CA of this replica, and all of them as `/crl.pem`."""
+        if path == "/crl.pem":
+            return Page(crl.pem(one.der for one in await self._crls.newest()), "application/x-pem-file")
+        if not path.startswith("/crl/"):
+            return None
+        found = {f"/crl/{one.key_id}.crl": one.der for one in await self._crls.newest()}
+        return Page(found[path], "application/pkix-crl") if path in found else None
 
     def _vitals(self) -> Vitals:
         config, issue = self._config, self._publisher.issue

@@ -18,7 +18,7 @@ from controlplane.attest.token import Invitation
 from controlplane.errors import NotAttestedError
 from controlplane.model import NodeRow, SiteRow, TokenRow
 from controlplane.services import rows
-from controlplane.services.nodes import dead_before, new_node
+from controlplane.services.nodes import WAY_BACK, dead_before, new_node
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
 
@@ -70,10 +70,9 @@ class Attestation:
         if stored is None:
             return Stored(key, await self._undeclared(attested), 0)
         row = stored.row
-        if row.state in {model.REVOKED, model.LOCKED}:
-            raise NotAttestedError(
-                f"node `{row.short}` is {row.state}", hint=f"writ node unrevoke {row.short}"
-            )
+        if row.state in model.SHUT_OUT:
+            hint = f"writ node {WAY_BACK[row.state]} {row.short}"
+            raise NotAttestedError(f"node `{row.short}` is {row.state}", hint=hint)
         if row.state == model.ENROLLED and attested.kind not in {JOIN_TOKEN, _attestor_of(row)}:  # (3)
             raise NotAttestedError(
                 f"node `{row.short}` was enrolled by `{_attestor_of(row)}`, not by `{attested.kind}`",
@@ -98,8 +97,11 @@ class Attestation:
 
     def enrolled(self, row: NodeRow, attested: Attested) -> NodeRow:
         """The row of a node that proved itself. Epoch and floors rise: whatever was issued to this name before stays dead."""
-        epoch = row.epoch + 1
-        row = dataclasses.replace(row, epoch=epoch, floor=epoch, renew_floor=epoch, reason="")
+        epoch, ended = row.epoch + 1, row.epoch > 0
+        floor_at = self._clock() if ended else row.floor_at  # the first certificate has none before it
+        row = dataclasses.replace(
+            row, epoch=epoch, floor=epoch, renew_floor=epoch, reason="", floor_at=floor_at
+        )
         return self._noted(row, attested)
 
     def renewed(self, row: NodeRow, attested: Attested) -> NodeRow:
@@ -107,7 +109,9 @@ class Attestation:
         if attested.kind != _attestor_of(row):
             raise NotAttestedError(f"node `{row.short}` was enrolled by `{_attestor_of(row)}`")
         noted = self._noted(row, attested)
-        return dead_before(noted) if narrowed(row.attributes, noted.attributes) else noted
+        if not narrowed(row.attributes, noted.attributes):
+            return noted
+        return dataclasses.replace(dead_before(noted), floor_at=self._clock())
 
     def _noted(self, row: NodeRow, attested: Attested) -> NodeRow:
         return dataclasses.replace(

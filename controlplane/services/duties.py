@@ -13,9 +13,10 @@ from dataclasses import replace
 
 import structlog
 
+from certs.profile import MAX_LIFETIME_S
 from controlplane import model
 from controlplane.errors import ConflictError, ControlPlaneError
-from controlplane.model import CertificateRow, DutyRow, TokenRow
+from controlplane.model import CertificateRow, DutyRow, NodeRow, TokenRow
 from controlplane.services import rows
 from controlplane.services.publish import Publisher
 from controlplane.services.rollout import LAG_WAIT_S
@@ -28,6 +29,8 @@ TAKE_OVER_S = 20.0
 KEEP_S = 86_400  # expired certificates are kept for a day, and for the grace in which they may be renewed
 TOKENS_S = 60  # how often ended tokens are looked for
 EVIDENCE_S = 3600  # how long evidence is kept after its end
+FLOORS_S = MAX_LIFETIME_S + 3600
+"""After a floor rose, or a node was revoked: by then every certificate from before has ended, by whatever clock."""
 BATCH = MAX_OPERATIONS - 2
 
 
@@ -90,7 +93,7 @@ class Housekeeping:
     ) -> None:
         self._store, self._publisher, self._duty = store, publisher, duty
         self._keep_s, self._clock = max(KEEP_S, grace_s), clock
-        self._tokens_at = 0
+        self._tokens_at = self._floors_at = 0
         self._lagging = (0, 0.0)  # policy version that agents may lag behind, and since when
 
     async def run(self) -> None:
@@ -106,6 +109,7 @@ class Housekeeping:
         await self._end_rollout()
         await self._forget_expired()
         await self._forget_tokens()
+        await self._forget_floors()
 
     async def _end_rollout(self) -> None:
         """A replica that put a policy in force and died leaves older versions counting: no more than agents need."""
@@ -114,7 +118,7 @@ class Housekeeping:
             return
         if self._lagging[0] != state.row.now:
             self._lagging = (state.row.now, self._clock())
-        agents = self._publisher.hub.connected()
+        agents = self._publisher.agents()
         enforced = bool(agents) and all(a.policy_version >= state.row.now for a in agents)
         if not enforced or self._clock() - self._lagging[1] < LAG_WAIT_S:
             return  # after a restart nobody is connected yet
@@ -151,3 +155,27 @@ class Housekeeping:
         ended += [stored.key for stored in evidence if stored.row.expires_at + EVIDENCE_S <= now]
         for start in range(0, len(ended), BATCH):
             await self._duty.commit(expect={}, put={}, delete=ended[start : start + BATCH])
+
+    async def _forget_floors(self) -> None:
+        """What the trust document says of certificates that have all ended anyway. Otherwise it grows with every revocation.
+
+        The node's own row stays as it is: revoked, it renews by no grace, and enrols again only above its floor. One that is
+        quarantined goes on to be certified, and to be named.
+        """
+        now = int(self._clock())
+        if now - self._floors_at < TOKENS_S:
+            return
+        self._floors_at = now
+        found = await rows.every(self._store, NodeRow, rows.FLOORS)
+        ended = [one for one in found if _all_ended(one.row, now)]
+        for start in range(0, len(ended), BATCH // 2):
+            batch = ended[start : start + BATCH // 2]
+            expect = {one.key: one.revision for one in batch}  # it may have risen again meanwhile
+            await self._duty.commit(expect=expect, put={rows.MESH: b"{}"}, delete=list(expect))
+        if ended:
+            log.info("floors_forgotten", nodes=len(ended))
+            await self._publisher.refresh()
+
+
+def _all_ended(row: NodeRow, now: int) -> bool:
+    return row.state != model.QUARANTINED and 0 < row.floor_at < now - FLOORS_S

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import structlog
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -34,7 +35,7 @@ from controlplane.errors import (
     ReattestError,
 )
 from controlplane.model import NodeRow, TokenRow
-from controlplane.services import rows
+from controlplane.services import issuance, rows
 from controlplane.services.attestation import Attestation
 from controlplane.services.authorities import Authorities
 from controlplane.services.issuance import CloneError, Issuance, Issued, Wanted
@@ -42,6 +43,7 @@ from controlplane.services.nodes import Nodes
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
 
+log = structlog.get_logger()
 IDEMPOTENCY = re.compile(r"[A-Za-z0-9_-]{16,64}")
 RENEW_CONTEXT = b"writ-renew\n"
 MAX_REFUSED_PER_MINUTE = 60  # from one source
@@ -107,19 +109,20 @@ class Enrolment:
     async def _enrol_once(
         self, attested: Attested, public_key: ec.EllipticCurvePublicKey, idempotency_key: str
     ) -> Issued:
+        await issuance.check_key(self._store, public_key)
         node = await self._attestation.node(attested)
         spki = spki_sha256(public_key).hex()
         use = await self._use(attested)
         if use.row.used_by and not hmac.compare_digest(
             use.row.used_by + use.row.spki, idempotency_key + spki
         ):
-            raise NotAttestedError("this token has enrolled another key")
+            raise self._used_twice(node.row)
         if node.row.state == model.ENROLLED:
             repeated = await self._issuance.repeat(node, idempotency_key, public_key, self._clock())
             if repeated is not None:
                 return repeated
         if use.row.used_by:
-            raise NotAttestedError("this token was used")
+            raise self._used_twice(node.row)
         becomes = self._attestation.enrolled(node.row, attested)
         used = dataclasses.replace(use.row, used_by=idempotency_key, spki=spki)
         issued = await self._issuance.grant(
@@ -135,6 +138,11 @@ class Enrolment:
         )
         await self._nodes.mesh_changed()
         return issued
+
+    def _used_twice(self, node: NodeRow) -> NotAttestedError:
+        """An alarm: two have this token, and whoever came first may be the one who should not."""
+        log.error("token_used_twice", node=node.short)
+        return NotAttestedError("this token was used")
 
     async def _use(self, attested: Attested) -> Stored[TokenRow]:
         """What is known of the use of this evidence; without a key when it is good once by itself."""
@@ -163,9 +171,14 @@ class Enrolment:
             except ConflictError:
                 continue
             except CloneError as exc:
-                await self._nodes.lock(caller.spiffe_id.node, caller.spiffe_id.site, str(exc))
+                await self._lock(caller, str(exc))
                 raise
         raise BusyError("the node is being changed; try again")
+
+    async def _lock(self, caller: NodeIdentity, reason: str) -> None:
+        """Nobody is this node until an operator looks. The line in the log is an alarm; so are status, check and metrics."""
+        log.error("clone_seen", node=caller.spiffe_id.short, serial=f"{caller.serial:x}", reason=reason)
+        await self._nodes.lock(caller.spiffe_id.node, caller.spiffe_id.site, reason)
 
     async def _renew_hopefully(self, asked: _Renewal) -> Issued | None:
         """Without reading first: the commit compares the node's row, and that nobody has renewed or asked before.
@@ -185,6 +198,7 @@ class Enrolment:
         node = await rows.read_node(self._store, caller.spiffe_id.node, caller.spiffe_id.site)
         if not _may_renew(node.row, caller):
             raise DeniedError(f"node `{node.row.short}` may not renew: it is {node.row.state}")
+        await issuance.check_key(self._store, asked.public_key)
         # Before the idempotency key: a copy may have read that from the same disk as the private key.
         await self._issuance.check_only_follower(f"{caller.serial:x}", asked.public_key)
         repeated = await self._issuance.repeat(node, asked.idempotency_key, asked.public_key, self._clock())
@@ -257,8 +271,8 @@ class Enrolment:
 
 
 def _may_renew(row: NodeRow, caller: NodeIdentity) -> bool:
-    enrolled = row.state == model.ENROLLED and caller.epoch >= row.renew_floor
-    return enrolled and row.spiffe_id == caller.spiffe_id
+    heard = row.state in model.HEARD and caller.epoch >= row.renew_floor
+    return heard and row.spiffe_id == caller.spiffe_id
 
 
 def _check_idempotency(key: str) -> None:

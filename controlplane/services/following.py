@@ -65,10 +65,7 @@ class Following:
             self._ask_to_renew(row)
 
     def _ask_to_renew(self, row: NodeRow) -> None:
-        state = self._publisher.hub.agents.get(str(row.spiffe_id))
-        if state is not None and not state.replica:
-            state.renew_serial = row.renew_serial
-            self._publisher.hub.wake(state.spiffe_id)
+        self._publisher.hub.ask_to_renew(str(row.spiffe_id), row.renew_serial)
 
     async def _follow_replicas(self) -> None:
         async for _ in follow(self._store, "replica/"):

@@ -7,6 +7,7 @@ old news is skipped (latest wins). What goes to everybody is serialised once.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -48,6 +49,7 @@ class AgentState:
     staged: frozenset[int] = frozenset()
     lease_until: int = 0
     last_seen: int = 0
+    away_since: int = 0  # when its stream to us ended; 0: it has not, or that is not known
     error: str = ""
     not_cut: list[str] = field(default_factory=list)
     records: int = 0
@@ -82,13 +84,14 @@ class Hub:
         if spiffe_id in self._close:
             self._close[spiffe_id]()
         state = self.agents.setdefault(spiffe_id, AgentState(spiffe_id))
-        state.connected, state.replica = True, ""
+        state.connected, state.replica, state.away_since = True, "", 0
         self._wake[spiffe_id], self._close[spiffe_id] = asyncio.Event(), close
         return state, self._wake[spiffe_id]
 
     def detach(self, spiffe_id: str, wake: asyncio.Event) -> None:
         if self._wake.get(spiffe_id) is wake:
             self.agents[spiffe_id].connected = False
+            self.agents[spiffe_id].away_since = int(time.time())
             del self._wake[spiffe_id], self._close[spiffe_id]
 
     def wake_all(self) -> None:
@@ -98,6 +101,13 @@ class Hub:
     def wake(self, spiffe_id: str) -> None:
         if spiffe_id in self._wake:
             self._wake[spiffe_id].set()
+
+    def ask_to_renew(self, spiffe_id: str, serial: str) -> None:
+        """Of an agent of ours: one that is away finds it in its row when it comes back."""
+        state = self.agents.get(spiffe_id)
+        if state is not None and not state.replica:
+            state.renew_serial = serial
+            self.wake(spiffe_id)
 
     def drop(self, spiffe_id: str) -> None:
         """End a node's session now."""
@@ -138,6 +148,7 @@ class Hub:
 
 
 def keep_receipt(state: AgentState, generation: int, at_ms: int, receipt: bytes) -> None:
-    state.receipts[generation] = (at_ms, receipt)
+    """The first for each generation: saying it again makes it no later, and no other."""
+    state.receipts.setdefault(generation, (at_ms, receipt))
     while len(state.receipts) > MAX_RECEIPTS:
         del state.receipts[min(state.receipts)]

@@ -4,7 +4,8 @@
 2. One certificate has one follower: another public key from the same predecessor is a copied key, and locks the node.
 3. Serial, to-be-signed bytes and the node's row are committed together, compared with what was read.
 4. Only then is anything signed. ECDSA is deterministic here: signing the stored bytes again gives the same certificate.
-5. What another replica's CA would have to sign again is issued anew by ours, for the same key, and stored as well.
+5. A key that was revoked is never certified again, for nobody: the commit compares that it was not.
+6. What another replica's CA would have to sign again is issued anew by ours, for the same key, and stored as well.
 """
 
 import dataclasses
@@ -19,8 +20,8 @@ from certs import issue, template
 from certs.keys import spki_sha256
 from certs.profile import Profile
 from controlplane import failpoints, model
-from controlplane.errors import ConflictError, PreconditionError
-from controlplane.model import CertificateRow, IssuedRow, NodeRow
+from controlplane.errors import ConflictError, DeniedError, PreconditionError
+from controlplane.model import CertificateRow, IssuedRow, NodeRow, RevokedKeyRow
 from controlplane.services import rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.rows import Stored
@@ -91,16 +92,21 @@ class Issuance:
         prepared = self._prepare(node.row, epoch, public_key, now)
         serial = f"{prepared.serial:x}"
         becomes = dataclasses.replace(node.row, serial=serial, not_after=prepared.not_after)
+        # It may not be lost at all: a revocation of the node must find it, too.
+        lost = f"{before.key}/{before.row.serial}"
         put = {
             node.key: model.dump(becomes),
             rows.certificate_key(serial, prepared.not_after): model.dump(
-                _certificate(prepared, epoch, [before.key])
+                _certificate(prepared, epoch, [before.key, lost])
             ),
             before.key: model.dump(
                 IssuedRow(serial=serial, spki=before.row.spki, not_after=prepared.not_after)
             ),
+            lost: model.dump(before.row),
         }
-        await self._store.commit(expect={node.key: node.revision, before.key: before.revision}, put=put)
+        revoked = rows.revoked_key(before.row.spki)
+        expect = {node.key: node.revision, before.key: before.revision, revoked: 0}
+        await self._store.commit(expect=expect, put=put)
         return Issued(chain=self._sign(prepared.tbs, prepared.key_name), fresh=True)
 
     async def grant(self, wanted: Wanted, now: int) -> Issued:
@@ -131,11 +137,16 @@ class Issuance:
         serial, spki = f"{prepared.serial:x}", prepared.spki_sha256.hex()
         spiffe_id = str(prepared.spiffe_id)
         issued = model.dump(IssuedRow(serial=serial, spki=spki, not_after=prepared.not_after))
+        kept = wanted.becomes.state == model.QUARANTINED  # renewing ends no quarantine
         becomes = dataclasses.replace(
-            wanted.becomes, serial=serial, not_after=prepared.not_after, state=model.ENROLLED
+            wanted.becomes,
+            serial=serial,
+            not_after=prepared.not_after,
+            state=model.QUARANTINED if kept else model.ENROLLED,
         )
         repeat = rows.idempotency_key(spiffe_id, wanted.idempotency_key)
-        expect = {wanted.node.key: wanted.node.revision, repeat: 0, **dict(wanted.expect)}
+        revoked = rows.revoked_key(spki)
+        expect = {wanted.node.key: wanted.node.revision, repeat: 0, revoked: 0, **dict(wanted.expect)}
         put = {
             wanted.node.key: model.dump(becomes),
             repeat: issued,
@@ -158,6 +169,13 @@ class Issuance:
     def _sign(self, tbs: bytes, key_name: str) -> tuple[bytes, bytes]:
         signature = self._made.signer.sign(key_name, tbs)
         return template.certificate(tbs, signature), self._made.node_ca.certificate
+
+
+async def check_key(store: Store, public_key: ec.EllipticCurvePublicKey) -> None:
+    """DeniedError for a key that was revoked."""
+    spki = spki_sha256(public_key).hex()
+    if await rows.find(store, RevokedKeyRow, rows.revoked_key(spki)) is not None:
+        raise DeniedError(f"key `{spki}` is revoked", hint="make another key")
 
 
 def _certificate(prepared: issue.Prepared, epoch: int, beside: list[str]) -> CertificateRow:

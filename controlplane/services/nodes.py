@@ -6,7 +6,9 @@ awaited afterwards, so that what was decided is signed and on its way before the
 
 import dataclasses
 import secrets
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from certs import spiffe
 from certs.attributes import DIGIT_MAX, Attributes, narrowed
@@ -21,13 +23,33 @@ from controlplane.store.base import Store
 
 MAX_LABELS = 32
 RETRIES = 8
+TOGETHER = 32
+"""Nodes in one commit at most: each writes its row and its floor, and compares one, of a store's 100 operations."""
+WAY_BACK = {model.REVOKED: "unrevoke", model.LOCKED: "unlock", model.QUARANTINED: "release"}
+Change = Callable[[NodeRow], NodeRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Nodes before and after one commit, and the generation that says so."""
+
+    before: tuple[NodeRow, ...]
+    after: tuple[NodeRow, ...]
+    generation: int
 
 
 class Nodes:
     """The registry. One instance per process; all state is in the store."""
 
-    def __init__(self, store: Store, trust_domain: str, changed: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        trust_domain: str,
+        changed: Callable[[], Awaitable[None]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store, self._trust_domain, self.mesh_changed = store, trust_domain, changed
+        self._clock = clock
 
     async def add_site(self, name: str, jurisdiction: str, labels: dict[str, str]) -> SiteRow:
         _checked(spiffe.dns_label, name)
@@ -55,8 +77,8 @@ class Nodes:
         _checked(spiffe.dns_label, node)
         place = await rows.read(self._store, SiteRow, rows.site_key(site), f"site `{site}`")
         found = await rows.find(self._store, NodeRow, rows.node_key(node, site))
-        if found is not None and found.row.state in {model.REVOKED, model.LOCKED}:
-            hint = f"writ node unrevoke {node}.{site}"
+        if found is not None and found.row.state in model.SHUT_OUT:
+            hint = f"writ node {WAY_BACK[found.row.state]} {node}.{site}"
             raise PreconditionError(f"node `{node}.{site}` is {found.row.state}", hint=hint)
         row = found.row if found else self._new(node, place.row)
         if attributes is not None:
@@ -98,34 +120,58 @@ class Nodes:
                 else changed
             )
 
-        before, after = await self._change(node, site, change)
-        return after, after.floor != before.floor
+        done = await self.change([(node, site)], change)
+        return done.after[0], done.after[0].floor != done.before[0].floor
 
     async def revoke(self, node: str, site: str, reason: str) -> int:
         """The generation as of which the node is revoked. Revoking again changes only the reason."""
-        if len(reason) > 200 or not reason.isprintable():  # noqa: PLR2004 - one line
-            raise InvalidError("a reason is one line of at most 200 characters")
-        await self._change(
-            node, site, lambda row: dataclasses.replace(row, state=model.REVOKED, reason=reason)
-        )
-        return await self.generation()
+        return (await self.change([(node, site)], revoked(reason))).generation
 
-    async def unrevoke(self, node: str, site: str) -> NodeRow:
-        """The name may enrol again. Its floor is above every certificate it ever had."""
+    async def unrevoke(self, node: str, site: str, *, of: frozenset[str] = model.ENDED) -> Changed:
+        """The name may enrol again. Its floor is above every certificate it ever had. `of`: the states this is meant for."""
 
         def change(row: NodeRow) -> NodeRow:
-            if row.state not in {model.REVOKED, model.LOCKED}:
-                raise PreconditionError(f"node `{row.short}` is not revoked")
+            if row.state not in of:
+                way = WAY_BACK.get(row.state)
+                hint = f"writ node {way} {row.short}" if way else ""
+                raise PreconditionError(f"node `{row.short}` is {row.state}", hint=hint)
             floor = row.epoch + 1
             return dataclasses.replace(row, state=model.INVITED, floor=floor, renew_floor=floor, reason="")
 
-        return (await self._change(node, site, change))[1]
+        return await self.change([(node, site)], change)
 
     async def lock(self, node: str, site: str, reason: str) -> None:
         """A copied key was seen: nobody may be this node until an operator looks."""
-        await self._change(
-            node, site, lambda row: dataclasses.replace(row, state=model.LOCKED, reason=reason)
-        )
+
+        def change(row: NodeRow) -> NodeRow:
+            # What was shut out for good, or is, must not become less by a lock.
+            return row if row.state in model.ENDED else _ended(row, model.LOCKED, reason)
+
+        await self.change([(node, site)], change)
+
+    async def quarantine(self, node: str, site: str, reason: str) -> Changed:
+        """No peer accepts it and it accepts none; it goes on to send evidence and health, and to renew."""
+        _check_reason(reason)
+
+        def change(row: NodeRow) -> NodeRow:
+            if row.state not in model.HEARD:
+                raise PreconditionError(f"node `{row.short}` is {row.state}, not enrolled")
+            return _ended(row, model.QUARANTINED, reason)
+
+        return await self.change([(node, site)], change)
+
+    async def release(self, node: str, site: str) -> Changed:
+        """End a quarantine. What was issued before stays dead: the node renews by itself, and counts from then on."""
+
+        def change(row: NodeRow) -> NodeRow:
+            if row.state != model.QUARANTINED:
+                raise PreconditionError(f"node `{row.short}` is {row.state}, not quarantined")
+            up = row.epoch + 1
+            return dataclasses.replace(
+                row, state=model.ENROLLED, reason="", epoch=up, floor=up, renew_serial=row.serial
+            )
+
+        return await self.change([(node, site)], change)
 
     async def ask_to_renew(self, node: str, site: str) -> NodeRow:
         """The certificate it has now is to be renewed soon, also if its agent is away at the moment."""
@@ -156,30 +202,64 @@ class Nodes:
 
     def floor_writes(self, row: NodeRow) -> tuple[tuple[str, bytes], ...]:
         """What every commit that changes a node's floors also writes."""
-        if row.floor == 1 and row.state not in {model.REVOKED, model.LOCKED}:
+        never_ended = (
+            row.floor == 1 and not row.floor_at
+        )  # else a row may say that it is, also of one that had no certificate
+        if never_ended and row.state not in model.SHUT_OUT:
             return ((rows.MESH, b"{}"),)
         return ((rows.floor_key(row.node, row.site), model.dump(row)), (rows.MESH, b"{}"))
 
-    async def _change(
-        self, node: str, site: str, change: Callable[[NodeRow], NodeRow]
-    ) -> tuple[NodeRow, NodeRow]:
+    async def change(self, names: Sequence[tuple[str, str]], change: Change) -> Changed:
+        """Change up to `TOGETHER` nodes in one commit: all or none. What is signed of it is on its way when this returns."""
         for _ in range(RETRIES):
-            stored = await rows.read_node(self._store, node, site)
-            after = change(stored.row)
-            if after == stored.row:
-                return stored.row, after
+            stored = [await rows.read_node(self._store, *name) for name in names]
+            after = tuple(self._dated(one.row, change(one.row)) for one in stored)
+            before = tuple(one.row for one in stored)
+            if after == before:
+                return Changed(before, after, await self.generation())
             try:
-                await self._write(stored, after)
+                generation = await self._write(stored, after)
             except ConflictError:
                 continue
             failpoints.reach("node.stored")
             await self.mesh_changed()
-            return stored.row, after
-        raise ConflictError(f"node `{node}.{site}` keeps changing")
+            return Changed(before, after, generation)
+        raise ConflictError(f"{_named(names)} keep changing")
 
-    async def _write(self, stored: Stored[NodeRow], after: NodeRow) -> None:
-        put = {stored.key: model.dump(after), **dict(self.floor_writes(after))}
-        await self._store.commit(expect={stored.key: stored.revision}, put=put)
+    async def _write(self, stored: Sequence[Stored[NodeRow]], after: Sequence[NodeRow]) -> int:
+        expect: dict[str, int] = {}
+        put: dict[str, bytes] = {}
+        for one, row in zip(stored, after, strict=True):
+            if row != one.row:
+                expect[one.key], put[one.key] = one.revision, model.dump(row)
+                put.update(self.floor_writes(row))
+        return await self._store.commit(expect=expect, put=put)
+
+    def _dated(self, before: NodeRow, after: NodeRow) -> NodeRow:
+        """With the time, if certificates died: none of them outlives it by more than the longest life."""
+        if (before.state, before.floor) == (after.state, after.floor):
+            return after
+        return dataclasses.replace(after, floor_at=int(self._clock()))
+
+
+def revoked(reason: str) -> Change:
+    """InvalidError for a reason that is not one line."""
+    _check_reason(reason)
+    return lambda row: _ended(row, model.REVOKED, reason)
+
+
+def _ended(row: NodeRow, state: str, reason: str) -> NodeRow:
+    return dataclasses.replace(row, state=state, reason=reason)
+
+
+def _check_reason(reason: str) -> None:
+    if len(reason) > 200 or not reason.isprintable():  # noqa: PLR2004 - one line
+        raise InvalidError("a reason is one line of at most 200 characters")
+
+
+def _named(names: Sequence[tuple[str, str]]) -> str:
+    shown = ", ".join(f"`{node}.{site}`" for node, site in names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown  # noqa: PLR2004 - as many as fit a line
 
 
 def new_node(trust_domain: str, node: str, site: SiteRow) -> NodeRow:

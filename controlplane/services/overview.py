@@ -22,6 +22,7 @@ BUCKETS_S = (0, 300, 900, 1800, 3600, 6 * 3600, 86400)
 CLOCK_OFF_MS = 5000
 EXPIRING_SHARE = 0.2  # of its life: a certificate is renewed at half of it
 URGENCY = (
+    "locked",
     "evidence",
     "expired",
     "not_cut",
@@ -29,7 +30,7 @@ URGENCY = (
     "clock",
     "lagging",
     "expiring",
-    "locked",
+    "quarantined",
     "gap",
     "away",
     "unreachable",
@@ -138,14 +139,14 @@ def summarise(
 ) -> Overview:
     """Pure: rows and states in, counts out."""
     views = [_view(row, agents.get(str(row.spiffe_id)), wanted, svid_lifetime_s, now) for row in nodes]
-    connected = [view.agent for view in views if view.agent is not None]
+    connected = [(view.row, view.agent) for view in views if view.agent is not None]
     troubled = [view for view in views if view.troubles]
     return Overview(
         wanted=wanted,
         nodes=tuple(views),
         by_state=dict(Counter(view.row.state for view in views)),
         connected=len(connected),
-        enforcing=sum(not _lags(agent, wanted) for agent in connected),
+        enforcing=sum(not _lags(row, agent, wanted) for row, agent in connected),
         expiry=_histogram([v.row.not_after - now for v in views if v.row.state == model.ENROLLED]),
         attention=tuple(sorted(troubled, key=lambda view: URGENCY.index(view.troubles[0].kind))),
         troubles=dict(Counter(kind for view in troubled for kind in {t.kind for t in view.troubles})),
@@ -164,6 +165,8 @@ def _troubles(
 ) -> Iterator[Trouble]:
     if row.state == model.LOCKED:
         yield Trouble("locked", row.reason or "a copied key was seen")
+    if row.state == model.QUARANTINED:
+        yield Trouble("quarantined", row.reason or "kept apart by an operator")
     if row.state != model.ENROLLED:
         return
     left = row.not_after - now
@@ -174,15 +177,15 @@ def _troubles(
     if agent is None:
         yield Trouble("away", "not connected to this control plane")
         return
-    yield from _agent_troubles(agent, wanted)
+    yield from _agent_troubles(row, agent, wanted)
 
 
-def _agent_troubles(agent: AgentState, wanted: Wanted) -> Iterator[Trouble]:
+def _agent_troubles(row: NodeRow, agent: AgentState, wanted: Wanted) -> Iterator[Trouble]:
     if agent.evidence_unwritable:
         yield Trouble("evidence", "records cannot be written, so it denies")
     if agent.error:
         yield Trouble("refused", agent.error)
-    elif _lags(agent, wanted):
+    elif _lags(row, agent, wanted):
         held = f"enforces generation {agent.generation}, policy {agent.policy_version}"
         yield Trouble("lagging", f"{held}; wanted {wanted.generation}, {wanted.policy_now}")
     if abs(agent.clock_off_ms) > CLOCK_OFF_MS:
@@ -203,8 +206,9 @@ def _more(names: Sequence[str]) -> str:
     return f" and {len(names) - 3} more" if len(names) > 3 else ""  # noqa: PLR2004 - as many as fit a line
 
 
-def _lags(agent: AgentState, wanted: Wanted) -> bool:
-    return agent.generation < wanted.generation or agent.policy_version < wanted.policy_now
+def _lags(row: NodeRow, agent: AgentState, wanted: Wanted) -> bool:
+    policy = 0 if row.state == model.QUARANTINED else wanted.policy_now  # it is given none
+    return agent.generation < wanted.generation or agent.policy_version < policy
 
 
 def _histogram(left: Sequence[int]) -> dict[int, int]:

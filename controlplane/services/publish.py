@@ -18,7 +18,7 @@ from controlplane.model import JwtKeyRow, NodeRow, PolicyState, ReplicaRow, Reso
 from controlplane.services import bundles, replicas, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
-from controlplane.services.hub import Hub
+from controlplane.services.hub import AgentState, Hub
 from controlplane.services.issued import Issue, NodeIssue
 from controlplane.services.replicas import Anchors
 from controlplane.services.versions import Plan, Versions
@@ -28,7 +28,7 @@ from policies import codec, payloads
 from policies import documents as d
 
 log = structlog.get_logger()
-TRUST_PREFIXES = (rows.MESH, "floor/", rows.POLICY, "replica/", rows.JWT_AUTHORITIES, rows.DELEGATION)
+TRUST_PREFIXES = (rows.MESH, rows.FLOORS, rows.POLICY, "replica/", rows.JWT_AUTHORITIES, rows.DELEGATION)
 BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY, rows.WORKLOADS)
 BREATH = 32  # bundles made in one go: a revocation must not wait for ten thousand
 FEATURES = ("rules-v1",)
@@ -56,6 +56,7 @@ class Publisher:
         self._jwt_keys = rows.Parsed(JwtKeyRow)
         self._nodes, self._resources = rows.Parsed(NodeRow), rows.Parsed(ResourceRow)
         self._renew_floors: dict[str, int | None] = {}
+        self._apart: frozenset[str] = frozenset()  # SPIFFE IDs of the quarantined
         self.anchors = replicas.alone(made)
         self.versions = Versions(store)
         self._maker = BundleMaker()
@@ -96,6 +97,10 @@ class Publisher:
         floor = self._renew_floors.get(spiffe_id, 1)
         return floor is not None and epoch >= floor
 
+    def agents(self) -> list[AgentState]:
+        """Connected agents that are given policy. The quarantined are not, and nobody waits for them."""
+        return [agent for agent in self.hub.connected() if agent.spiffe_id not in self._apart]
+
     async def run(self) -> None:
         """Heartbeats for ever, bundles when due."""
         async with asyncio.TaskGroup() as tasks:
@@ -121,7 +126,13 @@ class Publisher:
         floors = self._floors(floor_items)
         policy = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
         self.anchors = self._anchors(*anchor_items)
-        self._renew_floors = {str(one.row.spiffe_id): _alive(one.row, one.row.renew_floor) for one in floors}
+        self._renew_floors = {
+            str(one.row.spiffe_id): None if one.row.state in model.ENDED else one.row.renew_floor
+            for one in floors
+        }
+        self._apart = frozenset(
+            str(one.row.spiffe_id) for one in floors if one.row.state == model.QUARANTINED
+        )
         document = d.TrustDocument(
             trust_domain=self._made.trust_domain,
             generation=generation,
@@ -129,7 +140,10 @@ class Publisher:
             node_cas=self.anchors.node_cas,
             control_plane_cas=self.anchors.control_plane_cas,
             workload_cas=self.anchors.workload_cas,
-            floors={str(stored.row.spiffe_id): _alive(stored.row, stored.row.floor) for stored in floors},
+            floors={
+                str(one.row.spiffe_id): None if one.row.state in model.SHUT_OUT else one.row.floor
+                for one in floors
+            },
             policy_min=policy.minimum,
             policy_now=policy.now,
             jwt_keys=self.anchors.jwt_keys,
@@ -240,8 +254,3 @@ class Publisher:
         ).to_json()
         self._tickets[spiffe_id, version] = (bundle.digests, sealed)
         return sealed
-
-
-def _alive(row: NodeRow, floor: int) -> int | None:
-    """A floor, or None: nothing of this node counts."""
-    return None if row.state in {model.REVOKED, model.LOCKED} else floor

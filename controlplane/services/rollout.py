@@ -118,7 +118,7 @@ class Rollout:
 
     async def finish(self, version: int) -> None:
         """Let older versions stop counting once every connected agent enforces this one."""
-        agents = self._publisher.hub.connected
+        agents = self._publisher.agents
         if await self._until(lambda: all(agent.policy_version >= version for agent in agents()), LAG_WAIT_S):
             await self._raise(version, minimum=version)
 
@@ -130,7 +130,7 @@ class Rollout:
             await self._commit(state, replace(state.row, shadow=version, latest=version), row)
             return
         await self._commit(state, replace(state.row, staged=version, shadow=0, latest=version), row)
-        agents = self._publisher.hub.connected
+        agents = self._publisher.agents
         await self._until(lambda: all(version in agent.staged for agent in agents()), STAGE_WAIT_S)
         await self._raise(version, minimum=version if now else None)
 

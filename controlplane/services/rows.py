@@ -18,6 +18,7 @@ JWT_AUTHORITIES = "authority/jwt/"
 WORKLOADS = "workload/"
 JWTS = "jwt/"
 TOKENS = "token/"
+FLOORS = "floor/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def node_key(node: str, site: str) -> str:
 
 def floor_key(node: str, site: str) -> str:
     """Present only while a node's floor is not 1, so that the trust document is made from few rows."""
-    return f"floor/{site}/{node}"
+    return f"{FLOORS}{site}/{node}"
 
 
 def token_key(name: str) -> str:
@@ -61,6 +62,16 @@ def certificate_key(serial: str, not_after: int) -> str:
 
 def idempotency_key(spiffe_id: str, key: str) -> str:
     return f"idempotent/{spiffe_id.removeprefix('spiffe://')}/{key}"
+
+
+def issued_to(node: str) -> str:
+    """Everything that was issued to a node, and to the workloads below it, until it is forgotten: what `IssuedRow` says."""
+    return f"idempotent/{node.removeprefix('spiffe://')}/"
+
+
+def revoked_key(spki: str) -> str:
+    """Present: this public key (SHA-256 of it, hex) is certified never again."""
+    return f"revoked-key/{spki}"
 
 
 def successor_key(serial: str) -> str:

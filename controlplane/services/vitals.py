@@ -7,10 +7,12 @@ CA has less time left than the certificates that it issues: agents and operators
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from controlplane import model
 from controlplane.api.exposition import Metric, by_label, gauge
 from controlplane.services.overview import AuthorityEnd, Overview
 
 MISSED_BEATS = 3
+STATES = (model.INVITED, model.ENROLLED, model.QUARANTINED, model.REVOKED, model.LOCKED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ def metrics(vitals: Vitals, seen: Overview, now: float) -> list[Metric]:
     live = [view.agent for view in seen.nodes if view.agent is not None]
     policy = {"min": seen.wanted.policy_min, "now": seen.wanted.policy_now}
     worst = vitals.svid_lifetime_s + vitals.lease_s
-    states = {"invited": 0, "enrolled": 0, "revoked": 0, "locked": 0, **seen.by_state}
+    states = {**dict.fromkeys(STATES, 0), **seen.by_state}
     ends = {end.kind: max(0.0, end.not_after - now) for end in vitals.authorities}
     age = -1.0 if vitals.beat_age_s is None else vitals.beat_age_s
     return [

@@ -28,8 +28,8 @@ from controlplane.errors import (
     NotFoundError,
     PreconditionError,
 )
-from controlplane.model import CertificateRow, JwtRow, NodeRow, WorkloadsRow
-from controlplane.services import rows
+from controlplane.model import CertificateRow, IssuedRow, JwtRow, NodeRow, WorkloadsRow
+from controlplane.services import issuance, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.jwt_authorities import JwtAuthorities
 from controlplane.services.rows import Stored
@@ -157,6 +157,7 @@ class WorkloadSvids:
 
         async def once() -> tuple[bytes, bytes]:
             asked = await self._asked(caller, name)
+            await issuance.check_key(self._store, public_key)
             try:
                 prepared = issue.prepare_workload(
                     self._profile,
@@ -170,7 +171,9 @@ class WorkloadSvids:
                 )
             except CertError as exc:
                 raise PreconditionError(f"workload `{name}`: {exc}") from exc
-            await self._store.commit(expect=asked.expect, put=_certificate(prepared, asked.node.row.epoch))
+            revoked = rows.revoked_key(prepared.spki_sha256.hex())
+            put = _certificate(prepared, asked.node.row.epoch)
+            await self._store.commit(expect={**asked.expect, revoked: 0}, put=put)
             leaf = issue.sign(prepared, self._made.signing(prepared.key_name))
             return leaf, self._made.workload_ca.certificate
 
@@ -258,15 +261,20 @@ def told_with_tier(told: Attributes, node: NodeRow) -> Attributes:
 
 
 def _certificate(prepared: issue.Prepared, epoch: int) -> dict[str, bytes]:
-    serial = f"{prepared.serial:x}"
+    serial, spki = f"{prepared.serial:x}", prepared.spki_sha256.hex()
+    listed = rows.idempotency_key(
+        str(prepared.spiffe_id), serial
+    )  # so that a revocation of the node finds it
     row = CertificateRow(
         serial=serial,
         spiffe_id=str(prepared.spiffe_id),
         epoch=epoch,
         not_before=prepared.not_before,
         not_after=prepared.not_after,
-        spki=prepared.spki_sha256.hex(),
+        spki=spki,
         key_name=prepared.key_name,
         tbs=prepared.tbs.hex(),
+        beside=[listed],
     )
-    return {rows.certificate_key(serial, prepared.not_after): model.dump(row)}
+    issued = IssuedRow(serial=serial, spki=spki, not_after=prepared.not_after)
+    return {rows.certificate_key(serial, prepared.not_after): model.dump(row), listed: model.dump(issued)}

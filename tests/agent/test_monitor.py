@@ -39,7 +39,8 @@ def test_all_well_is_ready() -> None:
     ("change", "reason"),
     [
         ({"enforced": None}, "not enforcing"),
-        ({"revoked": True}, "revoked"),
+        ({"revoked": True, "connected": False}, "revoked"),
+        ({"revoked": True, "connected": True}, "quarantined"),
         ({"evidence_writable": False}, "evidence cannot be written"),
         ({"lease": Span(begins=990, ends=1000)}, "lease ends in 0 s"),
         ({"lease": Span(begins=200, ends=1100)}, "lease ends in 100 s"),

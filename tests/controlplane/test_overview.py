@@ -66,10 +66,24 @@ def test_a_certificate_that_was_not_renewed_is_trouble_before_it_ends(left, kind
 
 
 @pytest.mark.parametrize(
-    ("state", "kinds"), [("invited", []), ("revoked", []), ("locked", ["locked"]), ("enrolled", ["expired"])]
+    ("state", "kinds"),
+    [
+        ("invited", []),
+        ("revoked", []),
+        ("locked", ["locked"]),
+        ("quarantined", ["quarantined"]),
+        ("enrolled", ["expired"]),
+    ],
 )
 def test_only_enrolled_nodes_are_expected_to_work(state, kinds) -> None:
     assert troubles(dataclasses.replace(ROW, state=state, not_after=0)) == kinds
+
+
+def test_a_quarantined_node_lags_behind_no_policy_for_it_is_given_none() -> None:
+    apart = dataclasses.replace(ROW, state="quarantined")
+    for held, enforcing in (({"policy_version": 0}, 1), ({"generation": 8}, 0)):
+        agent = dataclasses.replace(AGENT, **held)
+        assert summarise([apart], {str(apart.spiffe_id): agent}, WANTED, 3600, NOW).enforcing == enforcing
 
 
 def test_the_most_urgent_node_comes_first_and_every_certificate_is_counted_once() -> None:

@@ -217,20 +217,22 @@ class WatchEnforcementRequest(_message.Message):
     def __init__(self, generation: _Optional[int] = ...) -> None: ...
 
 class Enforcement(_message.Message):
-    __slots__ = ("spiffe_id", "enforced", "at_ms", "trust_until", "receipt", "last")
+    __slots__ = ("spiffe_id", "enforced", "at_ms", "trust_until", "receipt", "last", "waiting")
     SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
     ENFORCED_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
     TRUST_UNTIL_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
     spiffe_id: str
     enforced: bool
     at_ms: int
     trust_until: int
     receipt: bytes
     last: bool
-    def __init__(self, spiffe_id: _Optional[str] = ..., enforced: _Optional[bool] = ..., at_ms: _Optional[int] = ..., trust_until: _Optional[int] = ..., receipt: _Optional[bytes] = ..., last: _Optional[bool] = ...) -> None: ...
+    waiting: int
+    def __init__(self, spiffe_id: _Optional[str] = ..., enforced: _Optional[bool] = ..., at_ms: _Optional[int] = ..., trust_until: _Optional[int] = ..., receipt: _Optional[bytes] = ..., last: _Optional[bool] = ..., waiting: _Optional[int] = ...) -> None: ...
 
 class Resource(_message.Message):
     __slots__ = ("kind", "name", "node", "site", "groups", "owner", "max_class", "port")

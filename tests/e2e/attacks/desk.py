@@ -100,7 +100,7 @@ class Desk:
         self.publisher = Publisher(
             self.store, self.made, Hub(), lease_s=60, heartbeat_s=1, clock=lambda: float(self.now)
         )
-        self.nodes = Nodes(self.store, TD, self.publisher.refresh)
+        self.nodes = Nodes(self.store, TD, self.publisher.refresh, lambda: float(self.now))
         issuance = Issuance(self.store, self.made, Profile())
         clock = lambda: self.now  # noqa: E731 - what all are told
         self.challenges = Challenges(clock)

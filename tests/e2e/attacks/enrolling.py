@@ -217,6 +217,6 @@ CONTROLS = (
         8,
         "token: not of the revoked",
         [("a token from before the revocation", of_a_revoked_node)],
-        mutants.code(Attestation, "node", "if row.state in {model.REVOKED, model.LOCKED}:", "if False:"),
+        mutants.code(Attestation, "node", "if row.state in model.SHUT_OUT:", "if False:"),
     ),
 )

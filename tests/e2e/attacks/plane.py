@@ -32,6 +32,7 @@ class Plane:
 
     mesh: Mesh
     root: bytes
+    ca: bytes
     stub: Any
     _numbers: Iterator[int] = field(default_factory=count)
 
@@ -79,7 +80,7 @@ def running(directory: Path) -> Iterator[Plane]:
     mesh = embedded.control_plane(directory)
     try:
         root, ca = clients.root_and_ca(mesh, clients.token(mesh, "probe"), directory / "token")
-        yield Plane(mesh, root, clients.enrolment(mesh, ca))
+        yield Plane(mesh, root, ca, clients.enrolment(mesh, ca))
     finally:
         mesh.stop()
 

@@ -119,7 +119,7 @@ CONTROLS = (
         ],
         mutants.both(
             mutants.code(Peers, "presented", f"not {GOES_ON}", "False"),
-            mutants.code(enrolment, "_may_renew", "row.state == model.ENROLLED", "True"),
+            mutants.code(enrolment, "_may_renew", "row.state in model.HEARD", "True"),
         ),
     ),
     Control(
