@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 import time
+from collections.abc import Collection
 from importlib import metadata
 from pathlib import Path
 
@@ -65,7 +66,11 @@ class Agent:
         self._control_planes = ControlPlanes(config.control_planes, self._who, self._believed)
         self._renewing = Renewing(config.state_dir, root, self._control_planes, self._who, self._become)
         hooks = Hooks(
-            changed=self._look_again, renew=self._renewing.asked, hello=self._hello, health=self._health
+            changed=self._look_again,
+            renew=self._renewing.asked,
+            reissue=self._reissue,
+            hello=self._hello,
+            health=self._health,
         )
         self._sync = Sync(self._received, self._store, hooks, config.lease_max_s)
         around = Around(
@@ -251,6 +256,11 @@ class Agent:
         """Something to enforce, or somebody else to be."""
         self._changed.set()
         self._workloads.look_again()
+
+    def _reissue(self, cas: Collection[bytes], within_s: int) -> None:
+        """These CAs may be stolen: what they signed for this node and its workloads is to be replaced."""
+        self._renewing.reissue(cas, within_s)
+        self._workloads.reissue(cas, within_s)
 
     def _look_at_shadow(self) -> None:
         """Ask another shadow, or none; as long as it is the same, its counts go on."""

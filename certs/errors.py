@@ -25,6 +25,10 @@ class ChainError(CertError):
     """A certificate that does not prove who the peer is."""
 
 
+class ExpiredError(ChainError):
+    """A certificate that proved something until it ended."""
+
+
 class EnvelopeError(CertError):
     """A signed envelope that is malformed, too large, or not signed by whom it must be."""
 

@@ -9,11 +9,12 @@ from controlplane.api.gen import admin_pb2_grpc
 from controlplane.rpc.peer import Peers
 from controlplane.services import explanation, policy_sets
 from controlplane.services.authorities import Authorities
-from controlplane.services.jwt_authorities import JwtAuthorities
+from controlplane.services.lifecycle import Lifecycle
 from controlplane.services.nodes import Nodes
 from controlplane.services.publish import Publisher
 from controlplane.services.resources import Resources
 from controlplane.services.rollout import Rollout
+from controlplane.services.tainting import Tainting
 from controlplane.services.witness import Witness
 from controlplane.services.workloads import Registry
 
@@ -30,6 +31,7 @@ READS = {
     "witnessed",
     "workload_list",
     "authority_list",
+    "anchors_show",
     "bundle_show",
 }
 Context = grpc.aio.ServicerContext
@@ -41,7 +43,9 @@ class Identities:
 
     made: Authorities
     workloads: Registry
-    jwt_keys: JwtAuthorities
+    lifecycle: Lifecycle
+    tainting: Tainting
+    reissue_within_s: int
     publisher: Publisher
 
 

@@ -19,7 +19,7 @@ from certs.issue import IssuingCa
 from certs.profile import CaKind
 from controlplane import model
 from controlplane.errors import CorruptError, ExistsError, InvalidError, PreconditionError
-from controlplane.model import DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
+from controlplane.model import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
 from controlplane.services import authorities, rows, setup
 from controlplane.services.authorities import Authorities
 from controlplane.services.replicas import read_delegation
@@ -164,10 +164,15 @@ async def remove(store: Store, directory: Path, signer: FileSigner, replica: str
     left = set(base.keys) - {bytes.fromhex(found.row.document_key)}
     row = DelegationRow(version=base.version + 1, envelope=_delegate(base, left, signer, now).decode())
     jwt_keys = await rows.every(store, JwtKeyRow, rows.JWT_AUTHORITIES)
+    cas = await rows.every(store, CaRow, rows.CA_AUTHORITIES)
     await store.commit(
         expect={found.key: found.revision, newest.key: newest.revision},
         put={newest.key: model.dump(row), rows.MESH: b"{}"},
-        delete=[found.key, *(stored.key for stored in jwt_keys if stored.row.replica == replica)],
+        delete=[
+            found.key,
+            *(stored.key for stored in cas if stored.row.replica == replica),
+            *(stored.key for stored in jwt_keys if stored.row.replica == replica),
+        ],
     )
     return row.version
 

@@ -45,6 +45,15 @@ class FileSigner:
         self._loaded[name] = key
         return key.public_key()
 
+    def names(self) -> set[str]:
+        """Of all keys that are held."""
+        return {path.stem for path in self._directory.glob("*.pem")}
+
+    def destroy(self, name: str) -> None:
+        """Forget a key for good. What it signed stays valid: see to that first."""
+        self._loaded.pop(name, None)
+        self._path(name).unlink(missing_ok=True)
+
     def has(self, name: str) -> bool:
         return name in self._loaded or self._path(name).exists()
 
@@ -55,7 +64,7 @@ class FileSigner:
         return keys.sign(self._load(name), data)
 
     def ceremony_key(self, name: str) -> ec.EllipticCurvePrivateKey:
-        """The root's private key, or a new CA's, for the X.509 builder: only `setup` and `join` may ask."""
+        """The root's private key, or a new CA's, for the X.509 builder: only `setup`, `join` and `ca_authorities` may ask."""
         key = self._load(name)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise InvalidError(f"key `{name}` is not P-256")
