@@ -27,6 +27,7 @@ from agent.errors import AgentError
 from agent.evidence.keeper import Keeper, Owner
 from agent.evidence.tail import Tail
 from agent.identity import Identity
+from agent.introduction import Introduction
 from agent.monitor import Facts, Span
 from agent.reach import Reach
 from agent.renewing import Renewing
@@ -63,7 +64,14 @@ class Agent:
         self._store = DocumentStore(config.state_dir / "documents")
         self._statements = Statements(config.state_dir, mine)
         self._received = self._restore()
-        self._control_planes = ControlPlanes(config.control_planes, self._who, self._believed)
+        self._introduction = Introduction(
+            config.state_dir,
+            root,
+            lost=self._lost,
+            known=self._known,
+            changed=lambda: self._control_planes.move(),  # noqa: PLW0108 - made below
+        )
+        self._control_planes = ControlPlanes(config.control_planes, self._who, self._introduction.believed)
         self._renewing = Renewing(config.state_dir, root, self._control_planes, self._who, self._become)
         hooks = Hooks(
             changed=self._look_again,
@@ -128,6 +136,7 @@ class Agent:
                         self._keep().mend(),
                         self._enforce(),
                         self._renewing.run(),
+                        self._introduction.run(),
                         self._reach.run(),
                         self._workloads.run(),
                         self._sync.run(self._control_planes.channel, self._control_planes.move),
@@ -293,9 +302,14 @@ class Agent:
     def _who(self) -> Identity:
         return self._identity
 
-    def _believed(self) -> tuple[bytes, ...]:
+    def _known(self) -> tuple[bytes, ...]:
+        """Control planes that may be believed."""
         trust = self._received.trusted.trust
         return trust.control_plane_cas if trust else (self._ca,)
+
+    def _lost(self) -> bool:
+        lease, boottime = self._received.lease, time.clock_gettime(time.CLOCK_BOOTTIME)
+        return not self._sync.connected and not lease.open(time.time(), boottime)
 
     async def _cosign(self, old: int, proof: list[bytes], text: str, tallies: Tallies) -> str:
         if not self._sync.connected:

@@ -39,3 +39,11 @@ class BundleError(CertError):
 
 class TokenError(CertError):
     """A JWT-SVID that does not prove who its bearer is."""
+
+
+class ShareError(CertError):
+    """Shares that cannot be made, or do not belong together."""
+
+
+class SealedError(CertError):
+    """A sealed secret that cannot be opened: another passphrase, too few shares, or changed bytes."""

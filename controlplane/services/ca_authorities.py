@@ -30,6 +30,11 @@ from controlplane.services.rows import Stored
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
 
+FORCED = {
+    CaKind.NODE: "nodes with its certificates must enrol again",
+    CaKind.CONTROL_PLANE: "operators with its certificates need others",
+    CaKind.WORKLOAD: "workloads with its certificates have none until they have others",
+}
 MAX_OF_A_KIND = 4  # of one replica
 SLACK_S = 60
 PROOF = b"writ-ca\n"
@@ -229,7 +234,7 @@ class CaAuthorities:
             hint = "prepare and activate another first, or --force"
             raise PreconditionError(f"authority `{key_id}` is active", hint=hint)
         if left > 0 and not force:
-            hint = "wait, or --force: nodes with its certificates must enrol again"
+            hint = f"wait, or --force: {FORCED[CaKind(chosen.row.kind)]}"
             raise PreconditionError(f"what `{key_id}` signed may live for `{left}` s", hint=hint)
         await self.drop(chosen)
         return chosen.row

@@ -31,7 +31,7 @@ class Endings:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store, self._changed, self._clock = store, changed, clock
-        self._lifetime_s, self._within_s = svid_lifetime_s, ca_rows.reissue_within_s(svid_lifetime_s)
+        self._within_s = ca_rows.reissue_within_s(svid_lifetime_s)
 
     async def once(self, duty: Duty) -> None:
         now = int(self._clock())
@@ -46,11 +46,9 @@ class Endings:
 
     async def _is_replaced(self, row: CaRow, now: int) -> bool:
         """Nodes are counted. Others are not: agents that were away fetch anew as soon as it has left the trust document."""
-        if now < row.since + 2 * self._within_s:
-            return row.kind == CaKind.NODE.value and not await tainting.holders(self._store, row, now)
-        if row.kind != CaKind.NODE.value or now >= row.since + self._lifetime_s:
-            return True
-        return not await tainting.holders(self._store, row, now)
+        if row.kind == CaKind.NODE.value:
+            return not await tainting.holders(self._store, row, now)
+        return now >= row.since + 2 * self._within_s
 
     async def _drop(self, duty: Duty, stored: Stored[CaRow] | Stored[JwtKeyRow], *, why: str) -> None:
         await duty.commit(expect={stored.key: stored.revision}, put={rows.MESH: b"{}"}, delete=[stored.key])

@@ -1,6 +1,7 @@
 """The one attack table: every control of Writ, the attacks on it, and how it is switched off. Each area has a file of its own."""
 
 from attacks import (
+    authorities,
     documents_authentic,
     documents_fresh,
     egress,
@@ -21,6 +22,7 @@ from attacks import (
 from attacks.control import Control
 
 TABLE: tuple[Control, ...] = (
+    *authorities.CONTROLS,
     *ingress_tls.CONTROLS,
     *ingress_claims.CONTROLS,
     *ingress_bodies.CONTROLS,
