@@ -21,7 +21,7 @@ from certs.profile import CA_LIFETIME_S, MAX_LIFETIME_S, CaKind
 from controlplane import failpoints, model
 from controlplane.errors import ConflictError, InvalidError, PreconditionError
 from controlplane.model import CaRow, DelegationRow, ReplicaRow
-from controlplane.services import ca_rows, rows
+from controlplane.services import ca_rows, delegating, rows
 from controlplane.services.acknowledged import Acknowledged
 from controlplane.services.authorities import Authorities
 from controlplane.services.ca_rows import ACTIVE, OLD, PREPARED, REQUESTED
@@ -133,10 +133,12 @@ class CaAuthorities:
             raise PreconditionError(f"authority `{stored.row.key_id}` has a certificate already")
         return await self._prepared(stored, certificate)
 
-    async def sign_requests(self) -> None:
-        """Where the root is: sign what other replicas request."""
+    async def sign_what_is_due(self) -> None:
+        """Where the root is: sign what replicas request, and the delegation of document keys before it ends."""
         if not self.root_is_here:
             return
+        if await delegating.renew_if_due(self._store, self._made, self._clock):
+            await self._changed()
         stored = await self.stored()
         for one in stored:
             of_a_kind = [o for o in stored if (o.row.replica, o.row.kind) == (one.row.replica, one.row.kind)]

@@ -101,7 +101,7 @@ class Rotation:
 
     async def once(self) -> None:
         now, cas = int(self._clock()), self._lifecycle.cas
-        await cas.sign_requests()
+        await cas.sign_what_is_due()
         ours = [stored.row for stored in await cas.ours()]
         for step in cas_due(ours, cas.needed_until, self._pace, now):
             await self._do(step)

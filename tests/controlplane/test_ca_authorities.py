@@ -197,7 +197,7 @@ async def test_a_replica_that_holds_the_root_signs_for_those_that_do_not(world) 
     one, two = world.planes[0], await world.join("two")
     asked = await two.cas.prepare(NODE)
     assert asked.state == "requested"
-    await one.cas.sign_requests()
+    await one.cas.sign_what_is_due()
     await two.publisher.refresh()
     made = next(row for row in await two.cas.all() if row.key_id == asked.key_id)
     assert made.state == "prepared"
@@ -208,7 +208,7 @@ async def test_the_root_signs_nothing_for_a_replica_that_was_removed_or_never_wa
     one, two = world.planes[0], await world.join("two")
     await join.remove(world.store, world.directory / "one", one.signer, "two", START)
     asked = await two.cas.prepare(NODE)  # it does not know
-    await one.cas.sign_requests()
+    await one.cas.sign_what_is_due()
     assert next(row for row in await one.cas.all() if row.key_id == asked.key_id).state == "requested"
 
 
@@ -224,6 +224,6 @@ async def test_the_root_signs_no_request_that_was_written_for_another(world) -> 
         dataclasses.replace(stored.row, proof=""),
     ):
         await world.store.commit(expect={}, put={stored.key: model.dump(change)})
-        await one.cas.sign_requests()
+        await one.cas.sign_what_is_due()
         (row,) = [row for row in await one.cas.all() if row.state == "requested"]
         assert row.certificate == ""

@@ -8,6 +8,7 @@ from certs import authority, bundle, verify
 from certs.profile import CaKind
 from controlplane.errors import PreconditionError
 from controlplane.model import JwtKeyRow
+from controlplane.services.replicas import read_delegation
 from controlplane.services.rotation import Pace, Step, Verb, jwt_keys_due
 
 AGENT = f"spiffe://{DOMAIN}/fr/paris/app"
@@ -179,3 +180,16 @@ def test_a_key_that_nobody_can_have_heard_of_is_not_forced() -> None:
     for waited, anyway in ((0, False), (LEASE - 1, False), (LEASE, True)):
         due = list(jwt_keys_due([ready], pace, START + waited))
         assert due == [Step(verb=Verb.ACTIVATE, subject="k", anyway=anyway)]
+
+
+async def test_the_delegation_of_document_keys_is_renewed_before_it_ends(world) -> None:
+    one, two = world.planes[0], await world.join("two")
+    before = read_delegation(one.publisher.anchors.delegation, one.made.root)
+    world.clock.now = before.expires - 100 * DAY
+    await two.cas.sign_what_is_due()  # it has no root
+    await one.cas.sign_what_is_due()
+    after = read_delegation(one.publisher.anchors.delegation, one.made.root)
+    assert (after.version, after.keys) == (before.version + 1, before.keys)
+    assert after.expires == world.clock.now + 365 * DAY
+    await one.cas.sign_what_is_due()
+    assert read_delegation(one.publisher.anchors.delegation, one.made.root) == after

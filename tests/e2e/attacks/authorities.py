@@ -100,7 +100,7 @@ async def requested_in_the_name_of_another(world: World) -> bool:
 
 async def _signed(world: World, one: Plane, asked: model.CaRow) -> bool:
     with contextlib.suppress(ControlPlaneError):
-        await one.cas.sign_requests()
+        await one.cas.sign_what_is_due()
     return any(row.public == asked.public and row.certificate for row in await one.cas.all())
 
 
@@ -179,7 +179,7 @@ CONTROLS = (
             ("a request of a removed replica", requested_by_the_removed),
             ("a request with a stranger's key", requested_in_the_name_of_another),
         ],
-        mutants.code(CaAuthorities, "sign_requests", "and await self._is_proven(one.row)", ""),
+        mutants.code(CaAuthorities, "sign_what_is_due", "and await self._is_proven(one.row)", ""),
     ),
     Control(
         9,
