@@ -45,9 +45,8 @@ class Hooks:
 
     changed: Callable[[], None]
     renew: Callable[[str], None]  # the serial of the certificate that is to be replaced
-    reissue: Callable[
-        [Collection[bytes], int], None
-    ]  # CAs whose certificates are to be replaced, within seconds
+    reissue: Callable[[Collection[bytes], int], None]
+    """CAs (DER) whose certificates are to be replaced, and within how many seconds."""
     hello: Callable[[], sync_pb2.Hello]
     health: Callable[[], sync_pb2.Health]
 

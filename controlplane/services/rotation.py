@@ -13,6 +13,7 @@ from enum import Enum
 
 import structlog
 
+from certs.errors import CertError
 from certs.profile import CaKind
 from controlplane.errors import ControlPlaneError, PreconditionError
 from controlplane.model import CaRow, JwtKeyRow
@@ -95,8 +96,8 @@ class Rotation:
         while True:
             try:
                 await self.once()
-            except ControlPlaneError as exc:
-                log.info("rotation_paused", reason=str(exc))
+            except (ControlPlaneError, CertError, OSError) as exc:  # a full disk must not end the replica
+                log.warning("rotation_paused", reason=str(exc))
             await asyncio.sleep(ROUND_S)
 
     async def once(self) -> None:
