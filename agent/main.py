@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 import time
+from collections.abc import Collection
 from importlib import metadata
 
 import structlog
@@ -25,6 +26,7 @@ from agent.errors import AgentError
 from agent.evidence.keeper import Keeper, Owner
 from agent.evidence.tail import Tail
 from agent.identity import Identity
+from agent.introduction import Introduction
 from agent.monitor import Facts, Span
 from agent.reach import Reach
 from agent.renewing import Renewing
@@ -54,10 +56,21 @@ class Agent:
         self._store = DocumentStore(config.state_dir / "documents")
         self._statements = Statements(config.state_dir, mine)
         self._received = starting.received(config, mine, root, self._store)
-        self._control_planes = ControlPlanes(config.control_planes, self._who, self._believed)
+        self._introduction = Introduction(
+            config.state_dir,
+            root,
+            lost=self._lost,
+            known=self._known,
+            changed=lambda: self._control_planes.move(),  # noqa: PLW0108 - made below
+        )
+        self._control_planes = ControlPlanes(config.control_planes, self._who, self._introduction.believed)
         self._renewing = Renewing(config, root, self._control_planes, self._who, self._become)
         hooks = Hooks(
-            changed=self._look_again, renew=self._renewing.asked, hello=self._hello, health=self._health
+            changed=self._look_again,
+            renew=self._renewing.asked,
+            reissue=self._reissue,
+            hello=self._hello,
+            health=self._health,
         )
         self._sync = Sync(self._received, self._store, hooks, config.lease_max_s)
         around = Around(
@@ -96,6 +109,7 @@ class Agent:
                         self._keep().mend(),
                         self._enforce(),
                         self._renewing.run(),
+                        self._introduction.run(),
                         self._reach.run(),
                         self._workloads.run(),
                         self._sync.run(self._control_planes.channel, self._control_planes.move),
@@ -194,6 +208,11 @@ class Agent:
         self._changed.set()
         self._workloads.look_again()
 
+    def _reissue(self, cas: Collection[bytes], within_s: int) -> None:
+        """These CAs may be stolen: what they signed for this node and its workloads is to be replaced."""
+        self._renewing.reissue(cas, within_s)
+        self._workloads.reissue(cas, within_s)
+
     def _look_at_shadow(self) -> None:
         """Ask another shadow, or none; as long as it is the same, its counts go on."""
         wanted = self._received.shadow
@@ -225,9 +244,14 @@ class Agent:
     def _who(self) -> Identity:
         return self._identity
 
-    def _believed(self) -> tuple[bytes, ...]:
+    def _known(self) -> tuple[bytes, ...]:
+        """Control planes that may be believed."""
         trust = self._received.trusted.trust
         return trust.control_plane_cas if trust else (self._ca,)
+
+    def _lost(self) -> bool:
+        lease, boottime = self._received.lease, time.clock_gettime(time.CLOCK_BOOTTIME)
+        return not self._sync.connected and not lease.open(time.time(), boottime)
 
     async def _cosign(self, old: int, proof: list[bytes], text: str, tallies: Tallies) -> str:
         if not self._sync.connected:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
@@ -21,6 +21,8 @@ from certs.renewal import renew_at
 
 log = structlog.get_logger()
 RETRY_S, MAX_RETRY_S = 1.0, 60.0
+LOOK_S = 5.0
+MAX_REISSUE_S = 600
 
 
 class Renewing:
@@ -33,9 +35,10 @@ class Renewing:
         control_planes: ControlPlanes,
         identity: Callable[[], Identity],
         become: Callable[[Identity], Awaitable[None]],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._config, self._root, self._control_planes = config, root, control_planes
-        self._identity, self._become = identity, become
+        self._identity, self._become, self._clock = identity, become, clock
         self._now = asyncio.Event()
 
     def soon(self) -> None:
@@ -47,12 +50,21 @@ class Renewing:
         if serial == f"{self._identity().serial:x}":
             self._now.set()
 
+    def reissue(self, cas: Collection[bytes], within_s: int) -> None:
+        """The keys of these CAs may be stolen: if one of them signed our certificate, replace it, at a moment of our own."""
+        mine = self._identity()
+        if mine.chain[1] in cas:
+            delay_s = random.uniform(0, min(within_s, MAX_REISSUE_S))  # noqa: S311 - jitter
+            asyncio.get_running_loop().call_later(delay_s, self.asked, f"{mine.serial:x}")
+
     async def run(self) -> None:
         retry = RETRY_S
         while True:
             mine = self._identity()
             due = renew_at(mine.not_before, mine.not_after, random.uniform(-1, 1))  # noqa: S311 - jitter
-            await self._wait(max(0.0, due - time.time()))
+            # Looked at again and again: timers of the event loop stand still while the machine sleeps.
+            while not self._now.is_set() and (left := due - self._clock()) > 0:
+                await self._wait(min(left, LOOK_S))
             self._now.clear()
             try:
                 await self._once()
@@ -70,7 +82,7 @@ class Renewing:
                 await self._now.wait()
 
     async def _once(self) -> None:
-        now, mine = int(time.time()), self._identity()
+        now, mine = int(self._clock()), self._identity()
         if now >= mine.not_after:
             made = await self._late(mine, now)
         else:

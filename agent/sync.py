@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field
 
 import grpc
@@ -50,6 +50,8 @@ class Hooks:
 
     changed: Callable[[], None]
     renew: Callable[[str], None]  # the serial of the certificate that is to be replaced
+    reissue: Callable[[Collection[bytes], int], None]
+    """CAs (DER) whose certificates are to be replaced, and within how many seconds."""
     hello: Callable[[], sync_pb2.Hello]
     health: Callable[[], sync_pb2.Health]
 
@@ -159,6 +161,8 @@ class Sync:
             self.received.error, refused = f"{type(exc).__name__}: {exc}", exc
         if response.renew_serial:
             self._hooks.renew(response.renew_serial)
+        if response.reissue.cas:
+            self._hooks.reissue(frozenset(response.reissue.cas), response.reissue.within_s)
         self._hooks.changed()
         if isinstance(refused, SignatureError):
             raise refused

@@ -1,9 +1,10 @@
-"""Certificates rotated under load: twenty rotations of both ends, half of the requests on new connections, a stream across
-each, no retries. Not one request may fail. The load is answered by a backend that costs nothing, the streams by the demo's
+"""Certificates rotated under load: twenty rotations of both ends, in the middle of them the CA that signs them, half of the
+requests on new connections, a stream across each, no retries. Not one request may fail. The load is answered by a backend that costs nothing, the streams by the demo's
 language model.
 """
 
 import asyncio
+import contextlib
 import itertools
 import threading
 import time
@@ -15,6 +16,7 @@ from benchmarks.rows import Row
 from controlplane.api.gen import admin_pb2
 from controlplane.cli.demo import calls
 from controlplane.cli.demo.mesh import Mesh
+from controlplane.cli.errors import CliError
 
 ROTATIONS, EVERY_S = 20, 0.5
 TREATMENT = {"purpose": "treatment", "data-class": "1"}
@@ -59,7 +61,9 @@ def run(directory: Path) -> list[Row]:
 def _rotate(mesh: Mesh) -> int:
     """Renew both nodes again and again, with a stream across each; how many streams broke."""
     broken = 0
-    for _ in range(ROTATIONS):
+    for number in range(ROTATIONS):
+        if number == ROTATIONS // 2:
+            _replace_ca(mesh)
         next_at = time.monotonic() + EVERY_S
         stream = calls.start_stream(mesh.nodes[CALLER], CALLEE, TREATMENT, pause_s=0.02)
         before = {name: mesh.find(name).serial for name in (CALLER, CALLEE)}
@@ -75,6 +79,16 @@ def _rotate(mesh: Mesh) -> int:
         stream.close()
         time.sleep(max(0.0, next_at - time.monotonic()))
     return broken
+
+
+def _replace_ca(mesh: Mesh) -> None:
+    """The next node CA, as soon as both agents know it."""
+    made = mesh.call("PrepareAuthority", admin_pb2.PrepareAuthorityRequest(kind="node"))
+    while True:
+        with contextlib.suppress(CliError):
+            mesh.call("ActivateAuthority", admin_pb2.ActivateAuthorityRequest(key_id=made.key_id))
+            return
+        time.sleep(0.01)
 
 
 async def _load(port: int, stop: threading.Event) -> load.Result:

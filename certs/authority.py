@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from certs import spiffe
+from certs.csr import make_csr, public_key_from_csr
+from certs.errors import CsrError
 from certs.profile import CA_LIFETIME_S, ROOT_LIFETIME_S, CaKind
 
 BACKDATE_S = 60
@@ -33,17 +35,37 @@ def make_issuing_ca(
     *,
     serial: int,
     now: int,
+    lifetime_s: int = CA_LIFETIME_S,
 ) -> bytes:
     """An issuing CA of one kind below the root, DER; pathlen 0."""
     root = x509.load_der_x509_certificate(root_der)
-    trust_domain = str(root.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[0].value)
-    until = min(now + CA_LIFETIME_S, int(root.not_valid_after_utc.timestamp()))
+    trust_domain = trust_domain_of(root)
+    until = min(now + lifetime_s, int(root.not_valid_after_utc.timestamp()))
     name = _name(trust_domain, kind.value, serial)
     return _sign(
         _builder(name, root.subject, public_key, serial, now, until, 0, trust_domain),
         root_key,
         root_key.public_key(),
     )
+
+
+def request_issuing_ca(kind: CaKind, trust_domain: str, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """What the holder of a root that is elsewhere is asked to sign: PKCS#10, DER."""
+    return make_csr(key, _name(trust_domain, kind.value, 0))
+
+
+def read_request(der: bytes, trust_domain: str) -> tuple[CaKind, ec.EllipticCurvePublicKey]:
+    """Which kind of CA is asked for, for which key; CsrError when it is not for this trust domain, or proves nothing."""
+    key = public_key_from_csr(der)
+    name = x509.load_der_x509_csr(der).subject
+    for kind in CaKind:
+        if name == _name(trust_domain, kind.value, 0):
+            return kind, key
+    raise CsrError(f"signing request is not for an issuing CA of `{trust_domain}`")
+
+
+def trust_domain_of(root: x509.Certificate) -> str:
+    return str(root.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[0].value)
 
 
 def _name(trust_domain: str, role: str, serial: int) -> x509.Name:

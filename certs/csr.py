@@ -11,9 +11,10 @@ from certs.keys import ECDSA_SHA256, is_p256
 MAX_BYTES = 4096
 
 
-def make_csr(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A request that proves possession of `key` and says nothing else; DER."""
-    built = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+def make_csr(key: ec.EllipticCurvePrivateKey, subject: x509.Name | None = None) -> bytes:
+    """A request that proves possession of `key`; DER. A subject is for people to read, and for the holder of a root."""
+    name = subject or x509.Name([])
+    built = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     return built.public_bytes(serialization.Encoding.DER)
 
 

@@ -25,6 +25,10 @@ class ChainError(CertError):
     """A certificate that does not prove who the peer is."""
 
 
+class ExpiredError(ChainError):
+    """A certificate that proved something until it ended."""
+
+
 class EnvelopeError(CertError):
     """A signed envelope that is malformed, too large, or not signed by whom it must be."""
 
@@ -35,3 +39,11 @@ class BundleError(CertError):
 
 class TokenError(CertError):
     """A JWT-SVID that does not prove who its bearer is."""
+
+
+class ShareError(CertError):
+    """Shares that cannot be made, or do not belong together."""
+
+
+class SealedError(CertError):
+    """A sealed secret that cannot be opened: another passphrase, too few shares, or changed bytes."""

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from certs.attributes import Attributes, from_subject
-from certs.errors import ChainError, SpiffeIdError
+from certs.errors import ChainError, ExpiredError, SpiffeIdError
 from certs.keys import is_p256, spki_sha256
 from certs.profile import CaKind
 from certs.spiffe import SpiffeId, parse
@@ -127,13 +127,16 @@ def load(der: bytes) -> x509.Certificate:
 
 
 def check_issuing_ca(ca: bytes, root: bytes, kind: CaKind, now: int) -> None:
-    """Is `ca` an issuing CA of `kind`, below `root`, in its trust domain, and valid now? `root` was pinned by the caller."""
+    """Is `ca` an issuing CA of `kind`, below `root`, in its trust domain, and valid now? `root` was pinned by the caller.
+
+    ExpiredError when all that is wrong is that it has ended.
+    """
     cert, anchor = load(ca), load(root)
     _check_issued(cert, anchor)
-    _check_time(anchor, now, 0)
-    _check_time(cert, now, 0)
     if _uris(anchor) != [f"spiffe://{_check_ca(ca, kind)}"]:
         raise ChainError("CA is of another trust domain than its root")
+    _check_time(anchor, now, 0)
+    _check_time(cert, now, 0)
 
 
 def _verify_leaf(
@@ -196,7 +199,7 @@ def _check_time(cert: x509.Certificate, now: int, grace_s: int) -> None:
     if now < cert.not_valid_before_utc.timestamp():
         raise ChainError("certificate is not valid yet")
     if now >= cert.not_valid_after_utc.timestamp() + grace_s:
-        raise ChainError("certificate has expired")
+        raise ExpiredError("certificate has expired")
 
 
 def _check_leaf(cert: x509.Certificate) -> ec.EllipticCurvePublicKey:

@@ -33,6 +33,11 @@ CEREMONIES: dict[str, Callable[[Any, argparse.Namespace], None]] = {
     "admit": lambda ceremonies, arguments: ceremonies.admit(arguments),
     "remove": lambda ceremonies, arguments: ceremonies.remove(arguments),
 }
+ROOT_CEREMONIES: dict[str, Callable[[Any, argparse.Namespace], None]] = {
+    "root-sign": lambda ceremonies, arguments: ceremonies.sign(arguments),
+    "root-backup": lambda ceremonies, arguments: ceremonies.backup(arguments),
+    "root-restore": lambda ceremonies, arguments: ceremonies.restore(arguments),
+}
 
 
 def main() -> int:
@@ -42,6 +47,10 @@ def main() -> int:
             from controlplane import ceremonies  # delayed: the service needs none of it
 
             CEREMONIES[arguments.command](ceremonies, arguments)
+        elif arguments.command in ROOT_CEREMONIES:
+            from controlplane import root_ceremonies  # delayed, as above
+
+            ROOT_CEREMONIES[arguments.command](root_ceremonies, arguments)
         else:
             config = settings.load(arguments.config)
             _logs(config.log_level)
@@ -92,7 +101,28 @@ def _arguments() -> argparse.Namespace:
     remove.add_argument("--root", type=Path, required=True)
     remove.add_argument("--root-passphrase-file", type=Path)
     remove.add_argument("--replica", required=True)
+    _root_arguments(commands)
     return parser.parse_args()
+
+
+def _root_arguments(commands: Any) -> None:
+    sign = commands.add_parser("root-sign", help="sign the CAs that replicas request")
+    sign.add_argument("--csr", type=Path, required=True)
+    sign.add_argument("--certificate", type=Path, required=True)
+    sign.add_argument("--days", type=int, default=0)
+    backup = commands.add_parser("root-backup", help="seal the root into a file")
+    backup.add_argument("--out", type=Path, required=True)
+    backup.add_argument("--shares", type=int, default=0)
+    backup.add_argument("--threshold", type=int, default=0)
+    backup.add_argument("--remove", action="store_true")
+    restore = commands.add_parser("root-restore", help="take the root out of a backup")
+    restore.add_argument("--backup", type=Path, required=True)
+    restore.add_argument("--share", type=Path, action="append")
+    for command in (sign, backup, restore):
+        command.add_argument("--root", type=Path, required=True)
+        command.add_argument("--root-passphrase-file", type=Path)
+    for command in (backup, restore):
+        command.add_argument("--passphrase-file", type=Path)
 
 
 def _logs(level: str) -> None:

@@ -15,6 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from certs.profile import CA_LIFETIME_S
 from controlplane import config_attest
 from controlplane.errors import InvalidError
 
@@ -50,6 +51,7 @@ class Config:
     lease_s: int  # how long an agent may act on what it last heard
     heartbeat_s: float
     grace_s: int  # how long after expiry a machine that slept may renew
+    ca_lifetime_s: int  # of CAs that rotation makes; the first ones live 30 days
     metrics_listen: str  # host:port of /metrics, /live, /ready; empty: none
     log_level: str
     replica: str  # this control plane's name among its equals; a DNS label
@@ -73,6 +75,7 @@ class _Identity(_Strict):
     lease_s: int = Field(default=900, ge=30, le=34560)
     heartbeat_s: float = Field(default=10.0, ge=0.1, le=60)
     grace_s: int = Field(default=86400, ge=0, le=7 * 86400)
+    ca_lifetime_s: int = Field(default=CA_LIFETIME_S, ge=600, le=366 * 86400)
 
 
 class _Keys(_Strict):
@@ -149,6 +152,8 @@ def load(path: Path) -> Config:
 
 def _frozen(read: _Settings) -> Config:
     identity = read.identity
+    if identity.ca_lifetime_s < 10 * identity.svid_lifetime_s:
+        raise InvalidError("`identity.ca_lifetime_s` must be at least ten times the life of a certificate")
     longest = int(identity.svid_lifetime_s * 0.4)  # a lease beyond that would outlast what renewal can heal
     if identity.lease_s > longest:
         raise InvalidError(
@@ -167,6 +172,7 @@ def _frozen(read: _Settings) -> Config:
         lease_s=identity.lease_s,
         heartbeat_s=identity.heartbeat_s,
         grace_s=identity.grace_s,
+        ca_lifetime_s=identity.ca_lifetime_s,
         metrics_listen=read.metrics.listen,
         log_level=read.log.level,
         replica=read.replica.name,

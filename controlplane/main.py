@@ -41,16 +41,20 @@ from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.revocation_api import Reach, RevocationServicer
 from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
-from controlplane.services import authorities, duties, explanation, policy_sets, setup
+from controlplane.services import authorities, ca_rows, duties, explanation, policy_sets, setup
+from controlplane.services.acknowledged import Acknowledged
 from controlplane.services.attestation import Attestation, Configured, StoredInvitations
 from controlplane.services.authorities import Authorities
+from controlplane.services.ca_authorities import CaAuthorities
 from controlplane.services.crls import Crls
 from controlplane.services.duties import Duty, Housekeeping
+from controlplane.services.endings import Endings
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.following import Following
 from controlplane.services.hub import Hub
 from controlplane.services.issuance import Issuance
 from controlplane.services.jwt_authorities import JwtAuthorities
+from controlplane.services.lifecycle import Lifecycle
 from controlplane.services.nodes import Nodes
 from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
@@ -58,6 +62,8 @@ from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
 from controlplane.services.revocation import Revocation
 from controlplane.services.rollout import Rollout
+from controlplane.services.rotation import Pace, Rotation
+from controlplane.services.tainting import Tainting
 from controlplane.services.witness import Witness
 from controlplane.services.workloads import Registry, WorkloadSvids
 from controlplane.signer.file import FileSigner
@@ -90,6 +96,19 @@ async def _serve(
     publisher = Publisher(store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s)
     replicas = Replicas(store, made, config.replica, clock=time.time)
     tls = ServerTls(made, config.replica, publisher)
+    links = Links(replicas, publisher.hub, tls.current, made.trust_domain)
+    cas = CaAuthorities(
+        store,
+        made,
+        signer,
+        config.replica,
+        acknowledged=Acknowledged(publisher.hub, links.complete),
+        changed=publisher.refresh,
+        clock=time.time,
+        lifetime_s=config.ca_lifetime_s,
+        grace_s=config.grace_s,
+    )
+    await cas.begin()
     enrolment_server, api = server.enrolment_server(), server.api_server()
     root_pem = setup.pem(made.root)
     enrolment_port = _bind(enrolment_server, config.enrolment_listen, server.anonymous(tls.current, root_pem))
@@ -97,7 +116,6 @@ async def _serve(
     address = config.replica_address or f"{config.listen.rpartition(':')[0]}:{api_port}"
     shared = config.store.kind == "etcd"
     await replicas.register(address, witness=signer.shared_key(made.witness_key_name) if shared else None)
-    links = Links(replicas, publisher.hub, tls.current, made.trust_domain)
     jwt_keys = JwtAuthorities(
         store, made, config.replica, publisher.hub, linked=links.complete, changed=publisher.refresh
     )
@@ -106,10 +124,11 @@ async def _serve(
     await publisher.refresh_bundles()
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
-    crls = Crls(store, made, lambda: int(time.time()), lambda: (made.node_ca, made.workload_ca))
+    crls = Crls(store, made, _now, cas.signed)
     watching = Watching(config, publisher, overviews, crls)
+    lifecycle = Lifecycle(cas, jwt_keys)
     parts = Parts(
-        config, store, made, publisher, replicas, jwt_keys, following, overviews, accepted, challenges, crls
+        config, store, made, publisher, replicas, lifecycle, following, overviews, accepted, challenges, crls
     )
     _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
@@ -146,7 +165,7 @@ class Parts:
     made: Authorities
     publisher: Publisher
     replicas: Replicas
-    jwt_keys: JwtAuthorities
+    lifecycle: Lifecycle
     following: Following
     overviews: Overviews
     attestors: Mapping[str, Configured]
@@ -159,12 +178,17 @@ async def _work(parts: Parts, links: Links, watching: Watching) -> None:
     config, publisher = parts.config, parts.publisher
     generation = publisher.issue.generation if publisher.issue else 0
     duty = Duty(parts.store, duties.NAME, config.replica)
+    endings = Endings(parts.store, publisher.refresh, svid_lifetime_s=config.svid_lifetime_s)
+    pace = Pace(lifetime_s=config.ca_lifetime_s, patience_s=config.lease_s)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(publisher.run())
         tasks.create_task(parts.following.run())
         tasks.create_task(links.run())
-        tasks.create_task(Housekeeping(parts.store, publisher, duty, grace_s=config.grace_s).run())
+        tasks.create_task(
+            Housekeeping(parts.store, publisher, duty, grace_s=config.grace_s, chores=(endings.once,)).run()
+        )
         tasks.create_task(parts.replicas.activate(publisher.hub, generation, links.complete, config.lease_s))
+        tasks.create_task(Rotation(parts.lifecycle, pace).run())
         tasks.create_task(watching.run())
 
 
@@ -174,6 +198,7 @@ def _register(
     config, store, made, publisher = parts.config, parts.store, parts.made, parts.publisher
     nodes = Nodes(store, made.trust_domain, publisher.refresh)
     profile = Profile(lifetime_s=config.svid_lifetime_s)
+    within_s = ca_rows.reissue_within_s(config.svid_lifetime_s)
     enrolment = Enrolment(
         store,
         made,
@@ -189,10 +214,10 @@ def _register(
     svids = WorkloadSvids(
         store,
         made,
-        parts.jwt_keys,
+        parts.lifecycle.jwt_keys,
         profile,
         may_issue=parts.replicas.check_issues,
-        clock=lambda: int(time.time()),
+        clock=_now,
     )
     peers = Peers(store, made.trust_domain, publisher)
     address = config.enrolment_address or f"{config.enrolment_listen.rpartition(':')[0]}:0"
@@ -210,7 +235,9 @@ def _register(
         identities=Identities(
             made=made,
             workloads=Registry(store, publisher.refresh),
-            jwt_keys=parts.jwt_keys,
+            lifecycle=parts.lifecycle,
+            tainting=Tainting(store, parts.lifecycle, changed=publisher.refresh, clock=time.time),
+            reissue_within_s=within_s,
             publisher=publisher,
             attestors=parts.attestors,
         ),
@@ -228,12 +255,12 @@ def _register(
     ending = Revocation(
         store,
         nodes,
-        clock=lambda: int(time.time()),
+        clock=_now,
         believed=lambda: (*publisher.anchors.node_cas, *publisher.anchors.workload_cas),
     )
     reach = Reach(peers=peers, nodes=nodes, revocation=ending, crls=parts.crls, hub=publisher.hub)
     revocation_pb2_grpc.add_RevocationServicer_to_server(RevocationServicer(reach), api)
-    sync = SyncServicer(peers, publisher, nodes, publisher.hub)
+    sync = SyncServicer(peers, publisher, nodes, publisher.hub, within_s)
     api.add_generic_rpc_handlers((sync.handler(),))
 
 
@@ -242,17 +269,19 @@ def _now() -> int:
 
 
 class ServerTls:
-    """Our certificate as a control plane, made in memory and made again at half of its life; its key is never stored.
+    """Our certificate as a control plane, made in memory and made again at half of its life, or by another CA; its key is
+    never stored.
 
     Whom it believes changes with the replicas of the mesh; every handshake asks for the newest.
     """
 
     def __init__(self, made: Authorities, replica: str, publisher: Publisher) -> None:
         self._made, self._replica, self._publisher = made, replica, publisher
-        self._made_at, self._key, self._chain = 0.0, b"", b""
+        self._made_at, self._key, self._chain, self._issuer = 0.0, b"", b"", b""
 
     def current(self) -> server.Tls:
-        if time.time() - self._made_at > SERVER_LIFETIME_S / 2:
+        old = time.time() - self._made_at > SERVER_LIFETIME_S / 2
+        if old or self._issuer != self._made.control_plane_ca.certificate:
             self._make()
         anchors = self._publisher.anchors
         control_plane_cas = setup.pem(*anchors.control_plane_cas)
@@ -264,18 +293,18 @@ class ServerTls:
         )
 
     def _make(self) -> None:
-        key = keys.generate_p256()
+        key, ours = keys.generate_p256(), self._made.control_plane_ca
         prepared = issue.prepare_control_plane(
             Profile(lifetime_s=SERVER_LIFETIME_S),
             spiffe.control_plane_id(self._made.trust_domain, self._replica),
             public_key=key.public_key(),
-            issuer=self._made.control_plane_ca,
+            issuer=ours,
             serial=int.from_bytes(os.urandom(15), "big") + 1,
             now=int(time.time()),
         )
         leaf = issue.sign(prepared, self._made.signing(prepared.key_name))
         self._made_at, self._key = time.time(), keys.dump_private(key, None)
-        self._chain = setup.pem(leaf, self._made.control_plane_ca.certificate)
+        self._chain, self._issuer = setup.pem(leaf, ours.certificate), ours.certificate
 
 
 def _bind(of: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> int:

@@ -57,6 +57,7 @@ class NodeRow:
     attested_at: int = 0
     attested_tier: int = 1  # how strongly
     floor_at: int = 0  # Unix seconds: when certificates of it last died before their time
+    issuer: str = ""  # name of the CA key that signed its certificate
 
     @property
     def spiffe_id(self) -> SpiffeId:
@@ -166,6 +167,21 @@ class JwtKeyRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CaRow:
+    """An issuing CA of a replica. Everybody lists it from `prepared` on; a row is no proof, the root's signature is."""
+
+    key_id: str  # of its public key
+    kind: str  # of `certs.profile.CaKind`
+    replica: str  # whose signer holds its key
+    key_name: str  # there
+    public: str  # hex: SubjectPublicKeyInfo
+    state: str  # requested, prepared, active, old, tainted
+    since: int
+    certificate: str = ""  # hex DER; empty while it is only requested
+    proof: str = ""  # hex: by the document key of the replica, for a replica that holds the root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JwtRow:
     """A token that may have been signed: stored before it was."""
 
@@ -221,13 +237,10 @@ class PolicyState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaRow:
-    """A control plane among its equals: its CAs and document key, as everybody must know them. Hex; certificates DER."""
+    """A control plane among its equals: its document key, as everybody must know it. Hex; certificates DER."""
 
     name: str
     root: str
-    node_ca: str
-    control_plane_ca: str
-    workload_ca: str
     document_key: str
     address: str = ""  # host:port of its API
     issues: bool = False  # its CAs may be used: connected agents have acknowledged them

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs import envelope, spiffe
 from certs.errors import ChainError, EnvelopeError
+from certs.errors import ExpiredError as EndedError
 from certs.keys import is_p256
 from certs.profile import CaKind
 from certs.verify import check_issuing_ca, load
@@ -140,7 +141,7 @@ class TrustedDocuments:
             raise ContentError("policy_min is above policy_now")
         if self.root not in offered.roots:
             raise ContentError("the trust document does not hold the pinned root")
-        self._check_cas(offered, now)
+        offered = self._without_ended(offered, now)
         self.trust = offered
         counting = {v: mark for v, mark in self.highest.tickets.items() if int(v) >= offered.policy_min}
         self.highest = replace(
@@ -252,20 +253,28 @@ class TrustedDocuments:
         if trust_domain != self.trust_domain:
             raise AudienceError(f"document is for the trust domain `{trust_domain}`")
 
-    def _check_cas(self, offered: d.TrustDocument, now: int) -> None:
-        named = {
-            CaKind.NODE: offered.node_cas,
-            CaKind.CONTROL_PLANE: offered.control_plane_cas,
-            CaKind.WORKLOAD: offered.workload_cas,
-        }
-        for kind, cas in named.items():
-            for ca in cas:
-                try:
-                    check_issuing_ca(ca, self.root, kind, now)
-                except ChainError as exc:
-                    raise ContentError(
-                        f"trust document names a CA that the root did not sign for it: {exc}"
-                    ) from exc
+    def _without_ended(self, offered: d.TrustDocument, now: int) -> d.TrustDocument:
+        """All CAs are what they are listed as. One that has ended is left out: it must not keep the rest from counting."""
+        return replace(
+            offered,
+            node_cas=self._checked(CaKind.NODE, offered.node_cas, now),
+            control_plane_cas=self._checked(CaKind.CONTROL_PLANE, offered.control_plane_cas, now),
+            workload_cas=self._checked(CaKind.WORKLOAD, offered.workload_cas, now),
+        )
+
+    def _checked(self, kind: CaKind, cas: Sequence[bytes], now: int) -> tuple[bytes, ...]:
+        alive = []
+        for ca in cas:
+            try:
+                check_issuing_ca(ca, self.root, kind, now)
+            except EndedError:
+                continue
+            except ChainError as exc:
+                raise ContentError(
+                    f"trust document names a CA that the root did not sign for it: {exc}"
+                ) from exc
+            alive.append(ca)
+        return tuple(alive)
 
 
 def _parse(data: bytes, kind: str) -> envelope.Envelope:

@@ -21,9 +21,15 @@ permit (principal in Group::"clinical", action == Action::"discover", resource);
 """
 
 
-def start(directory: Path, *, lease_max_s: int = 0, before: Callable[[Mesh], None] = lambda _: None) -> Mesh:
+def start(
+    directory: Path,
+    *,
+    lease_max_s: int = 0,
+    svid_s: int = 3600,
+    before: Callable[[Mesh], None] = lambda _: None,
+) -> Mesh:
     """Enrolled, enforcing and ready. `before` the agents start, a test may change what they find."""
-    mesh = Mesh(directory, lease_s=60, heartbeat_s=0.5)
+    mesh = Mesh(directory, lease_s=60, heartbeat_s=0.5, svid_s=svid_s)
     try:
         mesh.init()
         mesh.start_control_plane()

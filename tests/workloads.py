@@ -149,7 +149,7 @@ def names_as(socket: Path, uid: int, gid: int) -> str:
 def jwt_key(mesh: Mesh):
     """(key id, private key) of the active JWT key: what a stolen control plane could sign with."""
     found = mesh.call("ListAuthorities", admin_pb2.ListAuthoritiesRequest()).authorities
-    (active,) = (one.key_id for one in found if one.state == "active")
+    (active,) = (one.key_id for one in found if (one.kind, one.state) == ("jwt", "active"))
     for name in (mesh.directory / "controlplane" / "keys").glob("jwt-*.pem"):
         key = signing_key(mesh, name.stem)
         if bundle.key_id(key.public_key()) == active:

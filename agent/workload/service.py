@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,10 @@ class WorkloadApi:
     def look_again(self) -> None:
         self._changed.set()
 
+    def reissue(self, cas: Collection[bytes], within_s: int) -> None:
+        """CAs whose certificates are to be replaced."""
+        self._svids.reissue(cas, within_s)
+
     async def run(self) -> None:
         if self._relay is not None:
             await self._serve(self._relay)
@@ -128,7 +132,8 @@ class WorkloadApi:
             boottime=time.clock_gettime(time.CLOCK_BOOTTIME),
         )
         cas = trusted.trust.workload_cas if trusted.trust else ()
-        known = (registered, identity.epoch, identity.attributes, cas)
+        jwt_keys = trusted.trust.jwt_keys if trusted.trust else ()
+        known = (registered, identity.epoch, identity.attributes, cas, jwt_keys)
         if known != self._before:
             self._before = known
             self._svids.want(registered, identity, cas)

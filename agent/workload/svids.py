@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from policies.workloads import Workload
 
 log = structlog.get_logger()
 FIRST_RETRY_S, MAX_RETRY_S = 0.2, 10.0
+LOOK_S = 5.0
 AT_ONCE = 8  # requests to the control plane in flight
 Issue = Callable[[str, bytes], Awaitable[Sequence[bytes]]]
 """Workload name and signing request -> chain, DER, leaf first."""
@@ -100,6 +101,14 @@ class Svids:
             if entry.svid and now < entry.svid.not_after
         }
 
+    def reissue(self, cas: Collection[bytes], within_s: int) -> None:
+        """The keys of these CAs may be stolen: ask anew for what they signed, each at a moment of its own."""
+        now = time.time()
+        for entry in self._entries.values():
+            if entry.svid is not None and entry.svid.chain[1] in cas:
+                entry.due = min(entry.due, now + random.uniform(0, within_s))  # noqa: S311 - jitter
+        self._wanted.set()
+
     async def run(self) -> None:
         while True:
             self._wanted.clear()
@@ -111,7 +120,9 @@ class Svids:
                 continue
             soonest = min((entry.due for entry in self._entries.values()), default=None)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if soonest is None else max(0.0, soonest - now)):
+                # Not for longer: timers of the event loop stand still while the machine sleeps.
+                left_s = None if soonest is None else min(LOOK_S, max(0.0, soonest - now))
+                async with asyncio.timeout(left_s):
                     await self._wanted.wait()
 
     async def _renew(self, entry: _Entry) -> None:

@@ -114,7 +114,7 @@ def _authorities(mesh: "overview_pb2.MeshOverview") -> Iterator[Line]:
             about="authorities",
             state=state,
             text=text,
-            hint="replace it now, with the root's key: everything rests on it",
+            hint="`writ authority list` says what replacing it waits for; everything rests on it",
         )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from controlplane.cli import anchors
 from controlplane.cli import context as contexts
 from controlplane.cli.errors import CliError, Exit
 
@@ -40,7 +41,9 @@ def connect() -> "Client":
     """Open the client of the chosen context. Imports gRPC here and not on top: 150 ms that `--help` need not pay."""
     from controlplane.cli.client import Client
 
-    return Client(contexts.load(options.context), timeout_s=options.timeout_s)
+    client = Client(contexts.load(options.context), timeout_s=options.timeout_s)
+    anchors.refresh_if_old(client)
+    return client
 
 
 def connect_each() -> Iterator["Client"]:

@@ -10,6 +10,7 @@ from controlplane.attest.token import JoinToken
 from controlplane.errors import InvalidError
 from controlplane.model import NodeRow
 from controlplane.rpc import convert
+from controlplane.rpc.authorities_api import AuthoritiesServicer
 from controlplane.rpc.guard import ended
 from controlplane.rpc.identities_api import IdentitiesServicer
 from controlplane.rpc.operators import Context
@@ -20,7 +21,7 @@ from controlplane.services.enforcement import follow
 MAX_TTL_S, DEFAULT_TTL_S = 86400, 600
 
 
-class AdminServicer(PolicyApi, IdentitiesServicer):
+class AdminServicer(PolicyApi, IdentitiesServicer, AuthoritiesServicer):
     """One method per line of `admin.proto`."""
 
     # --- sites and nodes ---------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
-"""The part of Admin that is about identities: workloads, attestors, the keys of JWT-SVIDs, the trust bundle."""
+"""The part of Admin that is about identities: workloads, attestors, the trust bundle that others verify them with."""
 
 from certs import bundle
 from certs.bundle import TrustBundle
 from controlplane.api.gen import admin_pb2
-from controlplane.model import JwtKeyRow, NodeRow
+from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.operators import Collaborators, Context, OperatorsOnly
 from policies.workloads import Workload
@@ -54,33 +54,6 @@ class IdentitiesServicer(OperatorsOnly):
         found = [convert.attestor(kind, known) for kind, known in self._i.attestors.items()]
         return admin_pb2.ListAttestorsResponse(attestors=found)
 
-    async def ListAuthorities(
-        self, request: admin_pb2.ListAuthoritiesRequest, context: Context
-    ) -> admin_pb2.ListAuthoritiesResponse:
-        del request
-        self._operator(context, "authority_list")
-        found = [_authority(row) for row in await self._i.jwt_keys.all()]
-        return admin_pb2.ListAuthoritiesResponse(authorities=found)
-
-    async def PrepareAuthority(
-        self, request: admin_pb2.PrepareAuthorityRequest, context: Context
-    ) -> admin_pb2.Authority:
-        del request
-        self._operator(context, "authority_prepare")
-        return _authority(await self._i.jwt_keys.prepare())
-
-    async def ActivateAuthority(
-        self, request: admin_pb2.ActivateAuthorityRequest, context: Context
-    ) -> admin_pb2.Authority:
-        self._operator(context, "authority_activate", key_id=request.key_id, force=request.force)
-        return _authority(await self._i.jwt_keys.activate(request.key_id, force=request.force))
-
-    async def RetireAuthority(
-        self, request: admin_pb2.RetireAuthorityRequest, context: Context
-    ) -> admin_pb2.Authority:
-        self._operator(context, "authority_retire", key_id=request.key_id, force=request.force)
-        return _authority(await self._i.jwt_keys.retire(request.key_id, force=request.force))
-
     async def GetBundle(self, request: admin_pb2.GetBundleRequest, context: Context) -> admin_pb2.Bundle:
         del request
         self._operator(context, "bundle_show")
@@ -117,9 +90,3 @@ def _workload(node: NodeRow, workload: Workload) -> admin_pb2.Workload:
             )
         )
     return message
-
-
-def _authority(row: JwtKeyRow) -> admin_pb2.Authority:
-    return admin_pb2.Authority(
-        kind="jwt", key_id=row.key_id, state=row.state, since=row.since, replica=row.replica
-    )

@@ -11,11 +11,12 @@ from controlplane.rpc.peer import Peers
 from controlplane.services import explanation, policy_sets
 from controlplane.services.attestation import Configured
 from controlplane.services.authorities import Authorities
-from controlplane.services.jwt_authorities import JwtAuthorities
+from controlplane.services.lifecycle import Lifecycle
 from controlplane.services.nodes import Nodes
 from controlplane.services.publish import Publisher
 from controlplane.services.resources import Resources
 from controlplane.services.rollout import Rollout
+from controlplane.services.tainting import Tainting
 from controlplane.services.witness import Witness
 from controlplane.services.workloads import Registry
 
@@ -32,6 +33,7 @@ READS = {
     "witnessed",
     "workload_list",
     "authority_list",
+    "anchors_show",
     "bundle_show",
     "attestor_list",
 }
@@ -44,7 +46,9 @@ class Identities:
 
     made: Authorities
     workloads: Registry
-    jwt_keys: JwtAuthorities
+    lifecycle: Lifecycle
+    tainting: Tainting
+    reissue_within_s: int
     publisher: Publisher
     attestors: Mapping[str, Configured]
 

@@ -51,13 +51,18 @@ class _Sent:
     delegation: bytes = b""
     workloads: bytes = b""
     renew_serial: str = ""
+    tainted: tuple[bytes, ...] = ()
 
 
 class SyncServicer:
     """Handles the one stream. Requests are parsed, responses are bytes already."""
 
-    def __init__(self, peers: Peers, publisher: Publisher, nodes: Nodes, hub: Hub) -> None:
+    def __init__(
+        self, peers: Peers, publisher: Publisher, nodes: Nodes, hub: Hub, reissue_within_s: int = 1
+    ) -> None:
+        """`reissue_within_s`: how long agents may take to replace what a tainted CA signed."""
         self._peers, self._publisher, self._nodes, self._hub = peers, publisher, nodes, hub
+        self._reissue_within_s = reissue_within_s
 
     def handler(self) -> grpc.GenericRpcHandler:
         method = grpc.stream_stream_rpc_method_handler(
@@ -144,6 +149,9 @@ class SyncServicer:
         if state.renew_serial != sent.renew_serial:
             sent.renew_serial = state.renew_serial
             await context.write(sync_pb2.SyncResponse(renew_serial=sent.renew_serial).SerializeToString())
+        if self._publisher.anchors.tainted != sent.tainted:
+            sent.tainted = self._publisher.anchors.tainted
+            await context.write(_reissue(sent.tainted, self._reissue_within_s))
         workloads = self._publisher.workloads.of(state.spiffe_id)
         if workloads != sent.workloads:
             sent.workloads = workloads
@@ -218,6 +226,11 @@ def _news(issue: Issue, with_trust: bool, delegation: bytes) -> bytes:
     trust = issue.trust if with_trust else b""
     message = sync_pb2.SyncResponse(heartbeat=issue.heartbeat, trust_document=trust, delegation=delegation)
     return message.SerializeToString()
+
+
+@lru_cache(maxsize=8)
+def _reissue(cas: tuple[bytes, ...], within_s: int) -> bytes:
+    return sync_pb2.SyncResponse(reissue=sync_pb2.Reissue(cas=cas, within_s=within_s)).SerializeToString()
 
 
 def _statement(caller: NodeIdentity, data: bytes, kind: str, shape: dict[str, type]) -> dict[str, Any]:

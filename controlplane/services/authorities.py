@@ -1,21 +1,25 @@
-"""The keys this replica works with: which CA issues, which key signs documents, which witnesses."""
+"""The keys this replica works with: which CA issues, which key signs documents, which witnesses.
+
+The file holds what the replica began with. Which CA issues now is in the store (`ca_authorities`), and followed here.
+"""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from certs import envelope
 from certs.issue import IssuingCa
-from controlplane.errors import CorruptError
+from certs.profile import CaKind
+from controlplane.errors import CorruptError, UnavailableError
 from controlplane.signer.base import Signer
 
 FILE = "authorities.json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Authorities:
-    """Public halves, and how to sign with the private ones."""
+    """Public halves, and how to sign with the private ones. Everybody holds this one object: CAs change by `follow` only."""
 
     trust_domain: str
     root: bytes  # DER
@@ -28,6 +32,30 @@ class Authorities:
     witness_key: bytes
     delegation: bytes  # DSSE JSON, signed by the root
     signer: Signer
+    without: frozenset[CaKind] = frozenset()
+    """Kinds of which no CA of ours may issue: retired or tainted, and no other is active yet."""
+
+    def ca(self, kind: CaKind) -> IssuingCa:
+        """The one that issues now."""
+        cas = {
+            CaKind.NODE: self.node_ca,
+            CaKind.CONTROL_PLANE: self.control_plane_ca,
+            CaKind.WORKLOAD: self.workload_ca,
+        }
+        return cas[kind]
+
+    def follow(self, active: Iterable[tuple[CaKind, IssuingCa]]) -> None:
+        """Issue with these from now on: of each kind the last. Of a kind that is not among them nothing is issued."""
+        chosen = dict(active)
+        self.node_ca = chosen.get(CaKind.NODE, self.node_ca)
+        self.control_plane_ca = chosen.get(CaKind.CONTROL_PLANE, self.control_plane_ca)
+        self.workload_ca = chosen.get(CaKind.WORKLOAD, self.workload_ca)
+        self.without = frozenset(CaKind) - set(chosen)
+
+    def check_issues(self, kind: CaKind) -> None:
+        """UnavailableError while no CA of this kind is ours to issue with: another replica has to."""
+        if kind in self.without:
+            raise UnavailableError(f"no `{kind.value}` CA is active here", hint="writ authority list")
 
     def document_signer(self) -> envelope.Signer:
         return envelope.key_id(self.document_key), self.signing(self.document_key_name)

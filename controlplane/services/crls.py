@@ -5,7 +5,7 @@
 3. Signed again when the generation moved, or a quarter of its life is over.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from cryptography.x509 import ReasonFlags
@@ -51,7 +51,7 @@ class Crls:
         store: Store,
         made: Authorities,
         clock: Callable[[], int],
-        cas: Callable[[], Sequence[IssuingCa]],
+        cas: Callable[[], Awaitable[Sequence[IssuingCa]]],
     ) -> None:
         """`cas`: those of nodes and workloads whose keys we hold, as long as what they signed may be alive."""
         self._store, self._made, self._clock, self._cas = store, made, clock, cas
@@ -79,7 +79,7 @@ class Crls:
             for dead in found
             if dead.certificate.not_after > now - crl.LIFETIME_S
         ]
-        signed = [self._list(ca, alive, generation, now) for ca in self._cas()]
+        signed = [self._list(ca, alive, generation, now) for ca in await self._cas()]
         self._signed = (generation, now, signed)
         return signed
 

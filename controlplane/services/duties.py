@@ -8,7 +8,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -89,9 +89,11 @@ class Housekeeping:
         duty: Duty,
         *,
         grace_s: int,
+        chores: Sequence[Callable[[Duty], Awaitable[None]]] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store, self._publisher, self._duty = store, publisher, duty
+        """`chores`: what else is done in each round; each commits through the duty."""
+        self._store, self._publisher, self._duty, self._chores = store, publisher, duty, chores
         self._keep_s, self._clock = max(KEEP_S, grace_s), clock
         self._tokens_at = self._floors_at = 0
         self._lagging = (0, 0.0)  # policy version that agents may lag behind, and since when
@@ -110,6 +112,8 @@ class Housekeeping:
         await self._forget_expired()
         await self._forget_tokens()
         await self._forget_floors()
+        for chore in self._chores:
+            await chore(self._duty)
 
     async def _end_rollout(self) -> None:
         """A replica that put a policy in force and died leaves older versions counting: no more than agents need."""

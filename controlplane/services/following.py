@@ -74,4 +74,4 @@ class Following:
 
 def _matters(row: NodeRow) -> NodeRow:
     """A row without what changes no bundle: each renewal writes it."""
-    return replace(row, serial="", not_after=0, renew_serial="", evidence_key="", reason="")
+    return replace(row, serial="", not_after=0, renew_serial="", issuer="", evidence_key="", reason="")

@@ -17,10 +17,12 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs import issue, template
+from certs.errors import ProfileError
+from certs.issue import IssuingCa
 from certs.keys import spki_sha256
-from certs.profile import Profile
+from certs.profile import CaKind, Profile
 from controlplane import failpoints, model
-from controlplane.errors import ConflictError, DeniedError, PreconditionError
+from controlplane.errors import ConflictError, DeniedError, PreconditionError, UnavailableError
 from controlplane.model import CertificateRow, IssuedRow, NodeRow, RevokedKeyRow
 from controlplane.services import rows
 from controlplane.services.authorities import Authorities
@@ -55,9 +57,13 @@ class Issuance:
     """Turns a decision that somebody may have a certificate into the certificate."""
 
     def __init__(
-        self, store: Store, made: Authorities, profile: Profile, may_issue: Callable[[], None] = lambda: None
+        self,
+        store: Store,
+        made: Authorities,
+        profile: Profile,
+        may_issue: Callable[[CaKind], None] = lambda _: None,
     ) -> None:
-        """`may_issue` raises while our CA is not to be used."""
+        """`may_issue` raises while our CA of a kind is not to be used."""
         self._store, self._made, self._profile, self._may_issue = store, made, profile, may_issue
 
     async def repeat(
@@ -76,9 +82,10 @@ class Issuance:
             rows.certificate_key(before.row.serial, before.row.not_after),
             "certificate",
         )
-        if stored.row.key_name != self._made.node_ca.key_name:
+        ours = self._made.node_ca
+        if stored.row.key_name != ours.key_name:  # of another replica, or of ours before this one
             return await self._instead(node, before, public_key, stored.row.epoch, now)
-        return Issued(chain=self._sign(bytes.fromhex(stored.row.tbs), stored.row.key_name), fresh=False)
+        return Issued(chain=self._sign(bytes.fromhex(stored.row.tbs), ours), fresh=False)
 
     async def _instead(
         self,
@@ -89,9 +96,12 @@ class Issuance:
         now: int,
     ) -> Issued:
         """A certificate of ours for an answer of another replica that was lost. ConflictError: somebody else was faster."""
-        prepared = self._prepare(node.row, epoch, public_key, now)
+        ours = self._made.node_ca
+        prepared = self._prepare(ours, node.row, epoch, public_key, now)
         serial = f"{prepared.serial:x}"
-        becomes = dataclasses.replace(node.row, serial=serial, not_after=prepared.not_after)
+        becomes = dataclasses.replace(
+            node.row, serial=serial, not_after=prepared.not_after, issuer=ours.key_name
+        )
         # It may not be lost at all: a revocation of the node must find it, too.
         lost = f"{before.key}/{before.row.serial}"
         put = {
@@ -107,31 +117,35 @@ class Issuance:
         revoked = rows.revoked_key(before.row.spki)
         expect = {node.key: node.revision, before.key: before.revision, revoked: 0}
         await self._store.commit(expect=expect, put=put)
-        return Issued(chain=self._sign(prepared.tbs, prepared.key_name), fresh=True)
+        return Issued(chain=self._sign(prepared.tbs, ours), fresh=True)
 
     async def grant(self, wanted: Wanted, now: int) -> Issued:
         """Store, then sign. ConflictError when the node changed meanwhile: read again and decide again."""
-        prepared = self._prepare(wanted.becomes, wanted.becomes.epoch, wanted.public_key, now)
+        ours = self._made.node_ca  # another may be active by the time that this is stored
+        prepared = self._prepare(ours, wanted.becomes, wanted.becomes.epoch, wanted.public_key, now)
         await self._store_prepared(wanted, prepared)
         failpoints.reach("issue.stored")
-        chain = self._sign(prepared.tbs, prepared.key_name)
+        chain = self._sign(prepared.tbs, ours)
         failpoints.reach("issue.signed")
         return Issued(chain=chain, fresh=True)
 
     def _prepare(
-        self, node: NodeRow, epoch: int, public_key: ec.EllipticCurvePublicKey, now: int
+        self, issuer: IssuingCa, node: NodeRow, epoch: int, public_key: ec.EllipticCurvePublicKey, now: int
     ) -> issue.Prepared:
-        self._may_issue()
-        return issue.prepare(
-            self._profile,
-            node.spiffe_id,
-            node.attributes,
-            epoch,
-            public_key=public_key,
-            issuer=self._made.node_ca,
-            serial=secrets.randbits(127) + 1,
-            now=now,
-        )
+        self._may_issue(CaKind.NODE)
+        try:
+            return issue.prepare(
+                self._profile,
+                node.spiffe_id,
+                node.attributes,
+                epoch,
+                public_key=public_key,
+                issuer=issuer,
+                serial=secrets.randbits(127) + 1,
+                now=now,
+            )
+        except ProfileError as exc:
+            raise UnavailableError(f"this replica cannot issue: {exc}", hint="writ authority list") from exc
 
     async def _store_prepared(self, wanted: Wanted, prepared: issue.Prepared) -> None:
         serial, spki = f"{prepared.serial:x}", prepared.spki_sha256.hex()
@@ -142,6 +156,7 @@ class Issuance:
             wanted.becomes,
             serial=serial,
             not_after=prepared.not_after,
+            issuer=prepared.key_name,
             state=model.QUARANTINED if kept else model.ENROLLED,
         )
         repeat = rows.idempotency_key(spiffe_id, wanted.idempotency_key)
@@ -166,9 +181,9 @@ class Issuance:
         if follower is not None and follower.row.spki != spki_sha256(public_key).hex():
             raise CloneError("two keys renew one certificate: one of them is a copy")
 
-    def _sign(self, tbs: bytes, key_name: str) -> tuple[bytes, bytes]:
-        signature = self._made.signer.sign(key_name, tbs)
-        return template.certificate(tbs, signature), self._made.node_ca.certificate
+    def _sign(self, tbs: bytes, ca: IssuingCa) -> tuple[bytes, bytes]:
+        signature = self._made.signer.sign(ca.key_name, tbs)
+        return template.certificate(tbs, signature), ca.certificate
 
 
 async def check_key(store: Store, public_key: ec.EllipticCurvePublicKey) -> None:

@@ -12,21 +12,19 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from certs import authority, envelope, keys, spiffe
+from certs import authority, keys, spiffe
 from certs.csr import make_csr, public_key_from_csr
 from certs.errors import CertError
 from certs.issue import IssuingCa
 from certs.profile import CaKind
 from controlplane import model
 from controlplane.errors import CorruptError, ExistsError, InvalidError, PreconditionError
-from controlplane.model import DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
-from controlplane.services import authorities, rows, setup
+from controlplane.model import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
+from controlplane.services import authorities, delegating, rows, setup
 from controlplane.services.authorities import Authorities
 from controlplane.services.replicas import read_delegation
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
-from policies import documents as d
-from policies import payloads
 
 PROOF = b"writ-join\n"
 WITNESS = "witness-1"
@@ -120,7 +118,7 @@ def admit(asked: Request, directory: Path, signer: FileSigner, now: int) -> Gran
         node_ca=cas[CaKind.NODE],
         control_plane_ca=cas[CaKind.CONTROL_PLANE],
         workload_ca=cas[CaKind.WORKLOAD],
-        delegation=_delegate(base, {*base.keys, document_key}, signer, now).decode(),
+        delegation=delegating.next_version(base, {*base.keys, document_key}, signer, now).decode(),
     )
 
 
@@ -162,12 +160,19 @@ async def remove(store: Store, directory: Path, signer: FileSigner, replica: str
     newest = await rows.read(store, DelegationRow, rows.DELEGATION, "delegation")
     base = read_delegation(newest.row.envelope.encode(), made.root)
     left = set(base.keys) - {bytes.fromhex(found.row.document_key)}
-    row = DelegationRow(version=base.version + 1, envelope=_delegate(base, left, signer, now).decode())
+    row = DelegationRow(
+        version=base.version + 1, envelope=delegating.next_version(base, left, signer, now).decode()
+    )
     jwt_keys = await rows.every(store, JwtKeyRow, rows.JWT_AUTHORITIES)
+    cas = await rows.every(store, CaRow, rows.CA_AUTHORITIES)
     await store.commit(
         expect={found.key: found.revision, newest.key: newest.revision},
         put={newest.key: model.dump(row), rows.MESH: b"{}"},
-        delete=[found.key, *(stored.key for stored in jwt_keys if stored.row.replica == replica)],
+        delete=[
+            found.key,
+            *(stored.key for stored in cas if stored.row.replica == replica),
+            *(stored.key for stored in jwt_keys if stored.row.replica == replica),
+        ],
     )
     return row.version
 
@@ -222,15 +227,3 @@ def _ca(
     now: int,
 ) -> bytes:
     return authority.make_issuing_ca(kind, root, root_key, public, serial=setup.new_serial(), now=now)
-
-
-def _delegate(base: d.Delegation, wanted: set[bytes], signer: FileSigner, now: int) -> bytes:
-    """The next version for these document keys, by the root."""
-    document = replace(
-        base,
-        version=base.version + 1,
-        expires=now + setup.DELEGATION_LIFETIME_S,
-        keys=tuple(sorted(wanted)),
-    )
-    by_root = ("root", lambda data: signer.sign("root", data))
-    return envelope.sign_envelope(d.TYPE_DELEGATION, payloads.dump_delegation(document), [by_root]).to_json()

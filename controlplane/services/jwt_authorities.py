@@ -14,6 +14,7 @@ from controlplane import model
 from controlplane.errors import ConflictError, NotFoundError, PreconditionError, UnavailableError
 from controlplane.model import JwtKeyRow
 from controlplane.services import rows
+from controlplane.services.acknowledged import Acknowledged
 from controlplane.services.authorities import Authorities
 from controlplane.services.hub import Hub
 from controlplane.services.rows import Stored
@@ -35,15 +36,19 @@ class JwtAuthorities:
         *,
         linked: Callable[[], bool],
         changed: Callable[[], Awaitable[None]],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """`linked`: whether `hub` hears of the agents of every replica."""
-        self._store, self._made, self._replica = store, made, replica
-        self._hub, self._linked, self._changed = hub, linked, changed
+        self._store, self._made, self._replica, self._clock = store, made, replica, clock
+        self._acknowledged, self._changed = Acknowledged(hub, linked), changed
 
     async def ensure(self) -> None:
         """The first key of this replica, active at once: it signs nothing before the replica's CAs may be used either."""
         if not await self._ours():
             await self._add(ACTIVE)
+
+    async def ours(self) -> list[JwtKeyRow]:
+        return [stored.row for stored in await self._ours()]
 
     async def all(self) -> list[JwtKeyRow]:
         return [stored.row for stored in await self._all()]
@@ -67,7 +72,7 @@ class JwtAuthorities:
         chosen = await self._find(key_id)
         if chosen.row.state != PREPARED:
             raise PreconditionError(f"key `{key_id}` is {chosen.row.state}, not prepared")
-        behind = self._behind(chosen.revision)
+        behind = self._acknowledged.behind(chosen.revision)
         if behind and not force:
             hint = "wait, or --force: what the new key signs is refused there until they have heard of it"
             raise PreconditionError(f"not known yet to {', '.join(behind[:8])}", hint=hint)
@@ -87,11 +92,6 @@ class JwtAuthorities:
         await self._changed()
         return chosen.row
 
-    def _behind(self, generation: int) -> list[str]:
-        """Who may not know what this generation told; of agents that cannot be heard, that is said."""
-        agents = sorted(agent.spiffe_id for agent in self._hub.connected() if agent.generation < generation)
-        return agents if self._linked() else [*agents, "agents of a replica that is not reached"]
-
     async def _add(self, state: str) -> JwtKeyRow:
         name = f"jwt-{secrets.token_hex(6)}"
         public = keys.spki(self._made.signer.create(name, "p256"))
@@ -101,7 +101,7 @@ class JwtAuthorities:
             key_name=name,
             public=public.hex(),
             state=state,
-            since=int(time.time()),
+            since=int(self._clock()),
         )
         key = rows.jwt_authority_key(row.key_id)
         await self._store.commit(expect={key: 0}, put={key: model.dump(row), rows.MESH: b"{}"})
@@ -110,7 +110,7 @@ class JwtAuthorities:
 
     async def _write(self, *changes: tuple[Stored[JwtKeyRow], str]) -> None:
         put = {
-            stored.key: model.dump(dataclasses.replace(stored.row, state=state, since=int(time.time())))
+            stored.key: model.dump(dataclasses.replace(stored.row, state=state, since=int(self._clock())))
             for stored, state in changes
         }
         expect = {stored.key: stored.revision for stored, _ in changes}

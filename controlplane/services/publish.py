@@ -14,8 +14,8 @@ import structlog
 
 from controlplane import model
 from controlplane.errors import ControlPlaneError
-from controlplane.model import JwtKeyRow, NodeRow, PolicyState, ReplicaRow, ResourceRow
-from controlplane.services import bundles, replicas, rows
+from controlplane.model import CaRow, JwtKeyRow, NodeRow, PolicyState, ReplicaRow, ResourceRow
+from controlplane.services import bundles, ca_rows, replicas, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
 from controlplane.services.hub import AgentState, Hub
@@ -28,7 +28,15 @@ from policies import codec, payloads
 from policies import documents as d
 
 log = structlog.get_logger()
-TRUST_PREFIXES = (rows.MESH, rows.FLOORS, rows.POLICY, "replica/", rows.JWT_AUTHORITIES, rows.DELEGATION)
+TRUST_PREFIXES = (
+    rows.MESH,
+    rows.FLOORS,
+    rows.POLICY,
+    "replica/",
+    rows.CA_AUTHORITIES,
+    rows.JWT_AUTHORITIES,
+    rows.DELEGATION,
+)
 BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY, rows.WORKLOADS)
 BREATH = 32  # bundles made in one go: a revocation must not wait for ten thousand
 FEATURES = ("rules-v1",)
@@ -53,7 +61,7 @@ class Publisher:
         self._bundle_lock = asyncio.Lock()
         self._asked = self._covered = 0
         self._floors, self._replicas = rows.Parsed(NodeRow), rows.Parsed(ReplicaRow)
-        self._jwt_keys = rows.Parsed(JwtKeyRow)
+        self._cas, self._jwt_keys = rows.Parsed(CaRow), rows.Parsed(JwtKeyRow)
         self._nodes, self._resources = rows.Parsed(NodeRow), rows.Parsed(ResourceRow)
         self._renew_floors: dict[str, int | None] = {}
         self._apart: frozenset[str] = frozenset()  # SPIFFE IDs of the quarantined
@@ -160,12 +168,18 @@ class Publisher:
         return self._with_heartbeat(issue, now)
 
     def _anchors(
-        self, replica_items: Sequence[Item], jwt_key_items: Sequence[Item], delegation: Sequence[Item]
+        self,
+        replica_items: Sequence[Item],
+        ca_items: Sequence[Item],
+        jwt_key_items: Sequence[Item],
+        delegation: Sequence[Item],
     ) -> Anchors:
-        known = self._replicas(replica_items)
+        known, cas = self._replicas(replica_items), self._cas(ca_items)
         if not known:
             return replicas.alone(self._made)
-        return replicas.anchors(known, self._jwt_keys(jwt_key_items), delegation, self._made)
+        mine = {one.row.name for one in known if one.row.document_key == self._made.document_key.hex()}
+        self._made.follow(ca_rows.issuing([one for one in cas if one.row.replica in mine], self._made))
+        return replicas.anchors(known, cas, self._jwt_keys(jwt_key_items), delegation, self._made)
 
     def _with_heartbeat(self, issue: Issue, now: int) -> Issue:
         beat = d.Heartbeat(

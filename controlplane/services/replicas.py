@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs import envelope
 from certs.errors import EnvelopeError
+from certs.profile import CaKind
 from certs.verify import load
 from controlplane import model
 from controlplane.errors import ConflictError, CorruptError, ExistsError, PreconditionError, UnavailableError
-from controlplane.model import DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
-from controlplane.services import rows
+from controlplane.model import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
+from controlplane.services import ca_rows, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.hub import Hub
 from controlplane.services.rows import Stored
@@ -39,6 +40,8 @@ class Anchors:
     workload_cas: tuple[bytes, ...]
     jwt_keys: tuple[bytes, ...]
     delegation: bytes
+    tainted: tuple[bytes, ...] = ()
+    """CAs (DER) that are still believed, and whose certificates are to be replaced now."""
 
 
 def alone(made: Authorities) -> Anchors:
@@ -54,20 +57,31 @@ def alone(made: Authorities) -> Anchors:
 
 def anchors(
     replicas: Sequence[Stored[ReplicaRow]],
+    cas: Sequence[Stored[CaRow]],
     jwt_keys: Sequence[Stored[JwtKeyRow]],
     delegation: Sequence[Item],
     made: Authorities,
 ) -> Anchors:
-    """The same bytes for everybody who read the same rows: they come in key order. A key counts as long as its replica."""
+    """The same bytes for everybody who read the same rows: they come in key order. A CA or key counts as long as its replica."""
     newest = (
         model.load(DelegationRow, delegation[0].value).envelope.encode() if delegation else made.delegation
     )
     read_delegation(newest, made.root)  # a row is no proof: the root's signature is
     names = {stored.row.name for stored in replicas}
+    listed = [stored.row for stored in cas if stored.row.replica in names and stored.row.certificate]
+
+    def of(*kinds: CaKind, tainted: bool = False) -> tuple[bytes, ...]:
+        wanted = {kind.value for kind in kinds}
+        chosen = (
+            row for row in listed if row.kind in wanted and (row.state == ca_rows.TAINTED or not tainted)
+        )
+        return tuple(bytes.fromhex(row.certificate) for row in chosen)
+
     return Anchors(
-        node_cas=tuple(bytes.fromhex(stored.row.node_ca) for stored in replicas),
-        control_plane_cas=tuple(bytes.fromhex(stored.row.control_plane_ca) for stored in replicas),
-        workload_cas=tuple(bytes.fromhex(stored.row.workload_ca) for stored in replicas),
+        node_cas=of(CaKind.NODE),
+        control_plane_cas=of(CaKind.CONTROL_PLANE),
+        workload_cas=of(CaKind.WORKLOAD),
+        tainted=of(*CaKind, tainted=True),
         jwt_keys=tuple(bytes.fromhex(one.row.public) for one in jwt_keys if one.row.replica in names),
         delegation=newest,
     )
@@ -118,6 +132,10 @@ class Replicas:
             row = wanted if mine is None else replace(mine.row, address=address)
             key = rows.replica_key(self.name)
             put[key], expect[key] = model.dump(row), mine.revision if mine else 0
+        if mine is None:
+            for first in ca_rows.first(self._made, self.name, int(self._clock())):
+                key = rows.ca_authority_key(first.key_id)
+                put[key], expect[key] = model.dump(first), 0
         await self._delegation(put, expect)
         if witness is not None and await self._store.get(rows.WITNESS_KEY) is None:
             put[rows.WITNESS_KEY] = model.dump(WitnessKeyRow(private=witness.decode()))
@@ -131,9 +149,6 @@ class Replicas:
         return ReplicaRow(
             name=self.name,
             root=made.root.hex(),
-            node_ca=made.node_ca.certificate.hex(),
-            control_plane_ca=made.control_plane_ca.certificate.hex(),
-            workload_ca=made.workload_ca.certificate.hex(),
             document_key=made.document_key.hex(),
             address=address,
             issues=first,
@@ -146,7 +161,7 @@ class Replicas:
         if any(stored.row.root != wanted.root for stored in known):
             hint = "state_dir and the store are of different meshes"
             raise CorruptError("the store belongs to a mesh with another root", hint=hint)
-        if mine is not None and _public_halves(mine.row) != _public_halves(wanted):
+        if mine is not None and mine.row.document_key != wanted.document_key:
             hint = "give replica.name another value, or `writ controlplane remove` the old one"
             raise ExistsError(f"there is a replica `{self.name}` with other keys", hint=hint)
 
@@ -199,12 +214,10 @@ class Replicas:
             self.issues = True
             log.info("ca_activated", replica=self.name)
 
-    def check_issues(self) -> None:
-        """UnavailableError while agents may not know our CAs and JWT key: another replica has to issue."""
+    def check_issues(self, *kinds: CaKind) -> None:
+        """UnavailableError while agents may not know our CAs and JWT key, or none of these kinds is ours to issue with."""
         if not self.issues:
             hint = "agents have not acknowledged its CAs yet; another replica issues meanwhile"
             raise UnavailableError(f"replica `{self.name}` does not issue yet", hint=hint)
-
-
-def _public_halves(row: ReplicaRow) -> tuple[str, ...]:
-    return row.node_ca, row.control_plane_ca, row.workload_ca, row.document_key
+        for kind in kinds:
+            self._made.check_issues(kind)

@@ -11,9 +11,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from certs.profile import CaKind
 from controlplane import model
 from controlplane.errors import ControlPlaneError, InvalidError, NotFoundError
-from controlplane.model import CertificateRow, NodeRow, ReplicaRow, RevokedKeyRow, SiteRow
+from controlplane.model import CaRow, CertificateRow, NodeRow, RevokedKeyRow, SiteRow
 from controlplane.services import certificates, nodes, rows
 from controlplane.services.nodes import Nodes
 from controlplane.store.base import Store
@@ -32,7 +33,7 @@ class Selector:
     attributes: tuple[str, ...] = ()  # as in certificates: `group:clinical`
     key: str = ""  # SHA-256 of the SubjectPublicKeyInfo, hex
     serial: str = ""  # hex
-    authority: str = ""  # key id of an issuing CA, hex, or the name of a replica: its CAs
+    authority: str = ""  # key id of an issuing CA, or the name of a replica: its CAs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +118,18 @@ class Revocation:
 
     async def _cas(self, authority: str) -> list[bytes]:
         """Key ids of the CAs meant."""
-        found = [one for one in map(certificates.ca_key_id, self._believed()) if one.hex() == authority]
-        replica = await rows.find(self._store, ReplicaRow, rows.replica_key(authority))
-        if replica is not None:
-            its = (replica.row.node_ca, replica.row.workload_ca)
-            found += [certificates.ca_key_id(bytes.fromhex(ca)) for ca in its]
+        found = {one for one in map(certificates.ca_key_id, self._believed()) if one.hex() == authority}
+        for stored in await rows.every(self._store, CaRow, rows.CA_AUTHORITIES):
+            ca = stored.row
+            if (
+                ca.certificate
+                and ca.kind != CaKind.CONTROL_PLANE.value
+                and authority in {ca.key_id, ca.replica}
+            ):
+                found.add(certificates.ca_key_id(bytes.fromhex(ca.certificate)))
         if not found:
             raise NotFoundError(f"there is no authority `{authority[:64]}`")
-        return found
+        return sorted(found)
 
     async def _alike(self, all_: Sequence[NodeRow], selector: Selector) -> set[str]:
         sites = {stored.row.name: stored.row for stored in await rows.every(self._store, SiteRow, "site/")}

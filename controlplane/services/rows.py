@@ -15,6 +15,7 @@ POLICY = "policy/state"
 DELEGATION = "delegation"
 WITNESS_KEY = "witness-key"
 JWT_AUTHORITIES = "authority/jwt/"
+CA_AUTHORITIES = "authority/ca/"
 WORKLOADS = "workload/"
 JWTS = "jwt/"
 TOKENS = "token/"
@@ -85,6 +86,10 @@ def workloads_key(node: str, site: str) -> str:
 
 def jwt_authority_key(key_id: str) -> str:
     return f"{JWT_AUTHORITIES}{key_id}"
+
+
+def ca_authority_key(key_id: str) -> str:
+    return f"{CA_AUTHORITIES}{key_id}"
 
 
 def jwt_key(expires_at: int, token_id: str) -> str:

@@ -17,7 +17,7 @@ from certs import issue, jwt_svid, spiffe
 from certs.attributes import Attributes, within
 from certs.csr import public_key_from_csr
 from certs.errors import CertError
-from certs.profile import Profile
+from certs.profile import CaKind, Profile
 from certs.verify import NodeIdentity
 from controlplane import model
 from controlplane.errors import (
@@ -140,7 +140,7 @@ class WorkloadSvids:
         jwt_keys: JwtAuthorities,
         profile: Profile,
         *,
-        may_issue: Callable[[], None],
+        may_issue: Callable[[CaKind], None],
         clock: Callable[[], int],
     ) -> None:
         """`may_issue` raises while our keys are not to be used."""
@@ -156,7 +156,7 @@ class WorkloadSvids:
             raise InvalidError(str(exc)) from exc
 
         async def once() -> tuple[bytes, bytes]:
-            asked = await self._asked(caller, name)
+            asked, ours = await self._asked(caller, name), self._made.workload_ca
             await issuance.check_key(self._store, public_key)
             try:
                 prepared = issue.prepare_workload(
@@ -165,7 +165,7 @@ class WorkloadSvids:
                     asked.attributes,
                     asked.node.row.epoch,
                     public_key=public_key,
-                    issuer=self._made.workload_ca,
+                    issuer=ours,
                     serial=secrets.randbits(127) + 1,
                     now=self._clock(),
                 )
@@ -175,7 +175,7 @@ class WorkloadSvids:
             put = _certificate(prepared, asked.node.row.epoch)
             await self._store.commit(expect={**asked.expect, revoked: 0}, put=put)
             leaf = issue.sign(prepared, self._made.signing(prepared.key_name))
-            return leaf, self._made.workload_ca.certificate
+            return leaf, ours.certificate
 
         return await self._compared(caller, once)
 
@@ -217,7 +217,7 @@ class WorkloadSvids:
         raise DeniedError(f"node `{node.row.short}` has no workload `{name[:64]}`")
 
     async def _compared(self, caller: NodeIdentity, once: Callable[[], Awaitable[T]]) -> T:
-        self._may_issue()  # (4)
+        self._may_issue(CaKind.WORKLOAD)  # (4)
         self._count(str(caller.spiffe_id))
         for _ in range(RETRIES):
             try:

@@ -45,8 +45,17 @@ class FileSigner:
         self._loaded[name] = key
         return key.public_key()
 
+    def names(self) -> set[str]:
+        """Of all keys that are held."""
+        return {path.stem for path in self._directory.glob("*.pem")}
+
+    def destroy(self, name: str) -> None:
+        """Forget a key for good. What it signed stays valid: see to that first."""
+        self._loaded.pop(name, None)
+        self._path(name).unlink(missing_ok=True)
+
     def has(self, name: str) -> bool:
-        return name in self._loaded or self._path(name).exists()
+        return self._path(name).exists()
 
     def public_key(self, name: str) -> keys.PublicKey:
         return self._load(name).public_key()
@@ -55,8 +64,8 @@ class FileSigner:
         return keys.sign(self._load(name), data)
 
     def ceremony_key(self, name: str) -> ec.EllipticCurvePrivateKey:
-        """The root's private key, or a new CA's, for the X.509 builder: only `setup` and `join` may ask."""
-        key = self._load(name)
+        """The root's private key, or a new CA's, for the X.509 builder: only `setup`, `join` and `ca_authorities` may ask."""
+        key = self._read(name)  # not kept: a root that is taken offline is gone from memory, too
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise InvalidError(f"key `{name}` is not P-256")
         return key
@@ -67,16 +76,19 @@ class FileSigner:
 
     def _load(self, name: str) -> keys.PrivateKey:
         if name not in self._loaded:
-            try:
-                pem = self._path(name).read_bytes()
-            except FileNotFoundError as exc:
-                raise NotFoundError(f"there is no key `{name}` in `{self._directory}`") from exc
-            try:
-                self._loaded[name] = keys.load_private(pem, self._passphrase)
-            except KeyFormatError as exc:
-                hint = "is the passphrase file the one of this directory?"
-                raise CorruptError(f"key `{name}`: {exc}", hint=hint) from exc
+            self._loaded[name] = self._read(name)
         return self._loaded[name]
+
+    def _read(self, name: str) -> keys.PrivateKey:
+        try:
+            pem = self._path(name).read_bytes()
+        except FileNotFoundError as exc:
+            raise NotFoundError(f"there is no key `{name}` in `{self._directory}`") from exc
+        try:
+            return keys.load_private(pem, self._passphrase)
+        except KeyFormatError as exc:
+            hint = "is the passphrase file the one of this directory?"
+            raise CorruptError(f"key `{name}`: {exc}", hint=hint) from exc
 
     def _path(self, name: str) -> Path:
         if not NAME.fullmatch(name):

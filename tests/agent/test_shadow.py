@@ -31,7 +31,13 @@ def node(signed):
 
 
 def sync_of(node, directory) -> Sync:
-    hooks = Hooks(changed=lambda: None, renew=lambda _: None, hello=lambda: None, health=lambda: None)
+    hooks = Hooks(
+        changed=lambda: None,
+        renew=lambda _: None,
+        reissue=lambda *_: None,
+        hello=lambda: None,
+        health=lambda: None,
+    )
     received = Received(trusted=node, bundles={})
     return Sync(received, DocumentStore(directory), hooks)
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import grpc
 import pytest
@@ -26,6 +27,7 @@ from controlplane.api.gen import (
     sync_pb2,
     sync_pb2_grpc,
 )
+from controlplane.cli.client import Client
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh, Replica
 from policies import payloads
 
@@ -356,3 +358,29 @@ def test_a_replica_that_is_cut_from_etcd_goes_mute_and_issues_nothing(mesh, tmp_
         cut.config.write_text(text)
     cut.process.start()
     cut.process.ports()
+
+
+def test_a_replica_without_the_root_gets_its_next_ca_from_one_that_holds_it(mesh, tmp_path) -> None:
+    node, (first, second) = Node(mesh, "rotated", tmp_path), mesh.replicas
+
+    def authorities() -> dict:
+        return {
+            one.key_id: one
+            for one in mesh.call("ListAuthorities", admin_pb2.ListAuthoritiesRequest()).authorities
+        }
+
+    with Client(replace(mesh.context(), address=second.api), timeout_s=30) as client:
+        wanted = admin_pb2.PrepareAuthorityRequest(kind="node")
+        made = client.call(client.stub.PrepareAuthority, wanted)
+    assert (made.state, made.replica) == ("requested", second.name)
+    until(lambda: authorities()[made.key_id].state == "prepared")
+    node.key, _, node.chain = renewed(node, second)
+    before = issuer(node.chain)
+    mesh.call("ActivateAuthority", admin_pb2.ActivateAuthorityRequest(key_id=made.key_id))
+
+    def by_the_new_one() -> bool:
+        node.key, _, node.chain = renewed(node, second)
+        return issuer(node.chain) != before
+
+    until(by_the_new_one)
+    assert isinstance(node.renew(first, keys.generate_p256(), "n" * 20), tuple)

@@ -4,6 +4,7 @@ import pytest
 from attacks.desk import FaultyStore
 from pki import TD
 
+from certs.issue import IssuingCa
 from controlplane import model
 from controlplane.api.probes import Probes, Watched
 from controlplane.errors import UnavailableError
@@ -41,7 +42,11 @@ class World:
         publisher = Publisher(self.store, made, Hub(), lease_s=60, heartbeat_s=10, clock=lambda: float(NOW))
         registry = Nodes(self.store, TD, publisher.refresh, lambda: float(NOW))
         self.revocation = Revocation(self.store, registry, lambda: NOW, lambda: (made.node_ca.certificate,))
-        self.crls = Crls(self.store, made, lambda: NOW, lambda: (made.node_ca,))
+
+        async def cas() -> list[IssuingCa]:
+            return [made.node_ca]
+
+        self.crls = Crls(self.store, made, lambda: NOW, cas)
 
 
 @pytest.fixture

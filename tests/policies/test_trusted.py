@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from pki import NOW, TD
+from pki import NOW, TD, Pki
 from signed import NODE, PEERS, RULES, Signed, blobs, raw
 
 from certs import envelope
+from certs.profile import CaKind
 from policies import codec, payloads
 from policies import documents as d
 from policies.errors import (
@@ -211,3 +212,25 @@ def test_a_root_that_is_not_p256_is_our_own_mistake(signed: Signed) -> None:
     odd = dataclasses.replace(signed.pki, root_key=ec.generate_private_key(ec.SECP384R1()))
     with pytest.raises(RuntimeError):
         TrustedDocuments(root=odd.root, trust_domain=TD, node=NODE)
+
+
+def test_a_ca_that_has_ended_is_left_out_and_the_rest_counts(node: TrustedDocuments, signed: Signed) -> None:
+    """A replica that is gone rotates nothing: its ended CA must not keep revocations from being heard."""
+    late = NOW + 40 * 86_400
+    young = Pki(now=late, root_key=signed.pki.root_key)
+    young.root = signed.pki.root
+    young.node_ca = young._ca(CaKind.NODE, young.node_ca_key, 77)
+    node.update_delegation(signed.delegation(version=2, expires=late + 86_400), late)
+    offered = signed.trust(generation=11, node_cas=(signed.pki.node_ca, young.node_ca), floors={NODE: None})
+    made = node.update_trust(offered, late)
+    assert (made.node_cas, made.control_plane_cas, made.floors) == ((young.node_ca,), (), {NODE: None})
+
+
+def test_a_ca_that_is_wrong_refuses_the_document_also_when_it_has_ended(
+    node: TrustedDocuments, signed: Signed
+) -> None:
+    late = NOW + 40 * 86_400
+    node.update_delegation(signed.delegation(version=2, expires=late + 86_400), late)
+    for wrong in (signed.pki.cp_ca, Pki().node_ca, b"nothing"):
+        offered = signed.trust(generation=11, node_cas=(wrong,))
+        refuses(node, ContentError, lambda offered=offered: node.update_trust(offered, late))

@@ -691,18 +691,22 @@ class RemoveWorkloadResponse(_message.Message):
     def __init__(self) -> None: ...
 
 class Authority(_message.Message):
-    __slots__ = ("kind", "key_id", "state", "since", "replica")
+    __slots__ = ("kind", "key_id", "state", "since", "replica", "not_after", "request")
     KIND_FIELD_NUMBER: _ClassVar[int]
     KEY_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SINCE_FIELD_NUMBER: _ClassVar[int]
     REPLICA_FIELD_NUMBER: _ClassVar[int]
+    NOT_AFTER_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
     kind: str
     key_id: str
     state: str
     since: int
     replica: str
-    def __init__(self, kind: _Optional[str] = ..., key_id: _Optional[str] = ..., state: _Optional[str] = ..., since: _Optional[int] = ..., replica: _Optional[str] = ...) -> None: ...
+    not_after: int
+    request: bytes
+    def __init__(self, kind: _Optional[str] = ..., key_id: _Optional[str] = ..., state: _Optional[str] = ..., since: _Optional[int] = ..., replica: _Optional[str] = ..., not_after: _Optional[int] = ..., request: _Optional[bytes] = ...) -> None: ...
 
 class ListAuthoritiesRequest(_message.Message):
     __slots__ = ()
@@ -715,8 +719,14 @@ class ListAuthoritiesResponse(_message.Message):
     def __init__(self, authorities: _Optional[_Iterable[_Union[Authority, _Mapping]]] = ...) -> None: ...
 
 class PrepareAuthorityRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("kind", "request", "certificate")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    request: bool
+    certificate: bytes
+    def __init__(self, kind: _Optional[str] = ..., request: _Optional[bool] = ..., certificate: _Optional[bytes] = ...) -> None: ...
 
 class ActivateAuthorityRequest(_message.Message):
     __slots__ = ("key_id", "force")
@@ -733,6 +743,40 @@ class RetireAuthorityRequest(_message.Message):
     key_id: str
     force: bool
     def __init__(self, key_id: _Optional[str] = ..., force: _Optional[bool] = ...) -> None: ...
+
+class TaintAuthorityRequest(_message.Message):
+    __slots__ = ("key_id", "now", "dry_run")
+    KEY_ID_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    key_id: str
+    now: bool
+    dry_run: bool
+    def __init__(self, key_id: _Optional[str] = ..., now: _Optional[bool] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class TaintAuthorityResponse(_message.Message):
+    __slots__ = ("authority", "nodes", "breaks", "within_s")
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    BREAKS_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_S_FIELD_NUMBER: _ClassVar[int]
+    authority: Authority
+    nodes: _containers.RepeatedScalarFieldContainer[str]
+    breaks: _containers.RepeatedScalarFieldContainer[str]
+    within_s: int
+    def __init__(self, authority: _Optional[_Union[Authority, _Mapping]] = ..., nodes: _Optional[_Iterable[str]] = ..., breaks: _Optional[_Iterable[str]] = ..., within_s: _Optional[int] = ...) -> None: ...
+
+class GetAnchorsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Anchors(_message.Message):
+    __slots__ = ("control_plane_cas", "root")
+    CONTROL_PLANE_CAS_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    control_plane_cas: _containers.RepeatedScalarFieldContainer[bytes]
+    root: bytes
+    def __init__(self, control_plane_cas: _Optional[_Iterable[bytes]] = ..., root: _Optional[bytes] = ...) -> None: ...
 
 class GetBundleRequest(_message.Message):
     __slots__ = ()

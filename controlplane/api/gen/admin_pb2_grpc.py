@@ -136,6 +136,16 @@ class AdminStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RetireAuthorityRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.FromString,
                 _registered_method=True)
+        self.TaintAuthority = channel.unary_unary(
+                '/writ.v1.Admin/TaintAuthority',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityResponse.FromString,
+                _registered_method=True)
+        self.GetAnchors = channel.unary_unary(
+                '/writ.v1.Admin/GetAnchors',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetAnchorsRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Anchors.FromString,
+                _registered_method=True)
         self.GetBundle = channel.unary_unary(
                 '/writ.v1.Admin/GetBundle',
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetBundleRequest.SerializeToString,
@@ -311,7 +321,7 @@ class AdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAuthorities(self, request, context):
-        """JWT authorities: prepare (published, signs nothing yet), activate (signs), retire (believed no more).
+        """Issuing CAs and JWT keys: prepare (published, signs nothing yet), activate (signs), retire (believed no more).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -333,6 +343,20 @@ class AdminServicer:
 
     def RetireAuthority(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TaintAuthority(self, request, context):
+        """TaintAuthority: its key may be stolen. All that it signed is replaced within minutes, then it is believed no more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAnchors(self, request, context):
+        """whom an operator believes as a control plane
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -522,6 +546,16 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.RetireAuthority,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RetireAuthorityRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.SerializeToString,
+            ),
+            'TaintAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.TaintAuthority,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityResponse.SerializeToString,
+            ),
+            'GetAnchors': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAnchors,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetAnchorsRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Anchors.SerializeToString,
             ),
             'GetBundle': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBundle,
@@ -1131,6 +1165,60 @@ class Admin:
             '/writ.v1.Admin/RetireAuthority',
             controlplane_dot_api_dot_gen_dot_admin__pb2.RetireAuthorityRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_admin__pb2.Authority.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TaintAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/TaintAuthority',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAnchors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/GetAnchors',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.GetAnchorsRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Anchors.FromString,
             options,
             channel_credentials,
             insecure,

@@ -104,14 +104,23 @@ class Difference(_message.Message):
     count: int
     def __init__(self, direction: _Optional[str] = ..., peer: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., allowed: _Optional[bool] = ..., policy: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
+class Reissue(_message.Message):
+    __slots__ = ("cas", "within_s")
+    CAS_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_S_FIELD_NUMBER: _ClassVar[int]
+    cas: _containers.RepeatedScalarFieldContainer[bytes]
+    within_s: int
+    def __init__(self, cas: _Optional[_Iterable[bytes]] = ..., within_s: _Optional[int] = ...) -> None: ...
+
 class SyncResponse(_message.Message):
-    __slots__ = ("heartbeat", "trust_document", "delegation", "tickets", "blobs", "workloads", "renew_serial")
+    __slots__ = ("heartbeat", "trust_document", "delegation", "tickets", "blobs", "workloads", "reissue", "renew_serial")
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     TRUST_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     DELEGATION_FIELD_NUMBER: _ClassVar[int]
     TICKETS_FIELD_NUMBER: _ClassVar[int]
     BLOBS_FIELD_NUMBER: _ClassVar[int]
     WORKLOADS_FIELD_NUMBER: _ClassVar[int]
+    REISSUE_FIELD_NUMBER: _ClassVar[int]
     RENEW_SERIAL_FIELD_NUMBER: _ClassVar[int]
     heartbeat: bytes
     trust_document: bytes
@@ -119,5 +128,6 @@ class SyncResponse(_message.Message):
     tickets: _containers.RepeatedScalarFieldContainer[bytes]
     blobs: _containers.RepeatedScalarFieldContainer[bytes]
     workloads: bytes
+    reissue: Reissue
     renew_serial: str
-    def __init__(self, heartbeat: _Optional[bytes] = ..., trust_document: _Optional[bytes] = ..., delegation: _Optional[bytes] = ..., tickets: _Optional[_Iterable[bytes]] = ..., blobs: _Optional[_Iterable[bytes]] = ..., workloads: _Optional[bytes] = ..., renew_serial: _Optional[str] = ...) -> None: ...
+    def __init__(self, heartbeat: _Optional[bytes] = ..., trust_document: _Optional[bytes] = ..., delegation: _Optional[bytes] = ..., tickets: _Optional[_Iterable[bytes]] = ..., blobs: _Optional[_Iterable[bytes]] = ..., workloads: _Optional[bytes] = ..., reissue: _Optional[_Union[Reissue, _Mapping]] = ..., renew_serial: _Optional[str] = ...) -> None: ...

@@ -37,6 +37,13 @@ CONTROLS = (
                 ),
             ),
             ("an older trust document", trust(lambda: SIGNED.trust(generation=9))),
+            (
+                "the trust document from before a CA was tainted",
+                after(
+                    lambda node: node.update_trust(SIGNED.trust(generation=12, node_cas=()), NOW),
+                    trust(lambda: SIGNED.trust(generation=11)),
+                ),
+            ),
         ],
         mutants.code(T, "_check_newer", "if offered[0] < trusted[0]:", "if False:"),
     ),

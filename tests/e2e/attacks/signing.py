@@ -29,7 +29,7 @@ ENTRIES = [f"entry {n}".encode() for n in range(9)]
 PKI = Pki()
 SIGN_FIRST = (
     "await self._store_prepared(wanted, prepared)",
-    "self._sign(prepared.tbs, prepared.key_name)\n    await self._store_prepared(wanted, prepared)",
+    "self._sign(prepared.tbs, ours)\n    await self._store_prepared(wanted, prepared)",
 )
 
 

@@ -2,6 +2,7 @@
 
 from attacks import (
     attesting,
+    authorities,
     documents_authentic,
     documents_fresh,
     egress,
@@ -23,6 +24,7 @@ from attacks import (
 from attacks.control import Control
 
 TABLE: tuple[Control, ...] = (
+    *authorities.CONTROLS,
     *ingress_tls.CONTROLS,
     *ingress_claims.CONTROLS,
     *ingress_bodies.CONTROLS,

@@ -195,7 +195,7 @@ CONTROLS = (
             Issuance,
             "grant",
             "await self._store_prepared(wanted, prepared)",
-            "self._sign(prepared.tbs, prepared.key_name)\n    failpoints.reach('issue.signed')\n"
+            "self._sign(prepared.tbs, ours)\n    failpoints.reach('issue.signed')\n"
             "    await self._store_prepared(wanted, prepared)",
         ),
     ),

@@ -1,0 +1,202 @@
+"""Issuing CAs as attackers want them: used before anybody knows them, believed after they are gone, signed for a stranger."""
+
+import asyncio
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import rotating
+from attacks import mutants
+from attacks.control import Control
+from rotating import DAY, NODE, START, Plane, World
+
+from certs import authority, bundle, keys
+from certs.errors import CertError
+from certs.profile import CaKind
+from controlplane import model
+from controlplane.errors import ControlPlaneError
+from controlplane.services import ca_rows, join, replicas, tainting
+from controlplane.services.ca_authorities import CaAuthorities
+from controlplane.services.tainting import Tainting
+
+Work = Callable[[World], Awaitable[bool]]
+
+
+class Mint:
+    """A mesh in memory whose CAs rotate, made anew for every attack. An attack says itself whether it got through."""
+
+    def through(self, attack: Work) -> bool:
+        async def run() -> bool:
+            with tempfile.TemporaryDirectory() as directory:
+                async with rotating.store_of("memory", Path(directory)) as store:
+                    world = World(Path(directory), store)
+                    await world.first()
+                    return await attack(world)
+
+        return asyncio.run(run())
+
+
+def _accepts(plane: Plane, leaf: bytes) -> bool:
+    with contextlib.suppress(CertError):
+        return bool(plane.accepts(leaf))
+    return False
+
+
+async def used_while_unknown(world: World) -> bool:
+    """An agent enforces a generation from before the CA: does its replica issue with it?"""
+    (one,) = world.planes
+    one.connect("slow")
+    made = await one.cas.prepare(NODE)
+    with contextlib.suppress(ControlPlaneError):
+        await one.cas.activate(made.key_id, force=False)
+    return one.made.node_ca.certificate.hex() == made.certificate
+
+
+async def used_while_unheard(world: World) -> bool:
+    """Agents of another replica cannot be heard: perhaps they do not know it."""
+    (one,) = world.planes
+    one.linked = False
+    made = await one.cas.prepare(NODE)
+    with contextlib.suppress(ControlPlaneError):
+        await one.cas.activate(made.key_id, force=False)
+    return one.made.node_ca.certificate.hex() == made.certificate
+
+
+async def retired_leaf(world: World) -> bool:
+    (one,) = world.planes
+    leaf = await one.issue()
+    old = next(row for row in await one.cas.all() if row.kind == "node")
+    await one.cas.activate((await one.cas.prepare(NODE)).key_id, force=False)
+    await one.cas.retire(old.key_id, force=True)
+    return _accepts(one, leaf)
+
+
+async def removed_replica(world: World) -> bool:
+    """A replica was removed. Is its CA, or one that it asks for afterwards, believed?"""
+    one, two = world.planes[0], await world.join("two")
+    leaf = await two.issue()
+    await join.remove(world.store, world.directory / "one", one.signer, "two", START)
+    await one.publisher.refresh()
+    return _accepts(one, leaf)
+
+
+async def requested_by_the_removed(world: World) -> bool:
+    one, two = world.planes[0], await world.join("two")
+    await join.remove(world.store, world.directory / "one", one.signer, "two", START)
+    return await _signed(world, one, await two.cas.prepare(NODE))
+
+
+async def requested_in_the_name_of_another(world: World) -> bool:
+    """Whoever writes to the store puts a key of its own into the request of a replica."""
+    one, two = world.planes[0], await world.join("two")
+    asked, thief = await two.cas.prepare(NODE), keys.generate_p256().public_key()
+    forged = dataclasses.replace(asked, public=keys.spki(thief).hex(), key_id=bundle.key_id(thief))
+    key = f"authority/ca/{asked.key_id}"
+    await world.store.commit(expect={}, put={key: model.dump(forged)})
+    return await _signed(world, one, forged)
+
+
+async def _signed(world: World, one: Plane, asked: model.CaRow) -> bool:
+    with contextlib.suppress(ControlPlaneError):
+        await one.cas.sign_what_is_due()
+    return any(row.public == asked.public and row.certificate for row in await one.cas.all())
+
+
+async def row_with_a_strangers_ca(world: World) -> bool:
+    """A row of ours names a CA that the root did not sign: does the replica issue with it?"""
+    (one,) = world.planes
+    stored = next(s for s in await one.cas.ours() if s.row.kind == "node")
+    public = one.signer.public_key(stored.row.key_name)
+    stranger = keys.generate_p256()
+    root = authority.make_root(rotating.DOMAIN, stranger, serial=1, now=START)
+    der = authority.make_issuing_ca(CaKind.NODE, root, stranger, public, serial=2, now=START)
+    await world.store.commit(
+        expect={},
+        put={stored.key: model.dump(dataclasses.replace(stored.row, certificate=der.hex())), "mesh": b"{}"},
+    )
+    await one.publisher.refresh()
+    return one.made.node_ca.certificate == der
+
+
+async def signed_after_the_taint(world: World) -> bool:
+    (one,) = world.planes
+    (key,) = [s.row.key_id for s in await one.cas.ours() if s.row.kind == "node"]
+    await one.tainting.taint(key, now=False, dry_run=False)
+    with contextlib.suppress(ControlPlaneError):
+        return bool(await one.issue())
+    return False
+
+
+async def believed_for_ever(world: World) -> bool:
+    """One node never renews: is the stolen key believed until its CA ends?"""
+    (one,) = world.planes
+    leaf = await one.issue()
+    (key,) = [s.row.key_id for s in await one.cas.ours() if s.row.kind == "node"]
+    await one.tainting.taint(key, now=False, dry_run=False)
+    world.clock.now += DAY
+    await one.house()
+    return any(row.key_id == key for row in await one.cas.all()) or _accepts(one, leaf)
+
+
+CONTROLS = (
+    Control(
+        12,
+        "rotation: a CA is used once it is known",
+        [
+            ("an agent that has not heard of a CA", used_while_unknown),
+            ("agents of a replica that cannot be heard", used_while_unheard),
+        ],
+        mutants.code(CaAuthorities, "activate", "if behind and not force:", "if False:"),
+    ),
+    Control(
+        2,
+        "rotation: what is retired is refused",
+        [("a leaf of a retired CA", retired_leaf)],
+        mutants.code(CaAuthorities, "drop", "delete=[stored.key]", "delete=[]"),
+    ),
+    Control(
+        2,
+        "replicas: the CA of a removed one is gone",
+        [("a leaf by a removed replica", removed_replica)],
+        mutants.both(
+            mutants.code(
+                join, "remove", "*(stored.key for stored in cas if stored.row.replica == replica),", ""
+            ),
+            mutants.code(
+                replicas,
+                "anchors",
+                "if stored.row.replica in names and stored.row.certificate",
+                "if stored.row.certificate",
+            ),
+        ),
+    ),
+    Control(
+        9,
+        "rotation: the root signs for its own replicas",
+        [
+            ("a request of a removed replica", requested_by_the_removed),
+            ("a request with a stranger's key", requested_in_the_name_of_another),
+        ],
+        mutants.code(CaAuthorities, "sign_what_is_due", "and await self._is_proven(one.row)", ""),
+    ),
+    Control(
+        9,
+        "rotation: a row is no proof",
+        [("a row that names a stranger's CA", row_with_a_strangers_ca)],
+        mutants.code(ca_rows, "issuing", "and _below_root(one.row, made)", ""),
+    ),
+    Control(
+        9,
+        "taint: nothing more is signed",
+        [("a certificate after the taint", signed_after_the_taint)],
+        mutants.code(Tainting, "taint", "state=TAINTED,", "state=ACTIVE,"),
+    ),
+    Control(
+        12,
+        "taint: a silent node does not keep it believed",
+        [("a node that never renews", believed_for_ever)],
+        mutants.code(tainting, "holders", "and one.row.not_after > now", ""),
+    ),
+)
