@@ -38,7 +38,7 @@ class BundleError(CertError):
 
 
 class TokenError(CertError):
-    """A JWT-SVID that does not prove who its bearer is."""
+    """A token, or a set of keys for tokens, that does not prove who its bearer is."""
 
 
 class ShareError(CertError):

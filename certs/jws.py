@@ -37,10 +37,12 @@ class Unverified:
     claims: Mapping[str, Any]
 
 
-def read(token: str, algorithms: Collection[str], max_chars: int) -> Unverified:
-    """TokenError says which check failed."""
+def read(
+    token: str, algorithms: Collection[str], max_chars: int, known: Collection[str] = HEADER
+) -> Unverified:
+    """TokenError says which check failed. `known`: what a header may hold."""
     header, claims = _parts(token, max_chars)  # (1)
-    _check_header(header, algorithms)  # (2)
+    _check_header(header, algorithms, known)  # (2)
     return Unverified(token, header["alg"], header["kid"], claims)
 
 
@@ -81,29 +83,30 @@ def _parts(token: str, max_chars: int) -> tuple[dict[str, Any], dict[str, Any]]:
     if len(parts) != 3 or not all(PART.fullmatch(part) for part in parts):  # noqa: PLR2004 - header, claims, signature
         raise TokenError("token is not a JWS in compact form")
     header, claims, _ = (_decoded(part) for part in parts)
-    return _object(header, "header"), _object(claims, "claims")
+    return json_object(header, "token's header"), json_object(claims, "token's claims")
 
 
-def _check_header(header: Mapping[str, Any], algorithms: Collection[str]) -> None:
+def json_object(data: bytes, what: str) -> dict[str, Any]:
+    """TokenError for what is no object, or names anything twice."""
+    try:
+        found = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as exc:
+        raise TokenError(f"{what} is not JSON with distinct names") from exc
+    if not isinstance(found, dict):
+        raise TokenError(f"{what} is no object")
+    return found
+
+
+def _check_header(header: Mapping[str, Any], algorithms: Collection[str], known: Collection[str]) -> None:
     if not isinstance(header.get("alg"), str) or header["alg"] not in algorithms:
         accepted = ", ".join(sorted(algorithms))
         raise TokenError(f"token's algorithm is `{str(header.get('alg'))[:16]}`, only {accepted} is accepted")
-    if extra := set(header) - HEADER:
+    if extra := set(header) - set(known):
         raise TokenError(f"token's header holds `{min(extra)[:64]}`")
     if "typ" in header and header["typ"] not in TYPES:
         raise TokenError(f"token is of type `{str(header['typ'])[:64]}`")
     if not isinstance(header.get("kid"), str):
         raise TokenError("token names no key")
-
-
-def _object(data: bytes, what: str) -> dict[str, Any]:
-    try:
-        found = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as exc:
-        raise TokenError(f"token's {what} is not JSON with distinct names") from exc
-    if not isinstance(found, dict):
-        raise TokenError(f"token's {what} is no object")
-    return found
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

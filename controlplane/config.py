@@ -36,6 +36,28 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRole:
+    """What the members of a group are. `sites` empty: everywhere."""
+
+    group: str
+    role: str
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcConfig:
+    """Operators who sign in elsewhere. An empty issuer: nobody does, and the port stays shut."""
+
+    issuer: str  # exactly as tokens have it in `iss`
+    client_id: str  # exactly as tokens have it in `aud`
+    listen: str  # host:port where operators without a certificate call; port 0 picks one
+    ca_file: Path | None  # whom to believe as the issuer; none: the system's
+    groups_claim: str
+    max_token_age_s: int  # who leaves a group is an operator for no longer than this
+    roles: tuple[GroupRole, ...]  # the first whose group a person is in decides
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What the control plane runs with."""
 
@@ -58,6 +80,7 @@ class Config:
     replica_address: str  # host:port where the others reach its API; empty: what was bound
     store: StoreConfig
     attest: config_attest.AttestConfig
+    oidc: OidcConfig
 
 
 class _Strict(BaseModel):
@@ -107,6 +130,22 @@ class _Store(_Strict):
     password_file: Path | None = None
 
 
+class _Role(_Strict):
+    group: str = Field(min_length=1, max_length=255)
+    role: Literal["admin", "operator", "auditor", "ci"]
+    sites: tuple[str, ...] = ()
+
+
+class _Oidc(_Strict):
+    issuer: str = Field(default="", pattern=r"^(https://[^\s#?@]{1,500})?$")
+    client_id: str = ""
+    listen: str = "127.0.0.1:8445"
+    ca_file: Path | None = None
+    groups_claim: str = Field(default="groups", min_length=1)
+    max_token_age_s: int = Field(default=3600, ge=60, le=43200)
+    roles: tuple[_Role, ...] = ()
+
+
 class _Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", env_prefix="WRIT_", env_nested_delimiter="__")
     trust_domain: str
@@ -121,6 +160,7 @@ class _Settings(BaseSettings):
     join_token: config_attest.JoinTokenSettings = config_attest.JoinTokenSettings()
     x509pop: config_attest.X509PopSettings = config_attest.X509PopSettings()
     kubernetes: config_attest.KubernetesSettings = config_attest.KubernetesSettings()
+    oidc: _Oidc = _Oidc()
 
 
 def load(path: Path) -> Config:
@@ -179,7 +219,16 @@ def _frozen(read: _Settings) -> Config:
         replica_address=read.replica.address,
         store=_store(read),
         attest=config_attest.frozen(read.join_token, read.x509pop, read.kubernetes),
+        oidc=_oidc(read.oidc),
     )
+
+
+def _oidc(oidc: _Oidc) -> OidcConfig:
+    if oidc.issuer and not (oidc.client_id and oidc.roles):
+        hint = '[[oidc.roles]] group = "mesh-admins", role = "admin"'
+        raise InvalidError("`oidc.issuer` needs `oidc.client_id` and `oidc.roles`", hint=hint)
+    roles = tuple(GroupRole(group=one.group, role=one.role, sites=one.sites) for one in oidc.roles)
+    return OidcConfig(**{**dict(oidc), "roles": roles})
 
 
 def _store(read: _Settings) -> StoreConfig:

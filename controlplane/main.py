@@ -16,7 +16,8 @@ from grpc_health.v1 import health_pb2_grpc
 
 from certs import issue, keys, spiffe
 from certs.profile import Profile
-from controlplane import attestors, opening
+from controlplane import administering, attestors, opening
+from controlplane.administering import Desk
 from controlplane.api.gen import (
     admin_pb2_grpc,
     enrolment_pb2_grpc,
@@ -36,7 +37,6 @@ from controlplane.rpc.links import Links
 from controlplane.rpc.nodes_api import EnrolmentServicer, IdentityServicer
 from controlplane.rpc.operators import Collaborators, Identities
 from controlplane.rpc.overview_api import OverviewServicer
-from controlplane.rpc.peer import Peers
 from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.revocation_api import Reach, RevocationServicer
 from controlplane.rpc.sync_api import SyncServicer
@@ -61,10 +61,8 @@ from controlplane.services.publish import Publisher
 from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
 from controlplane.services.revocation import Revocation
-from controlplane.services.rollout import Rollout
 from controlplane.services.rotation import Pace, Rotation
 from controlplane.services.tainting import Tainting
-from controlplane.services.witness import Witness
 from controlplane.services.workloads import Registry, WorkloadSvids
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
@@ -109,13 +107,15 @@ async def _serve(
         grace_s=config.grace_s,
     )
     await cas.begin()
-    enrolment_server, api = server.enrolment_server(), server.api_server()
+    desk = administering.made_of(config, store, made, signer, publisher)
+    enrolment_server, api = server.enrolment_server(), server.api_server(desk.by_certificate)
     root_pem = setup.pem(made.root)
     enrolment_port = _bind(enrolment_server, config.enrolment_listen, server.anonymous(tls.current, root_pem))
     api_port = _bind(api, config.listen, server.mutual(tls.current))
     address = config.replica_address or f"{config.listen.rpartition(':')[0]}:{api_port}"
     shared = config.store.kind == "etcd"
     await replicas.register(address, witness=signer.shared_key(made.witness_key_name) if shared else None)
+    await administering.appoint(desk, config.state_dir)
     jwt_keys = JwtAuthorities(
         store, made, config.replica, publisher.hub, linked=links.complete, changed=publisher.refresh
     )
@@ -126,15 +126,27 @@ async def _serve(
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
     crls = Crls(store, made, _now, cas.signed)
     watching = Watching(config, publisher, overviews, crls)
-    lifecycle = Lifecycle(cas, jwt_keys)
     parts = Parts(
-        config, store, made, publisher, replicas, lifecycle, following, overviews, accepted, challenges, crls
+        config=config,
+        store=store,
+        made=made,
+        publisher=publisher,
+        replicas=replicas,
+        lifecycle=Lifecycle(cas, jwt_keys),
+        following=following,
+        overviews=overviews,
+        attestors=accepted,
+        challenges=challenges,
+        crls=crls,
+        desk=desk,
     )
-    _register(parts, api, enrolment_server, enrolment_port)
+    operators = _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
-    await api.start()
-    await enrolment_server.start()
-    _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port, **await watching.start())
+    bearers, bearer_ports = _bearer_server(parts, operators, tls)
+    for one in (api, enrolment_server, *bearers):
+        await one.start()
+    ports = {**bearer_ports, **await watching.start()}
+    _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port, **ports)
     log.info(
         "serving",
         api=api_port,
@@ -146,7 +158,8 @@ async def _serve(
     running = asyncio.ensure_future(_work(parts, links, watching))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.gather(api.stop(GRACE_S if stop.is_set() else 0), enrolment_server.stop(0))
+    grace = GRACE_S if stop.is_set() else 0
+    await asyncio.gather(*(one.stop(grace) for one in (api, *bearers)), enrolment_server.stop(0))
     running.cancel()
     try:
         await running
@@ -154,6 +167,8 @@ async def _serve(
         log.info("stopped")
     except ExceptionGroup as exc:
         raise exc.exceptions[0] from exc
+    finally:
+        await desk.recording.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +186,7 @@ class Parts:
     attestors: Mapping[str, Configured]
     challenges: Challenges
     crls: Crls
+    desk: Desk
 
 
 async def _work(parts: Parts, links: Links, watching: Watching) -> None:
@@ -190,11 +206,13 @@ async def _work(parts: Parts, links: Links, watching: Watching) -> None:
         tasks.create_task(parts.replicas.activate(publisher.hub, generation, links.complete, config.lease_s))
         tasks.create_task(Rotation(parts.lifecycle, pace).run())
         tasks.create_task(watching.run())
+        tasks.create_task(parts.desk.recording.run())
 
 
 def _register(
     parts: Parts, api: grpc.aio.Server, enrolment_server: grpc.aio.Server, enrolment_port: int
-) -> None:
+) -> "ForOperators":
+    """What operators call, for the port on which they show tokens."""
     config, store, made, publisher = parts.config, parts.store, parts.made, parts.publisher
     nodes = Nodes(store, made.trust_domain, publisher.refresh)
     profile = Profile(lifetime_s=config.svid_lifetime_s)
@@ -219,19 +237,27 @@ def _register(
         may_issue=parts.replicas.check_issues,
         clock=_now,
     )
-    peers = Peers(store, made.trust_domain, publisher)
+    peers = parts.desk.peers
     address = config.enrolment_address or f"{config.enrolment_listen.rpartition(':')[0]}:0"
     host, _, port = address.rpartition(":")
+    ending = Revocation(
+        store,
+        nodes,
+        clock=_now,
+        believed=lambda: (*publisher.anchors.node_cas, *publisher.anchors.workload_cas),
+    )
+    reach = Reach(nodes=nodes, revocation=ending, crls=parts.crls, hub=publisher.hub)
+    revocation = RevocationServicer(reach)
     collaborators = Collaborators(
         peers=peers,
         made=made,
         nodes=nodes,
         resources=Resources(store, publisher.refresh),
         publisher=publisher,
-        rollout=Rollout(store, publisher),
+        rollout=parts.desk.rollout,
         policy_sets=policy_sets.PolicySets(store),
         explanation=explanation.Explaining(store, publisher),
-        witness=Witness(store, made),
+        witness=parts.desk.witness,
         identities=Identities(
             made=made,
             workloads=Registry(store, publisher.refresh),
@@ -241,6 +267,11 @@ def _register(
             publisher=publisher,
             attestors=parts.attestors,
         ),
+        operators=parts.desk.operators,
+        approvals=parts.desk.approvals,
+        account=parts.desk.account,
+        recording=parts.desk.recording,
+        revocation=revocation,
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )
@@ -248,20 +279,39 @@ def _register(
     enrolment_pb2_grpc.add_EnrolmentServicer_to_server(issuing, enrolment_server)
     identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, svids, peers), api)
     evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceServicer(collaborators.witness, peers), api)
-    admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(collaborators), api)
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
-    overview = OverviewServicer(parts.overviews, peers, config, made.trust_domain, collaborators.root_sha256)
-    overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
-    ending = Revocation(
-        store,
-        nodes,
-        clock=_now,
-        believed=lambda: (*publisher.anchors.node_cas, *publisher.anchors.workload_cas),
-    )
-    reach = Reach(peers=peers, nodes=nodes, revocation=ending, crls=parts.crls, hub=publisher.hub)
-    revocation_pb2_grpc.add_RevocationServicer_to_server(RevocationServicer(reach), api)
+    overview = OverviewServicer(parts.overviews, config, made.trust_domain, collaborators.root_sha256)
+    operators = ForOperators(AdminServicer(collaborators), revocation, overview)
+    operators.add_to(api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub, within_s)
     api.add_generic_rpc_handlers((sync.handler(),))
+    return operators
+
+
+@dataclass(frozen=True, slots=True)
+class ForOperators:
+    """What operators call, whatever they prove themselves with."""
+
+    admin: AdminServicer
+    revocation: RevocationServicer
+    overview: OverviewServicer
+
+    def add_to(self, of: grpc.aio.Server) -> None:
+        admin_pb2_grpc.add_AdminServicer_to_server(self.admin, of)
+        revocation_pb2_grpc.add_RevocationServicer_to_server(self.revocation, of)
+        overview_pb2_grpc.add_OverviewServicer_to_server(self.overview, of)
+
+
+def _bearer_server(
+    parts: Parts, operators: "ForOperators", tls: "ServerTls"
+) -> tuple[list[grpc.aio.Server], dict[str, int]]:
+    """The port for tokens, where an issuer is configured."""
+    if parts.desk.by_token is None:
+        return [], {}
+    made = server.bearer_server(parts.desk.by_token)
+    port = _bind(made, parts.config.oidc.listen, server.anonymous(tls.current))
+    operators.add_to(made)
+    return [made], {"operators": port}
 
 
 def _now() -> int:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli import (
+    approve,
     attestor,
     audit,
     authority,
@@ -18,7 +19,9 @@ from controlplane.cli import (
     crl,
     daemons,
     demo_command,
+    login,
     node,
+    operator,
     output,
     policy,
     resource,
@@ -72,6 +75,8 @@ for noun, sub in {
     "resource": resource.app,
     "policy": policy.app,
     "audit": audit.app,
+    "operator": operator.app,
+    "approve": approve.app,
     "controlplane": daemons.controlplane,
     "agent": daemons.agent,
 }.items():
@@ -80,6 +85,7 @@ authority.bundle.command()(crl.crl)
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "init": setup.init,
+    "login": login.login,
     "status": status.status,
     "check": check.check,
     "version": status.version,

@@ -1,7 +1,9 @@
 """What every part of Admin shares: all that it can reach, and who is calling. Operators only; each change is logged."""
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 import structlog
@@ -9,16 +11,24 @@ import structlog
 from controlplane.api.gen import admin_pb2_grpc
 from controlplane.rpc.peer import Peers
 from controlplane.services import explanation, policy_sets
+from controlplane.services.approvals import Approvals
 from controlplane.services.attestation import Configured
 from controlplane.services.authorities import Authorities
+from controlplane.services.grants import Grant
 from controlplane.services.lifecycle import Lifecycle
 from controlplane.services.nodes import Nodes
+from controlplane.services.operators import Operators
 from controlplane.services.publish import Publisher
+from controlplane.services.recording import Recording
 from controlplane.services.resources import Resources
 from controlplane.services.rollout import Rollout
 from controlplane.services.tainting import Tainting
 from controlplane.services.witness import Witness
 from controlplane.services.workloads import Registry
+
+if TYPE_CHECKING:
+    from controlplane.rpc.account import Account  # which know us
+    from controlplane.rpc.revocation_api import RevocationServicer
 
 log = structlog.get_logger()
 READS = {
@@ -36,6 +46,9 @@ READS = {
     "anchors_show",
     "bundle_show",
     "attestor_list",
+    "operator_list",
+    "approval_list",
+    "evidence_read",
 }
 Context = grpc.aio.ServicerContext
 
@@ -67,17 +80,35 @@ class Collaborators:
     explanation: explanation.Explaining
     witness: Witness
     identities: Identities
+    operators: Operators
+    approvals: Approvals
+    account: "Account"
+    recording: Recording
+    revocation: "RevocationServicer"
     root_sha256: str
     enrolment_address: str
 
 
 class OperatorsOnly(admin_pb2_grpc.AdminServicer):
-    """Knows who calls."""
+    """Knows who calls: `rpc.administration` has found out, permitted it, and recorded it."""
 
     def __init__(self, collaborators: Collaborators) -> None:
         self._c = collaborators
 
     def _operator(self, context: Context, act: str, **facts: object) -> str:
-        name = self._c.peers.operator(context).path[-1]
+        del context
+        name = calling().name
         (log.debug if act in READS else log.info)("admin", act=act, operator=name, **facts)
         return name
+
+
+CALLER: ContextVar[Grant] = ContextVar("caller")
+"""Set for the length of a call, once it is permitted and recorded."""
+
+
+def calling() -> Grant:
+    """Who makes the call that is being served; RuntimeError where nobody was let in."""
+    grant = CALLER.get(None)
+    if grant is None:
+        raise RuntimeError("an operator's call came past `rpc.administration`")
+    return grant

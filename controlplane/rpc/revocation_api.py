@@ -9,7 +9,7 @@ import structlog
 from controlplane import model
 from controlplane.api.gen import revocation_pb2, revocation_pb2_grpc
 from controlplane.model import NodeRow
-from controlplane.rpc.peer import Peers
+from controlplane.rpc.operators import calling
 from controlplane.services.crls import Crls
 from controlplane.services.hub import Hub
 from controlplane.services.nodes import Changed, Nodes
@@ -23,7 +23,6 @@ Context = grpc.aio.ServicerContext
 class Reach:
     """All that this part can reach."""
 
-    peers: Peers
     nodes: Nodes
     revocation: Revocation
     crls: Crls
@@ -37,8 +36,8 @@ class RevocationServicer(revocation_pb2_grpc.RevocationServicer):
         self._r = reach
 
     def _operator(self, context: Context, act: str, **facts: object) -> None:
-        name = self._r.peers.operator(context).path[-1]
-        log.info("admin", act=act, operator=name, **facts)
+        del context
+        log.info("admin", act=act, operator=calling().name, **facts)
 
     async def Revoke(
         self, request: revocation_pb2.RevokeRequest, context: Context
@@ -88,7 +87,7 @@ class RevocationServicer(revocation_pb2_grpc.RevocationServicer):
         self, request: revocation_pb2.GetCrlsRequest, context: Context
     ) -> revocation_pb2.GetCrlsResponse:
         del request
-        self._r.peers.operator(context)
+        del context
         return revocation_pb2.GetCrlsResponse(crls=[one.der for one in await self._r.crls.newest()])
 
 

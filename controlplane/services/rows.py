@@ -20,6 +20,9 @@ WORKLOADS = "workload/"
 JWTS = "jwt/"
 TOKENS = "token/"
 FLOORS = "floor/"
+OPERATORS = "operator/"
+APPROVALS = "approval/"
+APPROVAL_SETTING = "settings/approval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,14 @@ def replica_key(name: str) -> str:
 
 def duty_key(name: str) -> str:
     return f"duty/{name}"
+
+
+def operator_key(name: str) -> str:
+    return f"{OPERATORS}{name}"
+
+
+def approval_key(id_: str) -> str:
+    return f"{APPROVALS}{id_}"
 
 
 async def find(store: Store, kind: type[R], key: str) -> Stored[R] | None:

@@ -787,3 +787,153 @@ class Bundle(_message.Message):
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     document: bytes
     def __init__(self, document: _Optional[bytes] = ...) -> None: ...
+
+class Operator(_message.Message):
+    __slots__ = ("name", "role", "sites", "hours", "not_after", "since", "by")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    SITES_FIELD_NUMBER: _ClassVar[int]
+    HOURS_FIELD_NUMBER: _ClassVar[int]
+    NOT_AFTER_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    role: str
+    sites: _containers.RepeatedScalarFieldContainer[str]
+    hours: int
+    not_after: int
+    since: int
+    by: str
+    def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., sites: _Optional[_Iterable[str]] = ..., hours: _Optional[int] = ..., not_after: _Optional[int] = ..., since: _Optional[int] = ..., by: _Optional[str] = ...) -> None: ...
+
+class AddOperatorRequest(_message.Message):
+    __slots__ = ("operator", "csr")
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    CSR_FIELD_NUMBER: _ClassVar[int]
+    operator: Operator
+    csr: bytes
+    def __init__(self, operator: _Optional[_Union[Operator, _Mapping]] = ..., csr: _Optional[bytes] = ...) -> None: ...
+
+class RenewOperatorRequest(_message.Message):
+    __slots__ = ("name", "csr")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CSR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    csr: bytes
+    def __init__(self, name: _Optional[str] = ..., csr: _Optional[bytes] = ...) -> None: ...
+
+class OperatorGrant(_message.Message):
+    __slots__ = ("operator", "chain", "control_plane_cas", "trust_domain")
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_PLANE_CAS_FIELD_NUMBER: _ClassVar[int]
+    TRUST_DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    operator: Operator
+    chain: _containers.RepeatedScalarFieldContainer[bytes]
+    control_plane_cas: _containers.RepeatedScalarFieldContainer[bytes]
+    trust_domain: str
+    def __init__(self, operator: _Optional[_Union[Operator, _Mapping]] = ..., chain: _Optional[_Iterable[bytes]] = ..., control_plane_cas: _Optional[_Iterable[bytes]] = ..., trust_domain: _Optional[str] = ...) -> None: ...
+
+class RemoveOperatorRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RemoveOperatorResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListOperatorsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListOperatorsResponse(_message.Message):
+    __slots__ = ("operators",)
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    operators: _containers.RepeatedCompositeFieldContainer[Operator]
+    def __init__(self, operators: _Optional[_Iterable[_Union[Operator, _Mapping]]] = ...) -> None: ...
+
+class SetApprovalRequest(_message.Message):
+    __slots__ = ("required",)
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    required: bool
+    def __init__(self, required: _Optional[bool] = ...) -> None: ...
+
+class SetApprovalResponse(_message.Message):
+    __slots__ = ("required",)
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    required: bool
+    def __init__(self, required: _Optional[bool] = ...) -> None: ...
+
+class Approval(_message.Message):
+    __slots__ = ("id", "call", "target", "by", "state", "asked_at", "expires_at", "decided_by", "request", "arguments")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ASKED_AT_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_BY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    call: str
+    target: str
+    by: str
+    state: str
+    asked_at: int
+    expires_at: int
+    decided_by: str
+    request: bytes
+    arguments: str
+    def __init__(self, id: _Optional[str] = ..., call: _Optional[str] = ..., target: _Optional[str] = ..., by: _Optional[str] = ..., state: _Optional[str] = ..., asked_at: _Optional[int] = ..., expires_at: _Optional[int] = ..., decided_by: _Optional[str] = ..., request: _Optional[bytes] = ..., arguments: _Optional[str] = ...) -> None: ...
+
+class ListApprovalsRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ListApprovalsResponse(_message.Message):
+    __slots__ = ("approvals", "required")
+    APPROVALS_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    approvals: _containers.RepeatedCompositeFieldContainer[Approval]
+    required: bool
+    def __init__(self, approvals: _Optional[_Iterable[_Union[Approval, _Mapping]]] = ..., required: _Optional[bool] = ...) -> None: ...
+
+class ApproveCallRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ApproveCallResponse(_message.Message):
+    __slots__ = ("approval", "reply")
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    REPLY_FIELD_NUMBER: _ClassVar[int]
+    approval: Approval
+    reply: bytes
+    def __init__(self, approval: _Optional[_Union[Approval, _Mapping]] = ..., reply: _Optional[bytes] = ...) -> None: ...
+
+class RejectCallRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ReadEvidenceRequest(_message.Message):
+    __slots__ = ("path",)
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    def __init__(self, path: _Optional[str] = ...) -> None: ...
+
+class ReadEvidenceResponse(_message.Message):
+    __slots__ = ("data", "found")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    found: bool
+    def __init__(self, data: _Optional[bytes] = ..., found: _Optional[bool] = ...) -> None: ...

@@ -1,6 +1,7 @@
 """The one attack table: every control of Writ, the attacks on it, and how it is switched off. Each area has a file of its own."""
 
 from attacks import (
+    administering,
     attesting,
     authorities,
     documents_authentic,
@@ -36,6 +37,7 @@ TABLE: tuple[Control, ...] = (
     *impostors.CONTROLS,
     *enrolling.CONTROLS,
     *attesting.CONTROLS,
+    *administering.CONTROLS,
     *renewing.CONTROLS,
     *ending.CONTROLS,
     *signing.CONTROLS,
