@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +39,7 @@ from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
 from controlplane.services import authorities, duties, explanation, policy_sets, setup
-from controlplane.services.attestation import Attestation, Configured, StoredInvitations
+from controlplane.services.attestation import Attestation, StoredInvitations
 from controlplane.services.authorities import Authorities
 from controlplane.services.duties import Duty, Housekeeping
 from controlplane.services.enrolment import Enrolment
@@ -83,6 +82,7 @@ async def _serve(
 ) -> None:
     challenges = Challenges(_now)
     accepted = attestors.configured(config.attest, StoredInvitations(store), challenges, _now)
+    attestation = Attestation(store, made.trust_domain, accepted, _now)
     publisher = Publisher(store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s)
     replicas = Replicas(store, made, config.replica, clock=time.time)
     tls = ServerTls(made, config.replica, publisher)
@@ -102,9 +102,9 @@ async def _serve(
     await publisher.refresh_bundles()
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
-    watching = Watching(config, publisher, overviews)
+    watching = Watching(config, publisher, overviews, attestation)
     parts = Parts(
-        config, store, made, publisher, replicas, jwt_keys, following, overviews, accepted, challenges
+        config, store, made, publisher, replicas, jwt_keys, following, overviews, attestation, challenges
     )
     _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
@@ -144,7 +144,7 @@ class Parts:
     jwt_keys: JwtAuthorities
     following: Following
     overviews: Overviews
-    attestors: Mapping[str, Configured]
+    attestation: Attestation
     challenges: Challenges
 
 
@@ -173,7 +173,7 @@ def _register(
         made,
         Issuance(store, made, profile, parts.replicas.check_issues),
         nodes,
-        Attestation(store, made.trust_domain, parts.attestors, _now),
+        parts.attestation,
         parts.challenges,
         grace_s=config.grace_s,
         clock=_now,
@@ -206,7 +206,7 @@ def _register(
             workloads=Registry(store, publisher.refresh),
             jwt_keys=parts.jwt_keys,
             publisher=publisher,
-            attestors=parts.attestors,
+            attestors=parts.attestation.configured,
         ),
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",

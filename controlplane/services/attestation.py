@@ -7,6 +7,7 @@
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -42,6 +43,8 @@ class Attestation:
     ) -> None:
         self._store, self._trust_domain, self.configured = store, trust_domain, configured
         self._clock = clock
+        self.refused: Counter[str] = Counter(dict.fromkeys(configured, 0))
+        """How much evidence was not believed since we started, by kind."""
 
     async def attest(self, evidence: Evidence) -> Attested:
         """Who shows it; NotAttestedError, or UnavailableError when that cannot be said now."""
