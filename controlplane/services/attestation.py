@@ -23,6 +23,8 @@ from controlplane.services.nodes import dead_before, new_node
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
 
+AHEAD_S = 600  # how far clocks of replicas may differ
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configured:
@@ -97,7 +99,8 @@ class Attestation:
         """Must the node show evidence before it renews?"""
         known = self.configured.get(_attestor_of(row))
         longest = known.reattest_s if known is not None else 0
-        return bool(longest) and self._clock() >= row.attested_at + longest
+        # From the future: a clock was wrong then, or is now. What cannot be told is not taken for fresh.
+        return bool(longest) and not -AHEAD_S <= self._clock() - row.attested_at < longest
 
     def enrolled(self, row: NodeRow, attested: Attested) -> NodeRow:
         """The row of a node that proved itself. Epoch and floors rise: whatever was issued to this name before stays dead."""
