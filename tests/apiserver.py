@@ -6,6 +6,7 @@ files of its directory, which it reads at each request: `keys/` (what it publish
 """
 
 import base64
+import contextlib
 import hashlib
 import http.server
 import json
@@ -145,6 +146,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("location", f"https://localhost:{self.server.server_address[1]}/elsewhere")
             self.send_header("content-length", "0")
             self.end_headers()
+        elif mood == "drip":
+            self._drip()
         elif mood == "huge":
             self._answer(200, b" " * (1 << 20))
         elif self.path == "/.well-known/openid-configuration":
@@ -162,6 +165,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._fail(500, "InternalError")
         else:
             self._answer(201, json.dumps({**body, "status": self._review(body["spec"])}).encode())
+
+    def _drip(self) -> None:
+        """A byte now and then, until the other side has had enough."""
+        self.send_response(200)
+        self.send_header("content-length", "1000")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                self.wfile.write(b" ")
+                time.sleep(0.05)
 
     def _mood(self) -> str:
         path = self.directory / "mood"
