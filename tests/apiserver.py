@@ -164,7 +164,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.path != "/apis/authentication.k8s.io/v1/tokenreviews" or self._mood() == "no review":
             self._fail(500, "InternalError")
         else:
-            self._answer(201, json.dumps({**body, "status": self._review(body["spec"])}).encode())
+            said = self._review(body["spec"])
+            match self._mood():
+                case "no audiences":
+                    del said["audiences"]
+                case "null":
+                    said["audiences"] = None
+                case "another user":
+                    said["user"]["username"] = "system:admin"
+                case "another pod":
+                    said["user"]["extra"]["authentication.kubernetes.io/pod-uid"] = ["uid-other"]
+            self._answer(201, json.dumps({**body, "status": said}).encode())
 
     def _drip(self) -> None:
         """A byte now and then, until the other side has had enough."""

@@ -197,6 +197,15 @@ class TestKubernetes(AttestConformance):
         desk.server.mood("no review")
         assert "answers 500" in await desk.away()
 
+    @pytest.mark.parametrize("mood", ["no audiences", "another user", "another pod"])
+    async def test_a_review_that_says_something_else_refuses(self, desk, mood) -> None:
+        desk.server.mood(mood)
+        assert "says something else" in await desk.refused(desk.server.token(desk.now))
+
+    async def test_a_review_that_is_malformed_is_no_verdict(self, desk) -> None:
+        desk.server.mood("null")
+        assert "malformed" in await desk.away()
+
     async def test_without_an_api_server_the_keys_decide(self, server) -> None:
         desk = Pod(server, review=False)
         server.mood("no review")
