@@ -2,8 +2,9 @@
 
 Made in two steps like certificates: `prepare` gives the bytes, the caller stores them, `sign` signs them. A token proves
 its bearer when
-1. it is in compact form, small, and spelled in the one way (`certs.jws`);
-2. its header holds nothing that could fetch or embed a key; its algorithm is ES256, decided before anything is looked up;
+1. it is small, ASCII, and three parts, each base64url in its one spelling: the compact form and no other;
+2. its header holds `alg`, `kid`, perhaps `typ`, and nothing else: what could fetch or embed a key (`jku`, `x5u`, `jwk`), or
+   ask for more than we do (`crit`, `cty`), refuses it; `alg` is ES256, decided before anything is looked up;
 3. its key is the one of that `kid` in the bundle of the trust domain of its `sub`, and no other bundle;
 4. the signature holds;
 5. `sub` is a workload, `exp` is there and not past, `aud` holds the audience that is asked for; no name occurs twice.
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jwt
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from certs import jws, spiffe
@@ -27,6 +29,8 @@ MAX_BYTES = 8192
 MAX_LIFETIME_S = 3600
 MAX_AUDIENCES = 16
 AUDIENCE = re.compile(r"[\x21-\x7e]{1,512}")
+HEADER = {"alg", "kid", "typ"}  # JWT-SVID 2: others must not be there
+TYPES = {"JWT", "JOSE"}
 ALGORITHM = "ES256"
 EPOCH = "writ_epoch"
 
@@ -92,14 +96,17 @@ def sign(prepared: PreparedToken, signature_of: Callable[[bytes], bytes]) -> str
 
 def verify(token: str, bundles: Mapping[str, TrustBundle], audience: str, now: int) -> JwtSvid:
     """Who bears `token`, if it is for `audience`; `bundles` by trust domain. TokenError says which check failed."""
-    found = jws.read(token, {ALGORITHM}, MAX_BYTES)  # (1), (2)
-    claims = found.claims
+    header, claims = jws.parts(token, MAX_BYTES)  # (1)
+    jws.check_header(header, {ALGORITHM}, HEADER, TYPES)  # (2)
     spiffe_id = _subject(claims)
     bundle = bundles.get(spiffe_id.trust_domain)
-    key = bundle.jwt_keys.get(found.key_id) if bundle else None
+    key = bundle.jwt_keys.get(header["kid"]) if bundle else None
     if key is None:  # (3)
         raise TokenError(f"token names no key of `{spiffe_id.trust_domain}`")
-    jws.check_signature(found, key)  # (4)
+    try:  # (4)
+        jwt.PyJWS().decode(token, key, algorithms=[ALGORITHM])
+    except jwt.PyJWTError as exc:
+        raise TokenError("token is not signed by the key it names") from exc
     jws.check_times(claims, now)  # (5)
     jws.check_audience(claims, audience)
     epoch = claims.get(EPOCH, 1)

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +42,7 @@ from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
 from controlplane.services import authorities, ca_rows, duties, explanation, policy_sets, setup
 from controlplane.services.acknowledged import Acknowledged
-from controlplane.services.attestation import Attestation, Configured, StoredInvitations
+from controlplane.services.attestation import Attestation, StoredInvitations
 from controlplane.services.authorities import Authorities
 from controlplane.services.ca_authorities import CaAuthorities
 from controlplane.services.crls import Crls
@@ -91,6 +90,7 @@ async def _serve(
 ) -> None:
     challenges = Challenges(_now)
     accepted = attestors.configured(config.attest, StoredInvitations(store), challenges, _now)
+    attestation = Attestation(store, made.trust_domain, accepted, _now)
     publisher = Publisher(store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s)
     replicas = Replicas(store, made, config.replica, clock=time.time)
     tls = ServerTls(made, config.replica, publisher)
@@ -125,7 +125,7 @@ async def _serve(
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
     crls = Crls(store, made, _now, cas.signed)
-    watching = Watching(config, publisher, overviews, crls)
+    watching = Watching(config, publisher, overviews, crls, attestation)
     parts = Parts(
         config=config,
         store=store,
@@ -135,7 +135,7 @@ async def _serve(
         lifecycle=Lifecycle(cas, jwt_keys),
         following=following,
         overviews=overviews,
-        attestors=accepted,
+        attestation=attestation,
         challenges=challenges,
         crls=crls,
         desk=desk,
@@ -183,7 +183,7 @@ class Parts:
     lifecycle: Lifecycle
     following: Following
     overviews: Overviews
-    attestors: Mapping[str, Configured]
+    attestation: Attestation
     challenges: Challenges
     crls: Crls
     desk: Desk
@@ -222,7 +222,7 @@ def _register(
         made,
         Issuance(store, made, profile, parts.replicas.check_issues),
         nodes,
-        Attestation(store, made.trust_domain, parts.attestors, _now),
+        parts.attestation,
         parts.challenges,
         grace_s=config.grace_s,
         clock=_now,
@@ -265,7 +265,7 @@ def _register(
             tainting=Tainting(store, parts.lifecycle, changed=publisher.refresh, clock=time.time),
             reissue_within_s=within_s,
             publisher=publisher,
-            attestors=parts.attestors,
+            attestors=parts.attestation.configured,
         ),
         operators=parts.desk.operators,
         approvals=parts.desk.approvals,

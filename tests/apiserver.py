@@ -6,6 +6,7 @@ files of its directory, which it reads at each request: `keys/` (what it publish
 """
 
 import base64
+import contextlib
 import hashlib
 import http.server
 import json
@@ -145,6 +146,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("location", f"https://localhost:{self.server.server_address[1]}/elsewhere")
             self.send_header("content-length", "0")
             self.end_headers()
+        elif mood == "drip":
+            self._drip()
         elif mood == "huge":
             self._answer(200, b" " * (1 << 20))
         elif self.path == "/.well-known/openid-configuration":
@@ -161,7 +164,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.path != "/apis/authentication.k8s.io/v1/tokenreviews" or self._mood() == "no review":
             self._fail(500, "InternalError")
         else:
-            self._answer(201, json.dumps({**body, "status": self._review(body["spec"])}).encode())
+            said = self._review(body["spec"])
+            match self._mood():
+                case "no audiences":
+                    del said["audiences"]
+                case "null":
+                    said["audiences"] = None
+                case "another user":
+                    said["user"]["username"] = "system:admin"
+                case "another pod":
+                    said["user"]["extra"]["authentication.kubernetes.io/pod-uid"] = ["uid-other"]
+            self._answer(201, json.dumps({**body, "status": said}).encode())
+
+    def _drip(self) -> None:
+        """A byte now and then, until the other side has had enough."""
+        self.send_response(200)
+        self.send_header("content-length", "1000")
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                self.wfile.write(b" ")
+                time.sleep(0.05)
 
     def _mood(self) -> str:
         path = self.directory / "mood"

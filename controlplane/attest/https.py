@@ -9,13 +9,14 @@ import json
 import ssl
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from controlplane.errors import InvalidError, UnavailableError
 
-CALL_S = 5.0
+CALL_S, MAX_CALLS = 5.0, 4
 CHUNK, OK = 1 << 16, {200, 201}
 
 
@@ -31,6 +32,8 @@ class Https:
             raise InvalidError("an issuer's address holds no password")
         self.origin, self._host, self._port = origin, parts.hostname, parts.port or 443
         self._token_file, self._context = token_file, _context(ca_file)
+        # Of our own: an issuer that is slow must not hold what others of this process wait for.
+        self._threads = ThreadPoolExecutor(MAX_CALLS, thread_name_prefix="issuer")
 
     async def get(self, path: str, limit: int) -> bytes:
         return await self._ask("GET", path, None, limit)
@@ -41,7 +44,8 @@ class Https:
     async def _ask(self, method: str, path: str, body: bytes | None, limit: int) -> bytes:
         try:
             async with asyncio.timeout(CALL_S + 1):  # the thread ends by itself at its own deadline
-                return await asyncio.to_thread(self._call, method, path, body, limit)
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, self._call, method, path, body, limit)
         except (OSError, http.client.HTTPException, TimeoutError, ValueError) as exc:
             raise UnavailableError(
                 f"`{self.origin}` does not answer: {str(exc)[:200] or 'too slow'}"

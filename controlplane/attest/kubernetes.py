@@ -112,7 +112,7 @@ class Kubernetes:
         try:
             status = json.loads(raw)["status"]
             authenticated, user = status.get("authenticated"), status.get("user", {})
-            audiences, uids = status.get("audiences", []), user.get("extra", {}).get(POD_UID, [])
+            audiences, uids = list(status.get("audiences", [])), user.get("extra", {}).get(POD_UID)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise UnavailableError("the API server's review is malformed") from exc
         if authenticated is not True:

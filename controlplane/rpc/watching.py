@@ -16,6 +16,7 @@ from controlplane.api.probes import Page, Probes, Watched
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.services import vitals
+from controlplane.services.attestation import Attestation
 from controlplane.services.crls import Crls
 from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
@@ -29,8 +30,16 @@ Status = health_pb2.HealthCheckResponse
 class Watching:
     """One per process. `health` is a servicer for the API."""
 
-    def __init__(self, config: Config, publisher: Publisher, overviews: Overviews, crls: Crls) -> None:
-        self._config, self._publisher, self._overviews, self._crls = config, publisher, overviews, crls
+    def __init__(
+        self,
+        config: Config,
+        publisher: Publisher,
+        overviews: Overviews,
+        crls: Crls,
+        attestation: Attestation,
+    ) -> None:
+        self._config, self._publisher, self._overviews = config, publisher, overviews
+        self._crls, self._attestation = crls, attestation
         self._probes = Probes(Watched(metrics=self._metrics, not_ready=self.not_ready, page=self._page))
         self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # bound at run time
 
@@ -83,4 +92,5 @@ class Watching:
             lease_s=config.lease_s,
             svid_lifetime_s=config.svid_lifetime_s,
             authorities=self._overviews.authorities(),
+            refused=self._attestation.refused,
         )

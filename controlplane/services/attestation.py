@@ -7,6 +7,7 @@
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from controlplane.services import rows
 from controlplane.services.nodes import WAY_BACK, dead_before, new_node
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
+
+AHEAD_S = 600  # how far clocks of replicas may differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,8 @@ class Attestation:
     ) -> None:
         self._store, self._trust_domain, self.configured = store, trust_domain, configured
         self._clock = clock
+        self.refused: Counter[str] = Counter(dict.fromkeys(configured, 0))
+        """How much evidence was not believed since we started, by kind."""
 
     async def attest(self, evidence: Evidence) -> Attested:
         """Who shows it; NotAttestedError, or UnavailableError when that cannot be said now."""
@@ -93,7 +98,8 @@ class Attestation:
         """Must the node show evidence before it renews?"""
         known = self.configured.get(_attestor_of(row))
         longest = known.reattest_s if known is not None else 0
-        return bool(longest) and self._clock() >= row.attested_at + longest
+        # From the future: a clock was wrong then, or is now. What cannot be told is not taken for fresh.
+        return bool(longest) and not -AHEAD_S <= self._clock() - row.attested_at < longest
 
     def enrolled(self, row: NodeRow, attested: Attested) -> NodeRow:
         """The row of a node that proved itself. Epoch and floors rise: whatever was issued to this name before stays dead."""

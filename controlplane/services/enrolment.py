@@ -100,6 +100,7 @@ class Enrolment:
             raise BusyError("too many enrolments of one node at once")
         except DeniedError as exc:
             self._count_refused(source)
+            self._attestation.refused[evidence.kind] += 1
             if evidence.kind != JOIN_TOKEN:
                 raise
             raise NotAttestedError(
@@ -125,14 +126,15 @@ class Enrolment:
             raise self._used_twice(node.row)
         becomes = self._attestation.enrolled(node.row, attested)
         used = dataclasses.replace(use.row, used_by=idempotency_key, spki=spki)
+        spent = {use.key: model.dump(used)} if use.key else {}
         issued = await self._issuance.grant(
             Wanted(
                 node=node,
                 becomes=becomes,
                 public_key=public_key,
                 idempotency_key=idempotency_key,
-                expect=((use.key, use.revision),) if use.key else (),
-                put=((use.key, model.dump(used)),) * bool(use.key) + self._nodes.floor_writes(becomes),
+                expect=tuple((key, use.revision) for key in spent),
+                put=(*spent.items(), *self._nodes.floor_writes(becomes)),
             ),
             self._clock(),
         )

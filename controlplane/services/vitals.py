@@ -4,8 +4,8 @@ Ready is red when this replica keeps nobody alive (it signs no heartbeat, becaus
 CA has less time left than the certificates that it issues: agents and operators then go to another replica.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from controlplane import model
 from controlplane.api.exposition import Metric, by_label, gauge
@@ -25,6 +25,8 @@ class Vitals:
     lease_s: int
     svid_lifetime_s: int
     authorities: Sequence[AuthorityEnd]
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Evidence that enrolled nobody, by kind."""
 
 
 def not_ready(vitals: Vitals, now: float) -> list[str]:
@@ -65,6 +67,7 @@ def metrics(vitals: Vitals, seen: Overview, now: float) -> list[Metric]:
         gauge("writ_controlplane_evidence_gaps", "Gap records that connected agents wrote since they started.", sum(a.gaps for a in live)),
         by_label("gauge", "writ_controlplane_node_certificates", "Certificates of enrolled nodes by seconds left, up to; `0`: ended.", "up_to", _bounds(seen.expiry)),
         by_label("gauge", "writ_controlplane_authority_seconds", "Seconds until root, CAs and delegation end.", "kind", ends),
+        by_label("counter", "writ_controlplane_evidence_refused_total", "Evidence that enrolled nobody, by kind.", "kind", vitals.refused),
         gauge("writ_controlplane_lease_seconds", "How long an agent may act on what it last heard.", vitals.lease_s),
         gauge("writ_controlplane_worst_case_authority_seconds", "How long a node that is cut off and revoked can act at most: certificate and lease.", worst),
     ]  # fmt: skip

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import ca
@@ -44,6 +45,9 @@ site = "berlin"
 groups = ["models"]
 class_ceiling = 2
 reattest_s = 1
+
+[metrics]
+listen = "127.0.0.1:0"
 
 [x509pop]
 ca_files = ["{machines}"]
@@ -325,6 +329,23 @@ def shown(mesh: Mesh, *words: str) -> str:
     done = writ(*words, config=mesh.context_file)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_refused_evidence_is_counted_by_kind(mesh) -> None:
+    before = refusals(mesh)
+    assert by_token(mesh, "no token") is grpc.StatusCode.PERMISSION_DENIED
+    assert refusals(mesh) == {**before, "kubernetes": before["kubernetes"] + 1}
+
+
+def refusals(mesh: Mesh) -> dict[str, float]:
+    port = clients.ports(mesh)["metrics"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+        lines = reply.read().decode().splitlines()
+    counts = dict(line.split() for line in lines if line.startswith("writ_controlplane_evidence_refused"))
+    kinds = ("join_token", "x509pop", "kubernetes")
+    return {
+        kind: float(counts[f'writ_controlplane_evidence_refused_total{{kind="{kind}"}}']) for kind in kinds
+    }
 
 
 def test_no_token_of_anybody_is_in_a_log(mesh, server) -> None:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from certs import web_token
 from certs.attributes import Attributes
-from controlplane.attest import naming
+from controlplane.attest import https, naming
 from controlplane.attest.base import KUBERNETES, Evidence
 from controlplane.attest.https import Https
 from controlplane.attest.issuer import FRESH_S, KEEP_S, PAUSE_S, IssuerKeys
@@ -197,6 +197,15 @@ class TestKubernetes(AttestConformance):
         desk.server.mood("no review")
         assert "answers 500" in await desk.away()
 
+    @pytest.mark.parametrize("mood", ["no audiences", "another user", "another pod"])
+    async def test_a_review_that_says_something_else_refuses(self, desk, mood) -> None:
+        desk.server.mood(mood)
+        assert "says something else" in await desk.refused(desk.server.token(desk.now))
+
+    async def test_a_review_that_is_malformed_is_no_verdict(self, desk) -> None:
+        desk.server.mood("null")
+        assert "malformed" in await desk.away()
+
     async def test_without_an_api_server_the_keys_decide(self, server) -> None:
         desk = Pod(server, review=False)
         server.mood("no review")
@@ -241,6 +250,11 @@ class TestKubernetes(AttestConformance):
         assert "cannot be fetched" in await desk.away()
         assert "GET /elsewhere" not in desk.server.asked
 
+    async def test_an_issuer_that_drips_holds_nobody(self, desk, monkeypatch) -> None:
+        monkeypatch.setattr(https, "CALL_S", 0.3)
+        desk.server.mood("drip")
+        assert "cannot be fetched" in await desk.away()
+
     async def test_keys_outlive_their_issuer_for_an_hour_and_no_longer(self, server) -> None:
         desk = Pod(server, review=False)
         await desk.attestor.attest(desk.evidence(request()))
@@ -277,6 +291,13 @@ async def test_a_server_of_another_ca_is_not_believed(server, tmp_path) -> None:
     before = len(server.asked)
     assert "cannot be fetched" in await desk.away()
     assert len(server.asked) == before  # it was not even asked, and has not seen who we are
+
+
+async def test_a_server_of_another_name_is_not_believed(server) -> None:
+    desk = Pod(server)
+    address = server.url.replace("localhost", "127.0.0.1")  # its certificate says localhost
+    desk.keys._server = Https(address, server.ca_file, server.client_token)
+    assert "cannot be fetched" in await desk.away()
 
 
 async def test_keys_at_another_host_are_not_fetched(server) -> None:

@@ -73,6 +73,18 @@ async def test_evidence_that_is_due_renews_and_is_not_due_again(hall) -> None:
 
 
 @goes_well
+async def test_what_was_shown_in_the_future_is_not_fresh(hall) -> None:
+    box = Box("gpu-1")
+    assert await box.enrols(hall)
+    row = await hall.nodes.get("gpu-1", "paris")
+    due = []
+    for shift in (-400 * 24 * HOUR_S, -601, -600, 0, HOUR_S - 1, HOUR_S, 400 * 24 * HOUR_S):
+        hall.now = row.attested_at + shift
+        due.append(hall.enrolment._attestation.due(row))
+    assert due == [True, True, False, False, False, True, True]
+
+
+@goes_well
 async def test_a_tier_that_fell_kills_certificates_that_say_more(hall) -> None:
     """An operator trusts machine certificates less than before: what shows one again is worth less, for peers too."""
     box = Box("gpu-1")
