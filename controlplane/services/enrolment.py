@@ -94,6 +94,8 @@ class Enrolment:
             same = hmac.compare_digest(stored.row.used_by + stored.row.spki, idempotency_key + spki)
             repeated = await self._issuance.repeat(node, idempotency_key, public_key, now) if same else None
             if repeated is None:
+                # An alarm: two have this token, and whoever came first may be the one who should not.
+                log.error("token_used_twice", node=node.row.short)
                 raise DeniedError(REFUSED)
             return repeated
         if now >= stored.row.expires_at or node.row.state in model.SHUT_OUT:

@@ -98,6 +98,18 @@ def test_both_copies_are_dead_and_the_alarm_is_everywhere(mesh, stub) -> None:
     assert "clone_seen" in mesh.control_plane.log.read_text()
 
 
+def test_a_token_that_two_have_used_is_an_alarm_and_a_retry_is_none(mesh, stub) -> None:
+    text, key = clients.token(mesh, "twice"), keys.generate_p256()
+
+    def alarms() -> int:
+        return mesh.control_plane.log.read_text().count("token_used_twice")
+
+    assert clients.ask(stub, text, key).chain == clients.ask(stub, text, key).chain
+    assert alarms() == 0
+    assert clients.ask(stub, text) is CODE.PERMISSION_DENIED
+    assert alarms() == 1
+
+
 def test_unlocking_takes_a_new_enrolment_and_neither_copy_comes_back(mesh, stub) -> None:
     stolen = enrolled(mesh, stub, "back")
     mine = next_of(mesh, stolen)
