@@ -213,16 +213,21 @@ def _register(
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
     overview = OverviewServicer(parts.overviews, peers, config, made.trust_domain, collaborators.root_sha256)
     overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
+    _register_revocation(parts, nodes, peers, api)
+    sync = SyncServicer(peers, publisher, nodes, publisher.hub)
+    api.add_generic_rpc_handlers((sync.handler(),))
+
+
+def _register_revocation(parts: Parts, nodes: Nodes, peers: Peers, api: grpc.aio.Server) -> None:
+    publisher = parts.publisher
     ending = Revocation(
-        store,
+        parts.store,
         nodes,
         clock=lambda: int(time.time()),
         believed=lambda: (*publisher.anchors.node_cas, *publisher.anchors.workload_cas),
     )
     reach = Reach(peers=peers, nodes=nodes, revocation=ending, crls=parts.crls, hub=publisher.hub)
     revocation_pb2_grpc.add_RevocationServicer_to_server(RevocationServicer(reach), api)
-    sync = SyncServicer(peers, publisher, nodes, publisher.hub)
-    api.add_generic_rpc_handlers((sync.handler(),))
 
 
 class ServerTls:
