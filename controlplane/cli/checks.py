@@ -71,6 +71,7 @@ RULES: dict[str, Rule] = {
     "cannot_cut": Rule("cutting", State.WARN, "every agent can cut single streams", "cannot cut single streams", "give the agent CAP_NET_ADMIN in its network namespace"),
     "unreachable": Rule("peers", State.WARN, "every agent reaches its peers", "cannot reach some of their peers", "is port 7443 open between them, is `ingress.advertise` what the others can reach?"),
     "locked": Rule("nodes", State.FAIL, "no node is locked", "are locked: a copied key was seen", "somebody else has the key: find out who; then `writ node unlock` and a new token"),
+    "copied": Rule("nodes", State.FAIL, "nobody uses a certificate that its node has replaced", "have a certificate that somebody else has, too", "somebody has a copy of its key: `writ node revoke`, and enrol it again"),
     "quarantined": Rule("nodes", State.WARN, "no node is quarantined", "are quarantined", "`writ node release`, or `writ node revoke`"),
 }  # fmt: skip
 

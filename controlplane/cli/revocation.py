@@ -18,7 +18,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show whom it hits, chan
 
 
 def revoke(
-    nodes: Annotated[list[str] | None, typer.Argument(metavar="[NODE]...", help="`<node>.<site>`.")] = None,
+    nodes: Annotated[list[str] | None, typer.Argument(metavar="NODE", help="`<node>.<site>`.")] = None,
     site: Annotated[str, typer.Option(help="Every node of this site.")] = "",
     label: Annotated[
         list[str] | None, typer.Option(help="KEY=VALUE: nodes of sites that have it; may be repeated.")

@@ -99,6 +99,7 @@ class SyncServicer:
         sent = _Sent(trust=hello.trust_digest, blobs=set(hello.blob_digests))
         tasks = [reader]
         try:  # from here on: whatever fails, the hub must not keep a session that nobody serves
+            await self._note_shown(caller, state)
             if changed or name not in self._publisher.nodes:
                 self._publisher.bundles_due.set()
             log.info("agent_connected", node=caller.spiffe_id.short, version=state.agent_version)
@@ -116,6 +117,19 @@ class SyncServicer:
             self._hub.detach(name, wake)
             await self._hub.agent_moved(state)
             log.info("agent_gone", node=caller.spiffe_id.short)
+
+    async def _note_shown(self, caller: NodeIdentity, state: AgentState) -> None:
+        """An agent that has shown a certificate has it on disk, and never shows the one before again: somebody else does.
+
+        That is an alarm and no lock, which a renewal of the copy brings: here the two are told apart by the order of arrival.
+        """
+        serial, (epoch, newest) = f"{caller.serial:x}", state.shown
+        if newest and serial != newest and await self._nodes.follower(serial) == newest:
+            state.copied += 1
+            log.error("older_certificate_used", node=caller.spiffe_id.short, serial=serial)
+            return
+        state.copied = 0 if caller.epoch > epoch else state.copied  # enrolled again: the copy is dead
+        state.shown = caller.epoch, serial
 
     async def _note(self, caller: NodeIdentity, hello: sync_pb2.Hello) -> tuple[NodeRow, bool]:
         facts = {"address": _address(hello.ingress_address)}

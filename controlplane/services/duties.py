@@ -29,8 +29,10 @@ TAKE_OVER_S = 20.0
 KEEP_S = 86_400  # expired certificates are kept for a day, and for the grace in which they may be renewed
 TOKENS_S = 60  # how often ended tokens are looked for
 EVIDENCE_S = 3600  # how long evidence is kept after its end
-FLOORS_S = MAX_LIFETIME_S + 3600
-"""After a floor rose, or a node was revoked: by then every certificate from before has ended, by whatever clock."""
+MARGIN_S = 3600  # how far the clocks of replicas and verifiers may differ
+FLOORS_S = MAX_LIFETIME_S + MARGIN_S
+"""After a floor rose, or a node was revoked: by then every certificate from before has ended."""
+AGREES_MS = 300_000
 BATCH = MAX_OPERATIONS - 2
 
 
@@ -167,7 +169,7 @@ class Housekeeping:
         quarantined goes on to be certified, and to be named.
         """
         now = int(self._clock())
-        if now - self._floors_at < TOKENS_S:
+        if now - self._floors_at < TOKENS_S or not self._clock_agrees():
             return
         self._floors_at = now
         found = await rows.every(self._store, NodeRow, rows.FLOORS)
@@ -180,6 +182,14 @@ class Housekeeping:
             log.info("floors_forgotten", nodes=len(ended))
             await self._publisher.refresh()
 
+    def _clock_agrees(self) -> bool:
+        """Do most agents that are here say the same time? A clock that is days ahead would bring the revoked back to life."""
+        agents = [one for one in self._publisher.hub.connected() if one.lease_until and not one.replica]
+        agreeing = [one for one in agents if abs(one.clock_off_ms) < AGREES_MS]
+        return len(agreeing) * 2 > len(agents)
+
 
 def _all_ended(row: NodeRow, now: int) -> bool:
-    return row.state != model.QUARANTINED and 0 < row.floor_at < now - FLOORS_S
+    """By the time of the revocation, and by the newest certificate's own end: one of the two clocks may have been wrong."""
+    long_ago = 0 < row.floor_at < now - FLOORS_S and row.not_after < now - MARGIN_S
+    return long_ago and row.state != model.QUARANTINED

@@ -60,6 +60,11 @@ class AgentState:
     unreachable: list[str] = field(default_factory=list)  # peers
     receipts: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # generation -> (ms, DSSE)
     renew_serial: str = ""  # the certificate it is to renew before its time
+    shown: tuple[int, str] = (
+        0,
+        "",
+    )  # epoch and serial of the newest certificate that a stream was opened with
+    copied: int = 0  # how often somebody came with the one before that, afterwards
     replica: str = ""  # through whom it is connected; empty: through us
     changed: int = 0  # when it last changed, in the hub's own count
     features: frozenset[str] = frozenset()  # what its tickets may need

@@ -196,6 +196,11 @@ class Nodes:
             return after, True
         raise ConflictError(f"node `{node}.{site}` keeps changing")
 
+    async def follower(self, serial: str) -> str:
+        """The certificate that was issued for this one, or nothing."""
+        found = await rows.find(self._store, model.IssuedRow, rows.successor_key(serial))
+        return found.row.serial if found else ""
+
     async def generation(self) -> int:
         item = await self._store.get(rows.MESH)
         return item.revision if item else 0

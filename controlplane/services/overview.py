@@ -23,6 +23,7 @@ CLOCK_OFF_MS = 5000
 EXPIRING_SHARE = 0.2  # of its life: a certificate is renewed at half of it
 URGENCY = (
     "locked",
+    "copied",
     "evidence",
     "expired",
     "not_cut",
@@ -181,6 +182,8 @@ def _troubles(
 
 
 def _agent_troubles(row: NodeRow, agent: AgentState, wanted: Wanted) -> Iterator[Trouble]:
+    if agent.copied:
+        yield Trouble("copied", f"its certificate before this one was used {agent.copied} times")
     if agent.evidence_unwritable:
         yield Trouble("evidence", "records cannot be written, so it denies")
     if agent.error:

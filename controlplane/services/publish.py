@@ -21,6 +21,7 @@ from controlplane.services.bundles import Bundle, BundleMaker
 from controlplane.services.hub import AgentState, Hub
 from controlplane.services.issued import Issue, NodeIssue
 from controlplane.services.replicas import Anchors
+from controlplane.services.rows import Stored
 from controlplane.services.versions import Plan, Versions
 from controlplane.services.workload_documents import WorkloadDocuments
 from controlplane.store.base import Item, Store
@@ -134,13 +135,6 @@ class Publisher:
         floors = self._floors(floor_items)
         policy = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
         self.anchors = self._anchors(*anchor_items)
-        self._renew_floors = {
-            str(one.row.spiffe_id): None if one.row.state in model.ENDED else one.row.renew_floor
-            for one in floors
-        }
-        self._apart = frozenset(
-            str(one.row.spiffe_id) for one in floors if one.row.state == model.QUARANTINED
-        )
         document = d.TrustDocument(
             trust_domain=self._made.trust_domain,
             generation=generation,
@@ -148,10 +142,7 @@ class Publisher:
             node_cas=self.anchors.node_cas,
             control_plane_cas=self.anchors.control_plane_cas,
             workload_cas=self.anchors.workload_cas,
-            floors={
-                str(one.row.spiffe_id): None if one.row.state in model.SHUT_OUT else one.row.floor
-                for one in floors
-            },
+            floors=self._take_floors(floors),
             policy_min=policy.minimum,
             policy_now=policy.now,
             jwt_keys=self.anchors.jwt_keys,
@@ -166,6 +157,15 @@ class Publisher:
             lease_until=0,
         )
         return self._with_heartbeat(issue, now)
+
+    def _take_floors(self, floors: Sequence[Stored[NodeRow]]) -> dict[str, int | None]:
+        """What peers are told of them, and for ourselves: who may renew, and who is given no policy."""
+        by_name = {str(one.row.spiffe_id): one.row for one in floors}
+        self._renew_floors = {
+            name: None if row.state in model.ENDED else row.renew_floor for name, row in by_name.items()
+        }
+        self._apart = frozenset(name for name, row in by_name.items() if row.state == model.QUARANTINED)
+        return {name: None if row.state in model.SHUT_OUT else row.floor for name, row in by_name.items()}
 
     def _anchors(
         self,

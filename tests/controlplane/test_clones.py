@@ -11,7 +11,7 @@ from clients import Holder, ended, enrolled, renew_expired
 from commands import writ
 
 from certs import keys
-from controlplane.api.gen import overview_pb2, revocation_pb2, sync_pb2, sync_pb2_grpc
+from controlplane.api.gen import admin_pb2, overview_pb2, revocation_pb2, sync_pb2, sync_pb2_grpc
 from controlplane.cli.demo.mesh import Mesh
 from controlplane.cli.errors import Exit
 
@@ -40,6 +40,11 @@ def next_of(mesh, holder: Holder) -> Holder | CODE:
     key = keys.generate_p256()
     reply = holder.renew(mesh, key, secrets.token_hex(10))
     return reply if isinstance(reply, CODE) else Holder(key, tuple(reply.chain))
+
+
+def requests_until(held: threading.Event):
+    yield HELLO
+    held.wait(30)
 
 
 def state(mesh, node: str) -> str:
@@ -74,13 +79,8 @@ def test_both_copies_are_dead_and_the_alarm_is_everywhere(mesh, stub) -> None:
     stolen = enrolled(mesh, stub, "both")
     mine = next_of(mesh, stolen)
     held = threading.Event()
-
-    def requests():
-        yield HELLO
-        held.wait(30)
-
     with mine.channel(mesh) as channel:
-        stream = sync_pb2_grpc.SyncStub(channel).Connect(requests(), timeout=30)
+        stream = sync_pb2_grpc.SyncStub(channel).Connect(requests_until(held), timeout=30)
         next(stream)
         assert next_of(mesh, stolen) is CODE.FAILED_PRECONDITION
         with pytest.raises(grpc.RpcError) as caught:
@@ -96,6 +96,53 @@ def test_both_copies_are_dead_and_the_alarm_is_everywhere(mesh, stub) -> None:
     assert "writ node unlock" in checked.stdout
     assert "locked" in writ("status", config=mesh.context_file).stdout
     assert "clone_seen" in mesh.control_plane.log.read_text()
+
+
+def test_a_copy_that_only_listens_is_an_alarm_once_its_node_has_shown_the_next_certificate(
+    mesh, stub
+) -> None:
+    def shown_by(holder: Holder) -> None:
+        with holder.channel(mesh) as channel:
+            next(sync_pb2_grpc.SyncStub(channel).Connect(iter([HELLO]), timeout=10))
+
+    stolen = enrolled(mesh, stub, "heard")
+    shown_by(stolen)
+    mine = next_of(mesh, stolen)
+    shown_by(stolen)  # it may be the node itself, which has not taken the next one into use yet
+    shown_by(mine)
+    shown_by(mine)
+    assert "older_certificate_used" not in mesh.control_plane.log.read_text()
+    shown_by(stolen)
+    assert "older_certificate_used" in mesh.control_plane.log.read_text()
+    with mine.channel(mesh) as channel:
+        stream = sync_pb2_grpc.SyncStub(channel).Connect(
+            requests_until(held := threading.Event()), timeout=30
+        )
+        next(stream)
+        assert (
+            "its certificate before this one was used 1 times"
+            in writ("status", config=mesh.context_file).stdout
+        )
+        checked = writ("check", config=mesh.context_file).stdout
+        assert "have a certificate that somebody else has, too: heard.paris" in checked
+        held.set()
+    assert state(mesh, "heard") == "enrolled"
+    mesh.revoke("heard.paris")
+    mesh.call("UnrevokeNode", admin_pb2.GetNodeRequest(node="heard", site="paris"))
+    shown_by(enrolled(mesh, stub, "heard"))
+    assert "used 1 times" not in writ("status", config=mesh.context_file).stdout
+
+
+def test_a_token_that_two_have_used_is_an_alarm_and_a_retry_is_none(mesh, stub) -> None:
+    text, key = clients.token(mesh, "twice"), keys.generate_p256()
+
+    def alarms() -> int:
+        return mesh.control_plane.log.read_text().count("token_used_twice")
+
+    assert clients.ask(stub, text, key).chain == clients.ask(stub, text, key).chain
+    assert alarms() == 0
+    assert clients.ask(stub, text) is CODE.PERMISSION_DENIED
+    assert alarms() == 1
 
 
 def test_unlocking_takes_a_new_enrolment_and_neither_copy_comes_back(mesh, stub) -> None:

@@ -31,6 +31,8 @@ class World:
         self.publisher = Publisher(
             self.store, made, Hub(), lease_s=60, heartbeat_s=10, clock=lambda: float(self.now)
         )
+        self.agent, _ = self.publisher.hub.attach("spiffe://acme.example/fr/paris/witness", lambda: None)
+        self.agent.lease_until = NOW  # it has told its health, and with it its time
         self.nodes = Nodes(self.store, DOMAIN, self.publisher.refresh, lambda: float(self.now))
         self.duty = Duty(self.store, "d", "one")
         self.keeping = Housekeeping(
@@ -95,6 +97,27 @@ async def test_one_that_was_revoked_before_it_ever_enrolled_is_dead_no_more_once
     assert await world.tidy() == {"early": None}
     await world.nodes.unrevoke("early", "paris")
     assert await world.tidy() == {"early": 1}
+
+
+async def test_a_control_plane_whose_clock_agents_do_not_share_brings_nobody_back_to_life(world) -> None:
+    await world.node("gone")
+    await world.nodes.revoke("gone", "paris", "")
+    world.now, world.agent.clock_off_ms = NOW + 400 * 86400, -400 * 86400 * 1000
+    assert await world.tidy() == {"gone": None}
+    world.agent.connected, world.agent.clock_off_ms = False, 0  # nobody is there to ask
+    assert await world.tidy() == {"gone": None}
+    world.agent.connected = True
+    assert await world.tidy() == {}
+
+
+async def test_a_revocation_by_a_clock_that_is_days_late_lasts_as_long_as_the_certificate(world) -> None:
+    await world.node("gone", not_after=NOW + 3600)
+    world.now = NOW - 10 * 86400
+    await world.nodes.revoke("gone", "paris", "")
+    world.now = NOW
+    assert await world.tidy() == {"gone": None}
+    world.now = NOW + 2 * 3600 + 1
+    assert await world.tidy() == {}
 
 
 async def test_a_floor_of_an_unknown_time_stays(world) -> None:

@@ -115,6 +115,18 @@ def test_a_quarantined_node_is_refused_by_its_peers_and_refuses_them_but_is_hear
     mesh.wait_enforced()
 
 
+def test_the_stream_of_a_node_that_is_quarantined_ends_and_its_own_sidecar_sends_nothing_more(mesh) -> None:
+    stream = small.calls.start_stream(small.caller(mesh), CALLEE, small.TREATMENT)
+    assert writ("node", "quarantine", CALLER, "--yes", config=mesh.context_file).returncode == Exit.OK
+    assert stream.ended.wait(20)
+    eventually(lambda: ask(mesh) == "revoked")
+    stolen = small.caller(mesh).state / "identity.json"
+    assert small.calls.bypass(stolen, callee(mesh), small.TREATMENT).code == "revoked"
+    assert writ("node", "release", CALLER, config=mesh.context_file).returncode == Exit.OK
+    eventually(lambda: ask(mesh) == "allowed")
+    mesh.wait_enforced()
+
+
 def _witnessed(mesh):
     return mesh.call("ListWitnessed", small.admin_pb2.ListWitnessedRequest()).logs
 

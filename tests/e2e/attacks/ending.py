@@ -181,7 +181,7 @@ CONTROLS = (
         2,
         "quarantine: no floor is low enough",
         [("its certificate, shown to a peer", is_accepted_by_peers)],
-        mutants.code(Publisher, "_sign_trust", "in model.SHUT_OUT", "in model.ENDED"),
+        mutants.code(Publisher, "_take_floors", "in model.SHUT_OUT", "in model.ENDED"),
     ),
     Control(
         8,

@@ -203,6 +203,11 @@ CONTROLS = (
         12,
         "crash: what was decided holds",
         [("killed before the revocation was published", crash_while_revoking)],
-        mutants.code(Nodes, "_change", "await self._write(stored, after)", "failpoints.reach('node.stored')"),
+        mutants.code(
+            Nodes,
+            "change",
+            "generation = await self._write(stored, after)",
+            "failpoints.reach('node.stored')",
+        ),
     ),
 )
