@@ -100,7 +100,9 @@ def bootstrap(api: Api, tmp_path: Path, work: str = "work") -> subprocess.Comple
     )
 
 
-def prepare(api: Api, tmp_path: Path, state: Path) -> subprocess.CompletedProcess[str]:
+def prepare(
+    api: Api, tmp_path: Path, state: Path, root_online: str = "false"
+) -> subprocess.CompletedProcess[str]:
     (tmp_path / "prepared").mkdir(exist_ok=True)
     (tmp_path / "state.tgz").write_bytes(base64.b64decode(api.secrets["writ-root"]["data"]["state.tgz"]))
     return run(
@@ -109,6 +111,7 @@ def prepare(api: Api, tmp_path: Path, state: Path) -> subprocess.CompletedProces
         WORK_DIR=str(tmp_path / "prepared"),
         ROOT_MATERIAL=str(tmp_path / "state.tgz"),
         FIRST_REPLICA="writ-controlplane-0",
+        ROOT_ONLINE=root_online,
         WRIT_KEY_PASSPHRASE_FILE=str(tmp_path / "passphrase"),
     )
 
@@ -166,6 +169,13 @@ def test_a_replica_starts_from_what_was_kept_without_the_roots_key(api, tmp_path
         mesh.context_file.write_text(text)
         checked = writ("check", "-o", "json", config=mesh.context_file)
     assert checked.returncode == 0, checked.stderr
+
+
+def test_a_root_that_is_to_be_online_is_kept_by_the_first_replica(api, tmp_path) -> None:
+    assert bootstrap(api, tmp_path).returncode == 0
+    state = tmp_path / "volume" / "controlplane"
+    assert prepare(api, tmp_path, state, root_online="true").returncode == 0
+    assert (state / "keys" / "root.pem").stat().st_mode & 0o777 == 0o600
 
 
 def test_what_is_missing_or_broken_ends_with_one_error_and_nothing_made(api, tmp_path) -> None:

@@ -1,6 +1,7 @@
 """Give a replica its keys before it first starts: the first takes those that the mesh was made with, others join.
 
-The root's own key stays behind: no running control plane has it. A replica that has keys keeps them.
+The root's own key stays behind, unless it is to be online: then the first replica has it, and signs the next CAs by itself. A
+replica that has keys keeps them.
 """
 
 import os
@@ -42,7 +43,7 @@ def install(root: Path) -> None:
     STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
     (STATE / "keys").mkdir(mode=0o700, exist_ok=True)
     for path in sorted((root / "keys").iterdir()):
-        if path.stem != "root":
+        if path.stem != "root" or os.environ.get("ROOT_ONLINE") == "true":
             place(path, STATE / "keys" / path.name)
     if (root / "appointed.json").exists():  # the first operator
         place(root / "appointed.json", STATE / "appointed.json")
