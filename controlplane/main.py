@@ -271,7 +271,7 @@ def _register(
         approvals=parts.desk.approvals,
         account=parts.desk.account,
         recording=parts.desk.recording,
-        revocation=revocation,
+        servicers=parts.desk.servicers,
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )
@@ -285,6 +285,7 @@ def _register(
     operators.add_to(api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub, within_s)
     api.add_generic_rpc_handlers((sync.handler(),))
+    parts.desk.servicers.update(operators.by_name())
     return operators
 
 
@@ -300,6 +301,14 @@ class ForOperators:
         admin_pb2_grpc.add_AdminServicer_to_server(self.admin, of)
         revocation_pb2_grpc.add_RevocationServicer_to_server(self.revocation, of)
         overview_pb2_grpc.add_OverviewServicer_to_server(self.overview, of)
+
+    def by_name(self) -> dict[str, object]:
+        """For what was approved and is done now."""
+        return {
+            "writ.v1.Admin": self.admin,
+            "writ.v1.Revocation": self.revocation,
+            "writ.v1.Overview": self.overview,
+        }
 
 
 def _bearer_server(

@@ -27,8 +27,7 @@ from controlplane.services.witness import Witness
 from controlplane.services.workloads import Registry
 
 if TYPE_CHECKING:
-    from controlplane.rpc.account import Account  # which know us
-    from controlplane.rpc.revocation_api import RevocationServicer
+    from controlplane.rpc.account import Account  # which knows us
 
 log = structlog.get_logger()
 READS = {
@@ -84,7 +83,7 @@ class Collaborators:
     approvals: Approvals
     account: "Account"
     recording: Recording
-    revocation: "RevocationServicer"
+    servicers: dict[str, object]  # every service of operators by its full name, for what was approved
     root_sha256: str
     enrolment_address: str
 
