@@ -47,3 +47,7 @@ class ShareError(CertError):
 
 class SealedError(CertError):
     """A sealed secret that cannot be opened: another passphrase, too few shares, or changed bytes."""
+
+
+class FederationError(CertError):
+    """A relationship with another trust domain that must not be, or an endpoint that is not the one it names."""

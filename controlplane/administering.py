@@ -7,6 +7,7 @@ import structlog
 
 from audit import note
 from certs import spiffe
+from certs.document_keys import ED25519
 from certs.id_token import Expected
 from controlplane.config import Config, OidcConfig
 from controlplane.oidc.issuer import Issuer
@@ -52,7 +53,7 @@ def made_of(
     peers, operators = Peers(store, made.trust_domain, publisher), Operators(store, made)
     witness = Witness(store, made)
     key_name = f"evidence-{config.replica}"
-    public = setup.raw_ed25519(signer, key_name)
+    public = setup.raw_public(signer, key_name, ED25519)
     recording = Recording(
         config.state_dir / "evidence",
         note.VerifierKey(own_origin(made.trust_domain, config.replica), note.NOTE, public),

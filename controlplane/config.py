@@ -58,6 +58,19 @@ class OidcConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FederationConfig:
+    """How our bundle is served to other trust domains, and how theirs are fetched."""
+
+    listen: str  # host:port of our bundle endpoint; empty: none
+    certificate_file: (
+        Path | None
+    )  # of the Web, for https_web; without: https_spiffe, with a certificate of our own
+    key_file: Path | None
+    web_ca_file: Path | None  # whom to believe for https_web beside what this machine believes
+    poll_min_s: int  # however often a bundle asks to be fetched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What the control plane runs with."""
 
@@ -81,6 +94,7 @@ class Config:
     store: StoreConfig
     attest: config_attest.AttestConfig
     oidc: OidcConfig
+    federation: FederationConfig
 
 
 class _Strict(BaseModel):
@@ -146,6 +160,14 @@ class _Oidc(_Strict):
     roles: tuple[_Role, ...] = ()
 
 
+class _Federation(_Strict):
+    listen: str = ""
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    web_ca_file: Path | None = None
+    poll_min_s: int = Field(default=60, ge=1, le=3600)
+
+
 class _Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", env_prefix="WRIT_", env_nested_delimiter="__")
     trust_domain: str
@@ -161,6 +183,7 @@ class _Settings(BaseSettings):
     x509pop: config_attest.X509PopSettings = config_attest.X509PopSettings()
     kubernetes: config_attest.KubernetesSettings = config_attest.KubernetesSettings()
     oidc: _Oidc = _Oidc()
+    federation: _Federation = _Federation()
 
 
 def load(path: Path) -> Config:
@@ -220,6 +243,7 @@ def _frozen(read: _Settings) -> Config:
         store=_store(read),
         attest=config_attest.frozen(read.join_token, read.x509pop, read.kubernetes),
         oidc=_oidc(read.oidc),
+        federation=_federation(read.federation),
     )
 
 
@@ -229,6 +253,12 @@ def _oidc(oidc: _Oidc) -> OidcConfig:
         raise InvalidError("`oidc.issuer` needs `oidc.client_id` and `oidc.roles`", hint=hint)
     roles = tuple(GroupRole(group=one.group, role=one.role, sites=one.sites) for one in oidc.roles)
     return OidcConfig(**{**dict(oidc), "roles": roles})
+
+
+def _federation(read: _Federation) -> FederationConfig:
+    if (read.certificate_file is None) is not (read.key_file is None):
+        raise InvalidError("`federation.certificate_file` and `federation.key_file` go together")
+    return FederationConfig(**dict(read))
 
 
 def _store(read: _Settings) -> StoreConfig:

@@ -3,17 +3,18 @@
 import asyncio
 import hashlib
 import json
-import os
 import signal
 import time
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2_grpc
 
-from certs import issue, keys, spiffe
+from certs import spiffe
 from certs.profile import Profile
 from controlplane import administering, attestors, opening
 from controlplane.administering import Desk
@@ -29,6 +30,7 @@ from controlplane.api.gen import (
 from controlplane.attest.challenges import Challenges
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
+from controlplane.federating import Federating
 from controlplane.rpc import server
 from controlplane.rpc.admin_api import AdminServicer
 from controlplane.rpc.evidence_api import EvidenceServicer
@@ -56,6 +58,7 @@ from controlplane.services.jwt_authorities import JwtAuthorities
 from controlplane.services.lifecycle import Lifecycle
 from controlplane.services.nodes import Nodes
 from controlplane.services.overview import Overviews
+from controlplane.services.own_certificate import OwnCertificate
 from controlplane.services.publish import Publisher
 from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
@@ -67,7 +70,6 @@ from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
 
 log = structlog.get_logger()
-SERVER_LIFETIME_S = 86400
 GRACE_S = 2.0  # for calls in flight when we stop
 
 
@@ -126,6 +128,7 @@ async def _serve(
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
     crls = Crls(store, made, _now, cas.signed)
     watching = Watching(config, publisher, overviews, crls, attestation)
+    federating = Federating(config, store, made, publisher)
     parts = Parts(
         config=config,
         store=store,
@@ -139,13 +142,14 @@ async def _serve(
         challenges=challenges,
         crls=crls,
         desk=desk,
+        federating=federating,
     )
     operators = _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
     bearers, bearer_ports = _bearer_server(parts, operators, tls)
     for one in (api, enrolment_server, *bearers):
         await one.start()
-    ports = {**bearer_ports, **await watching.start()}
+    ports = {**bearer_ports, **await watching.start(), **await federating.start()}
     _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port, **ports)
     log.info(
         "serving",
@@ -155,11 +159,24 @@ async def _serve(
         replica=config.replica,
         store=config.store.kind,
     )
-    running = asyncio.ensure_future(_work(parts, links, watching))
-    stopping = asyncio.ensure_future(stop.wait())
+    work = _work(parts, links, watching)
+    try:
+        await _until(stop, work, (api, *bearers), enrolment_server)
+    finally:
+        await desk.recording.close()
+
+
+async def _until(
+    stop: asyncio.Event,
+    work: Coroutine[Any, Any, None],
+    operating: Sequence[grpc.aio.Server],
+    enrolment: grpc.aio.Server,
+) -> None:
+    """Work until told to stop, or until work ends by itself, which is an error."""
+    running, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     grace = GRACE_S if stop.is_set() else 0
-    await asyncio.gather(*(one.stop(grace) for one in (api, *bearers)), enrolment_server.stop(0))
+    await asyncio.gather(*(one.stop(grace) for one in operating), enrolment.stop(0))
     running.cancel()
     try:
         await running
@@ -167,8 +184,6 @@ async def _serve(
         log.info("stopped")
     except ExceptionGroup as exc:
         raise exc.exceptions[0] from exc
-    finally:
-        await desk.recording.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +202,7 @@ class Parts:
     challenges: Challenges
     crls: Crls
     desk: Desk
+    federating: Federating
 
 
 async def _work(parts: Parts, links: Links, watching: Watching) -> None:
@@ -207,6 +223,7 @@ async def _work(parts: Parts, links: Links, watching: Watching) -> None:
         tasks.create_task(Rotation(parts.lifecycle, pace).run())
         tasks.create_task(watching.run())
         tasks.create_task(parts.desk.recording.run())
+        tasks.create_task(parts.federating.run())
 
 
 def _register(
@@ -266,6 +283,8 @@ def _register(
             reissue_within_s=within_s,
             publisher=publisher,
             attestors=parts.attestation.configured,
+            federation=parts.federating.service,
+            endpoint=parts.federating.told,
         ),
         operators=parts.desk.operators,
         approvals=parts.desk.approvals,
@@ -328,42 +347,22 @@ def _now() -> int:
 
 
 class ServerTls:
-    """Our certificate as a control plane, made in memory and made again at half of its life, or by another CA; its key is
-    never stored.
-
-    Whom it believes changes with the replicas of the mesh; every handshake asks for the newest.
-    """
+    """Our certificate as a control plane, and whom to believe: every handshake asks for the newest."""
 
     def __init__(self, made: Authorities, replica: str, publisher: Publisher) -> None:
-        self._made, self._replica, self._publisher = made, replica, publisher
-        self._made_at, self._key, self._chain, self._issuer = 0.0, b"", b"", b""
+        self._publisher = publisher
+        self._certificate = OwnCertificate(made, spiffe.control_plane_id(made.trust_domain, replica))
 
     def current(self) -> server.Tls:
-        old = time.time() - self._made_at > SERVER_LIFETIME_S / 2
-        if old or self._issuer != self._made.control_plane_ca.certificate:
-            self._make()
+        key, chain = self._certificate.current()
         anchors = self._publisher.anchors
         control_plane_cas = setup.pem(*anchors.control_plane_cas)
         return server.Tls(
-            key=self._key,
-            chain=self._chain,
+            key=key,
+            chain=chain,
             client_cas=setup.pem(*anchors.node_cas) + control_plane_cas,
             control_plane_cas=control_plane_cas,
         )
-
-    def _make(self) -> None:
-        key, ours = keys.generate_p256(), self._made.control_plane_ca
-        prepared = issue.prepare_control_plane(
-            Profile(lifetime_s=SERVER_LIFETIME_S),
-            spiffe.control_plane_id(self._made.trust_domain, self._replica),
-            public_key=key.public_key(),
-            issuer=ours,
-            serial=int.from_bytes(os.urandom(15), "big") + 1,
-            now=int(time.time()),
-        )
-        leaf = issue.sign(prepared, self._made.signing(prepared.key_name))
-        self._made_at, self._key = time.time(), keys.dump_private(key, None)
-        self._chain, self._issuer = setup.pem(leaf, ours.certificate), ours.certificate
 
 
 def _bind(of: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> int:

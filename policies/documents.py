@@ -6,6 +6,8 @@ envelope (`certs.envelope`). Times are Unix seconds, digests SHA-256 in lower-ca
 
 from dataclasses import dataclass
 
+from certs.bundle import TrustBundle
+from certs.document_keys import ED25519
 from policies.model import ResourceKey, Rules
 from policies.workloads import Workload
 
@@ -23,13 +25,15 @@ SHADOW = "shadow-v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delegation:
-    """Signed by the root: which Ed25519 keys sign documents until `expires`, and how many must."""
+    """Signed by the root: which keys sign documents until `expires`, how many must, and by which algorithms each."""
 
     trust_domain: str
     version: int
     expires: int
     threshold: int
-    keys: tuple[bytes, ...]  # raw 32-byte public keys
+    keys: tuple[bytes, ...]  # public document keys, as `certs.document_keys` has them
+    algorithms: tuple[str, ...] = (ED25519,)
+    """Of every key, all of them: a document that lacks one of these signatures is not signed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +60,14 @@ class TrustDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workloads:
-    """Who is who on one node: the registrations its agent serves, all of them."""
+    """Who is who on one node: the registrations its agent serves, all of them, and whom they may believe elsewhere."""
 
     trust_domain: str
     node: str  # SPIFFE ID
-    generation: int  # the store revision of their last change
+    generation: int  # the store revision of their last change, or of that of the bundles
     workloads: tuple[Workload, ...]
+    federated: tuple[TrustBundle, ...] = ()
+    """Of other trust domains that these federate with, sorted by name; one that is not here is believed in nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

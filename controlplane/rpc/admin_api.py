@@ -12,6 +12,7 @@ from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.approvals_api import ApprovalsServicer
 from controlplane.rpc.authorities_api import AuthoritiesServicer
+from controlplane.rpc.federation_api import FederationServicer
 from controlplane.rpc.guard import ended
 from controlplane.rpc.identities_api import IdentitiesServicer
 from controlplane.rpc.operators import Context
@@ -23,7 +24,14 @@ from controlplane.services.enforcement import follow
 MAX_TTL_S, DEFAULT_TTL_S = 86400, 600
 
 
-class AdminServicer(PolicyApi, IdentitiesServicer, AuthoritiesServicer, OperatorsServicer, ApprovalsServicer):
+class AdminServicer(
+    PolicyApi,
+    IdentitiesServicer,
+    AuthoritiesServicer,
+    FederationServicer,
+    OperatorsServicer,
+    ApprovalsServicer,
+):
     """One method per line of `admin.proto`."""
 
     # --- sites and nodes ---------------------------------------------------------------------------------------

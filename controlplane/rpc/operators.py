@@ -14,6 +14,7 @@ from controlplane.services import explanation, policy_sets
 from controlplane.services.approvals import Approvals
 from controlplane.services.attestation import Configured
 from controlplane.services.authorities import Authorities
+from controlplane.services.federation import Federation
 from controlplane.services.grants import Grant
 from controlplane.services.lifecycle import Lifecycle
 from controlplane.services.nodes import Nodes
@@ -48,6 +49,8 @@ READS = {
     "operator_list",
     "approval_list",
     "evidence_read",
+    "federation_list",
+    "federation_show",
 }
 Context = grpc.aio.ServicerContext
 
@@ -63,6 +66,10 @@ class Identities:
     reissue_within_s: int
     publisher: Publisher
     attestors: Mapping[str, Configured]
+    federation: Federation
+    endpoint: tuple[
+        str, str
+    ]  # profile and SPIFFE ID of our own bundle endpoint; empty: we serve none, or by the Web's rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,11 @@ TABLE: dict[str, Row] = {
     "GetAnchors": Row(ANYBODY, free, READ),
     "GetBundle": Row(ANYBODY, free, READ),
     "GetCrls": Row(ANYBODY, free, READ),
+    # other trust domains
+    "AddFederation": Row(GOVERN, mesh, WIDEN),
+    "ListFederations": Row(ANYBODY, free, READ),
+    "GetFederation": Row(ANYBODY, free, READ),
+    "RemoveFederation": Row(GOVERN, mesh, CHANGE),
     # policies
     "LintPolicy": Row(ANYBODY, free, READ),
     "ApplyPolicy": Row(DELIVER, policy, WIDEN),

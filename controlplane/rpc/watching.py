@@ -12,7 +12,8 @@ from grpc_health.v1 import health, health_pb2
 
 from certs import crl
 from controlplane.api.exposition import Metric
-from controlplane.api.probes import Page, Probes, Watched
+from controlplane.api.pages import Page
+from controlplane.api.probes import Probes, Watched
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.services import vitals

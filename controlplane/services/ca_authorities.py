@@ -12,11 +12,10 @@ import dataclasses
 import secrets
 from collections.abc import Awaitable, Callable
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from certs import authority, bundle, keys, verify
-from certs.errors import CertError
+from certs import authority, bundle, document_keys, keys, verify
+from certs.errors import CertError, KeyFormatError
 from certs.issue import IssuingCa
 from certs.profile import CA_LIFETIME_S, MAX_LIFETIME_S, CaKind
 from controlplane import failpoints, model
@@ -170,8 +169,8 @@ class CaAuthorities:
             state=REQUESTED,
             since=int(self._clock()),
         )
-        proof = self._made.signing(self._made.document_key_name)(_proven(row)).hex()
-        row = dataclasses.replace(row, proof=proof)
+        proofs = (sign(_proven(row)).hex() for _, sign in self._made.document_signers())
+        row = dataclasses.replace(row, proof=" ".join(proofs))
         key = rows.ca_authority_key(row.key_id)
         revision = await self._store.commit(expect={key: 0}, put={key: model.dump(row)})
         failpoints.reach("ca.requested")
@@ -187,11 +186,11 @@ class CaAuthorities:
         if document_key not in read_delegation(newest.row.envelope.encode(), self._made.root).keys:
             return False
         try:
-            key = ed25519.Ed25519PublicKey.from_public_bytes(document_key)
-            key.verify(bytes.fromhex(row.proof), _proven(row))
-        except (InvalidSignature, ValueError):
+            parts = document_keys.parts(document_key)
+            proofs = zip(parts, map(bytes.fromhex, row.proof.split()), strict=True)
+            return document_keys.signed_by(document_key, proofs, _proven(row))
+        except (KeyFormatError, ValueError):
             return False
-        return True
 
     async def _sign(self, stored: Stored[CaRow]) -> CaRow:
         made = authority.make_issuing_ca(

@@ -15,7 +15,7 @@ import structlog
 from controlplane import model
 from controlplane.errors import ControlPlaneError
 from controlplane.model import CaRow, JwtKeyRow, NodeRow, PolicyState, ReplicaRow, ResourceRow
-from controlplane.services import bundles, ca_rows, replicas, rows
+from controlplane.services import bundles, ca_rows, replicas, rows, workload_documents
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
 from controlplane.services.hub import AgentState, Hub
@@ -38,7 +38,7 @@ TRUST_PREFIXES = (
     rows.JWT_AUTHORITIES,
     rows.DELEGATION,
 )
-BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY, rows.WORKLOADS)
+BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY, *workload_documents.PREFIXES)
 BREATH = 32  # bundles made in one go: a revocation must not wait for ten thousand
 FEATURES = ("rules-v1",)
 
@@ -148,7 +148,7 @@ class Publisher:
             jwt_keys=self.anchors.jwt_keys,
         )
         payload = payloads.dump_trust(document)
-        sealed = payloads.seal(d.TYPE_TRUST, payload, self._made.document_signer()).to_json()
+        sealed = payloads.seal(d.TYPE_TRUST, payload, *self._made.document_signers()).to_json()
         issue = Issue(
             generation=generation,
             trust=sealed,
@@ -189,7 +189,9 @@ class Publisher:
             at=now,
             until=now + self._lease_s,
         )
-        sealed = payloads.seal(d.TYPE_HEARTBEAT, payloads.dump_heartbeat(beat), self._made.document_signer())
+        sealed = payloads.seal(
+            d.TYPE_HEARTBEAT, payloads.dump_heartbeat(beat), *self._made.document_signers()
+        )
         return replace(issue, heartbeat=sealed.to_json(), lease_until=beat.until)
 
     # --- bundles ---------------------------------------------------------------------------------------------
@@ -207,7 +209,7 @@ class Publisher:
         """Make the bundles of every version that counts, sign tickets for those that changed, wake their nodes."""
         async with self._bundle_lock:
             snapshot, revision = await self._store.snapshot(BUNDLE_PREFIXES)
-            node_items, resource_items, policy_items, workload_items = snapshot
+            node_items, resource_items, policy_items, *workload_items = snapshot
             state = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
             nodes = {stored.row.short: stored.row for stored in self._nodes(node_items)}
             resources = [stored.row for stored in self._resources(resource_items)]
@@ -224,7 +226,7 @@ class Publisher:
                 issued[str(row.spiffe_id)] = self._node_issue(row, plan, drafts, revision)
             changed = [name for name, issue in issued.items() if issue != self.nodes.get(name)]
             self.nodes = issued
-            changed += self.workloads.take(workload_items)
+            changed += self.workloads.take(*workload_items)
         for spiffe_id in changed:
             self.hub.wake(spiffe_id)
 
@@ -264,7 +266,7 @@ class Publisher:
             features=features,
         )
         sealed = payloads.seal(
-            d.TYPE_TICKET, payloads.dump_ticket(ticket), self._made.document_signer()
+            d.TYPE_TICKET, payloads.dump_ticket(ticket), *self._made.document_signers()
         ).to_json()
         self._tickets[spiffe_id, version] = (bundle.digests, sealed)
         return sealed

@@ -24,6 +24,7 @@ CHECKOUT = {"gitops": {"enabled": True, "volume": {"persistentVolumeClaim": {"cl
 OPEN_TO = {"networkPolicy": {"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "monitoringFrom": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]}}  # fmt: skip
 ROOT = {"agent": {"config": {"join": {"root_sha256": "ab" * 32}}}}
 WORKLOADS = {"agent": {"config": {"workload": {"socket": "/run/writ/workload.sock"}}}}
+FEDERATED = {"controlplane": {"config": {"federation": {"listen": "0.0.0.0:8445"}}}, "networkPolicy": {"federationPorts": [443]}}  # fmt: skip
 MATRIX = {
     "embedded": (NAMED,),
     "everything": (EVERYTHING,),
@@ -36,6 +37,7 @@ MATRIX = {
     "who may come": (EXTERNAL, OPEN_TO),
     "attested machines": (ATTESTED,),
     "attested, of a root that is given": (ATTESTED, GIVEN, ROOT),
+    "other trust domains": (EXTERNAL, FEDERATED),
 }
 OURS = {
     "ServiceMonitor",
@@ -156,6 +158,7 @@ OTHER: dict[str, Any] = {
     "images.agent.digest": "sha256:" + "b" * 64,
     "images.pullSecrets": [{"name": "registry"}],
     "monitoring.serviceMonitor.interval": "31s",
+    "networkPolicy.federationPorts": [443],
     "networkPolicy.from": [{"podSelector": {}}],
     "networkPolicy.monitoringFrom": [{"podSelector": {}}],
     "controlplane.tolerations": [{"operator": "Exists"}],
