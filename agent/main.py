@@ -17,7 +17,7 @@ from agent.controlplanes import ControlPlanes
 from agent.cutter import Cutter
 from agent.documents import DocumentStore
 from agent.enforcing import Enforcing
-from agent.envoy import bootstrap, cut, process
+from agent.envoy import bootstrap, cut, process, sessions
 from agent.envoy.ads import AdsServer
 from agent.envoy.dataplane import DataPlane
 from agent.envoy.process import Backoff, EnvoyProcess
@@ -177,6 +177,7 @@ class Agent:
             trust_domain=self._identity.spiffe_id.trust_domain,
             spiffe_id=str(self._identity.spiffe_id),
             boot=boot,
+            session_key=sessions.key(self._config.state_dir / "envoy"),
             ingress_host=ingress_host,
             ingress_port=self._ports.get("ingress", int(ingress_port)),
             egress_host=egress_host,

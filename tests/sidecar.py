@@ -21,7 +21,7 @@ from typing import Any
 from pki import CLINICAL, TD, Leaf, Pki
 
 from agent import identity, judge
-from agent.envoy import bootstrap, process
+from agent.envoy import bootstrap, process, sessions
 from agent.envoy.ads import AdsServer
 from agent.envoy.dataplane import DataPlane
 from agent.envoy.settings import EnvoySettings
@@ -64,6 +64,10 @@ class Backend(ThreadingHTTPServer):
         """Content type and body."""
         return "application/json", b"{}"
 
+    def session(self, seen: dict[str, Any]) -> str:
+        """The session that an answer names; none if empty. Every caller gets the same, which is the worst a server can do."""
+        return "s-1" if '"initialize"' in seen["body"] else ""
+
     def handle_error(self, *_: object) -> None:
         """A connection that was cut is no fault of ours."""
 
@@ -89,6 +93,8 @@ class _Echo(BaseHTTPRequestHandler):
             return
         kind, answer = self.server.answer(seen)
         self.send_response(200)
+        if session := self.server.session(seen):
+            self.send_header("mcp-session-id", session)
         if b'"stream":true' in body and kind == "application/json":
             self._words()
             return
@@ -130,10 +136,11 @@ class _Echo(BaseHTTPRequestHandler):
 
 @dataclass
 class Answer:
-    """What the caller got: status and denial code; 0 when the connection was refused."""
+    """What the caller got: status and denial code; 0 when the connection was refused. `session`: what it was told of one."""
 
     status: int
     code: str
+    session: str = field(default="", compare=False)
 
     @property
     def allowed(self) -> bool:
@@ -216,10 +223,12 @@ def _exchange(
         return Answer(0, type(exc).__name__)
     finally:
         connection.close()
+    session = response.headers.get("mcp-session-id", "")
     try:
-        return Answer(response.status, str(json.loads(text)["error"]["code"]))
+        error = json.loads(text)["error"]
+        return Answer(response.status, str(error.get("data", error)["code"]), session)
     except (ValueError, KeyError, TypeError):
-        return Answer(response.status, "")
+        return Answer(response.status, "", session)
 
 
 def tls(leaf: Leaf | None, *, maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
@@ -340,6 +349,7 @@ class Running:
             trust_domain=TD,
             spiffe_id=str(mine.spiffe_id),
             boot="test",
+            session_key=sessions.key(directory),
             ingress_host="127.0.0.1",
             ingress_port=0,
             egress_port=0,
