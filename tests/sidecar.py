@@ -53,6 +53,7 @@ class Backend(ThreadingHTTPServer):
     """Remembers what reached it."""
 
     daemon_threads = True
+    pause_s = 0.005  # between the words of a stream
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Echo)
@@ -64,9 +65,9 @@ class Backend(ThreadingHTTPServer):
         """Content type and body."""
         return "application/json", b"{}"
 
-    def session(self, seen: dict[str, Any]) -> str:
-        """The session that an answer names; none if empty. Every caller gets the same, which is the worst a server can do."""
-        return "s-1" if '"initialize"' in seen["body"] else ""
+    def head(self, seen: dict[str, Any]) -> tuple[int, dict[str, str]]:
+        """Status and more headers. Every caller is given the same session: the worst that a server can do."""
+        return 200, {"mcp-session-id": "s-1"} if '"initialize"' in seen["body"] else {}
 
     def handle_error(self, *_: object) -> None:
         """A connection that was cut is no fault of ours."""
@@ -92,9 +93,10 @@ class _Echo(BaseHTTPRequestHandler):
             self._mirror()
             return
         kind, answer = self.server.answer(seen)
-        self.send_response(200)
-        if session := self.server.session(seen):
-            self.send_header("mcp-session-id", session)
+        status, more = self.server.head(seen)
+        self.send_response(status)
+        for name, value in more.items():
+            self.send_header(name, value)
         if b'"stream":true' in body and kind == "application/json":
             self._words()
             return
@@ -105,12 +107,13 @@ class _Echo(BaseHTTPRequestHandler):
             self.wfile.write(answer)
 
     def _words(self) -> None:
-        """An answer without end, one word every few milliseconds, until somebody cuts it."""
+        """An answer without end, a word now and then, until somebody cuts it."""
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         self.close_connection = True
         with contextlib.suppress(OSError):
-            while not self.server.closed.wait(0.005):
+            self.wfile.write(b"5\r\nword \r\n")
+            while not self.server.closed.wait(self.server.pause_s):
                 self.wfile.write(b"5\r\nword \r\n")
 
     def _mirror(self) -> None:
@@ -355,6 +358,7 @@ class Running:
             egress_port=0,
             max_body_bytes=1 << 20,
         )
+        settings = replace(settings, **self._changes.pop("settings", {}))
         self._ads = AdsServer(settings.xds_socket)
         await self._ads.start()
         self._envoy = process.EnvoyProcess(process.find_binary(None), directory, 1, 20)

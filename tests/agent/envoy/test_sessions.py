@@ -24,8 +24,8 @@ class Mcp(Backend):
 
     given = "s-1"
 
-    def session(self, _seen: dict[str, Any]) -> str:
-        return self.given
+    def head(self, _seen: dict[str, Any]) -> tuple[int, dict[str, str]]:
+        return 200, {"mcp-session-id": self.given}
 
 
 @dataclass
