@@ -81,6 +81,15 @@ def place() -> Iterator[Place]:
         yield Place(made, Tail(sidecar.directory / "access.log"))
 
 
+def test_what_a_shadow_cannot_say_it_does_not_say(place: Place) -> None:
+    """Lines of ended requests have no address: a guess would be recorded as a verdict."""
+    place.enforce(POLICY)
+    _, written = place.replay()
+    near = "permit (principal, action, resource) when { context.source_ip.isLoopback() };"
+    records = place.recorded(f'@id("near") {near}', written)
+    assert {item.shadow for item in records if item.code != "unknown_resource"} == {""}
+
+
 @pytest.mark.parametrize("name", SHADOWS)
 def test_a_shadow_enforces_nothing_and_says_what_it_would_do(
     place: Place, outcomes: Counter[tuple[str, str]], name: str
