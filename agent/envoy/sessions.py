@@ -46,6 +46,7 @@ def http_filter(secret: bytes) -> dict[str, Any]:
 
 @cache
 def source(secret: bytes) -> str:
+    """The script with the key in it, as HMAC takes it: bytes as Lua writes them."""
     text = resources.files("agent.envoy").joinpath("sessions.lua").read_text("utf-8")
     for name, pad in (("@INNER@", INNER), ("@OUTER@", OUTER)):
         padded = bytes(byte ^ pad for byte in secret.ljust(BLOCK_BYTES, b"\0"))
