@@ -34,16 +34,14 @@ class DocumentStore:
         return Highest(**json.loads(raw)) if raw else Highest()
 
     def keep(self, trusted: TrustedDocuments, **documents: bytes) -> None:
-        """Keep what was just accepted: versions first. Names are those of this module's constants, in lower case."""
-        files.write(self._directory / HIGHEST, json.dumps(dataclasses.asdict(trusted.highest)).encode())
-        for name, data in documents.items():
-            files.write(self._directory / f"{name}.json", data)
+        """Keep what was just accepted, and its versions. Names are those of this module's constants, in lower case."""
+        versions = json.dumps(dataclasses.asdict(trusted.highest)).encode()
+        named = {self._directory / f"{name}.json": data for name, data in documents.items()}
+        files.write_all({self._directory / HIGHEST: versions, **named})
 
     def keep_ticket(self, version: int, ticket: bytes, blobs: dict[str, bytes]) -> None:
-        for digest, data in blobs.items():
-            path = self._directory / BLOBS / digest
-            if not path.exists():
-                files.write(path, data)
+        paths = {self._directory / BLOBS / digest: data for digest, data in blobs.items()}
+        files.write_all({path: data for path, data in paths.items() if not path.exists()})
         files.write(self._directory / TICKETS / f"{version}.json", ticket)
 
     def forget(self, versions: set[int]) -> None:

@@ -31,6 +31,7 @@ class Enforcing:
         self._sync, self._statements = sync, statements
         self._reported = (-1, -1)  # stream and generation of the last receipt
         self._revoked: set[str] = set()
+        self._said: sync_pb2.Enforcing | None = None
         self.enforced: tuple[int, int] | None = None
         """Generation and policy version that Envoy has acknowledged; None: nothing that allows anything."""
 
@@ -38,6 +39,16 @@ class Enforcing:
         """Envoy has ended: whatever runs next has nothing, and denies."""
         self._plane.close(identity)
         self.enforced = None
+
+    def holding(self) -> None:
+        """Tell at once which policy versions are held: whoever applies one waits for that, and Envoy has no part in it."""
+        staged = sorted(self._sync.received.bundles)
+        if self._said is not None and list(self._said.staged_versions) != staged:
+            said = sync_pb2.Enforcing()
+            said.CopyFrom(self._said)
+            said.staged_versions[:] = staged
+            self._said = said
+            self._sync.report(sync_pb2.SyncRequest(enforcing=said))
 
     async def enforce(self, state: Enforceable) -> bool:
         """False when Envoy did not take all of it: then it must be tried again."""
@@ -83,4 +94,5 @@ class Enforcing:
             error=error,
             staged_versions=sorted(self._sync.received.bundles),
         )
+        self._said = enforcing
         self._sync.report(sync_pb2.SyncRequest(enforcing=enforcing))

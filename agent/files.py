@@ -1,23 +1,37 @@
 """Files that must be whole or not there: written beside, synced, renamed, the directory synced. Mode 0600."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 
 def write(path: Path, data: bytes) -> None:
     """Replace `path` by `data`; after a crash it holds the old or the new bytes, never a mixture."""
-    temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_all({path: data})
+
+
+def write_all(wanted: Mapping[Path, bytes]) -> None:
+    """The same for several files, in order; after a crash each by itself is old or new. A sync of a directory takes
+    milliseconds: one for all.
+    """
+    for path, data in wanted.items():
+        descriptor = os.open(_beside(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    for path in wanted:
+        _beside(path).replace(path)
+    for parent in dict.fromkeys(path.parent for path in wanted):
+        directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
 
 
 def read(path: Path) -> bytes | None:

@@ -205,6 +205,8 @@ class Agent:
 
     def _look_again(self) -> None:
         """Something to enforce, or somebody else to be."""
+        if self._enforcing is not None:
+            self._enforcing.holding()
         self._changed.set()
         self._workloads.look_again()
 

@@ -71,6 +71,8 @@ class Shadow:
         except (CertError, ValueError):
             return None
         decision = self._rules[line.dir].decide(asked)
+        if decision.code is Code.UNEVALUABLE:  # it asks for an address: lines of ended requests have none
+            return None
         verdict = ALLOW if decision.code is None else decision.code.value
         policy = decision.because[0] if decision.because else ""
         flow = _Flow(

@@ -168,15 +168,7 @@ class Sync:
             raise refused
 
     def _accept(self, response: sync_pb2.SyncResponse, now: int) -> None:
-        trusted, store = self.received.trusted, self._store
-        if response.delegation:
-            trusted.update_delegation(response.delegation, now)
-            store.keep(trusted, delegation=response.delegation)
-        if response.trust_document:
-            trusted.update_trust(response.trust_document, now)
-            store.keep(trusted, trust=response.trust_document)
-        if response.heartbeat:
-            self._heartbeat(response.heartbeat, now)
+        self._of_the_mesh(response, now)
         if response.workloads:
             self._workloads(response.workloads, now)
         for blob in response.blobs:
@@ -188,16 +180,34 @@ class Sync:
         if response.tickets:
             self._forget()
 
-    def _heartbeat(self, data: bytes, now: int) -> None:
+    def _of_the_mesh(self, response: sync_pb2.SyncResponse, now: int) -> None:
+        """What is the same for every node, kept in one go before any of it counts: a revocation waits for the disk."""
+        trusted, lease = self.received.trusted, None
+        kept: dict[str, bytes] = {}
+        try:
+            if response.delegation:
+                trusted.update_delegation(response.delegation, now)
+                kept["delegation"] = response.delegation
+            if response.trust_document:
+                trusted.update_trust(response.trust_document, now)
+                kept["trust"] = response.trust_document
+            if response.heartbeat:
+                lease = self._heartbeat(response.heartbeat, now)
+                kept["heartbeat"] = response.heartbeat
+        finally:
+            if kept:
+                self._store.keep(trusted, **kept)
+        self.received.lease = lease or self.received.lease
+
+    def _heartbeat(self, data: bytes, now: int) -> Lease:
         try:
             beat = self.received.trusted.update_heartbeat(data, now)
         except MixError:
             log.info("heartbeat_waits_for_trust_document")
             raise
-        self._store.keep(self.received.trusted, heartbeat=data)
         until = min(beat.until, beat.at + self._lease_max_s) if self._lease_max_s else beat.until
         boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self.received.lease = Lease(until=until, boottime_until=boottime + until - max(beat.at, now))
+        return Lease(until=until, boottime_until=boottime + until - max(beat.at, now))
 
     def _workloads(self, data: bytes, now: int) -> None:
         try:

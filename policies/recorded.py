@@ -12,7 +12,7 @@ from certs import spiffe
 from certs.errors import CertError
 from policies import grammar, mesh
 from policies.errors import InputError
-from policies.model import ACTIONS, CLASS_MAX, Code, Principal, Request, ResourceKey
+from policies.model import ACTIONS, CLASS_MAX, Code, Decision, Principal, Request, ResourceKey
 
 DECIDED = frozenset({"", "no_permit", "forbidden", "unevaluable", "unknown_resource", "peer_unreachable"})
 """Codes of decisions that policy could have made otherwise; others were made before it: a lease, a floor, a body."""
@@ -62,6 +62,11 @@ class Recorded:
     def masked(self) -> bool:
         """Whether the path is not what was decided on."""
         return "***" in self.path
+
+    def became(self, decision: Decision) -> bool:
+        """Whether a decision made now is the recorded one: verdict, code, and the policy that was named."""
+        code = decision.code.value if decision.code else ""
+        return code == self.code and (not self.policy or self.policy in decision.because)
 
     def request(self, caller: Principal) -> Request | None:
         """What policies would be asked again; None where the record does not say all of it."""

@@ -38,6 +38,7 @@ class Endpoint:
     field: str = ""
     stream: bool = False
     websocket: bool = False
+    session: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ FALLBACK = Endpoint(method="", path="", protocol="http", action="connect", kind=
 GRPC = Endpoint(method="POST", path="", protocol="grpc", action="connect", kind="Service")
 """What no row knows: of gRPC the service's full name is the resource's, of all else `http`."""
 
-_FLAGS = frozenset({"stream", "calls", "websocket"})
+_FLAGS = frozenset({"stream", "calls", "websocket", "session"})
 _COMMENT = re.compile(r"#.*")
 
 
@@ -86,6 +87,7 @@ def _endpoint(words: list[str]) -> Endpoint:
         field=field,
         stream="stream" in flags,
         websocket="websocket" in flags,
+        session="session" in flags,
     )
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from pki import CLINICAL, TD, Leaf, Pki
 
 from agent import identity, judge
-from agent.envoy import bootstrap, process
+from agent.envoy import bootstrap, process, sessions
 from agent.envoy.ads import AdsServer
 from agent.envoy.dataplane import DataPlane
 from agent.envoy.settings import EnvoySettings
@@ -53,6 +53,7 @@ class Backend(ThreadingHTTPServer):
     """Remembers what reached it."""
 
     daemon_threads = True
+    pause_s = 0.005  # between the words of a stream
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Echo)
@@ -63,6 +64,10 @@ class Backend(ThreadingHTTPServer):
     def answer(self, _seen: dict[str, Any]) -> tuple[str, bytes]:
         """Content type and body."""
         return "application/json", b"{}"
+
+    def head(self, seen: dict[str, Any]) -> tuple[int, dict[str, str]]:
+        """Status and more headers. Every caller is given the same session: the worst that a server can do."""
+        return 200, {"mcp-session-id": "s-1"} if '"initialize"' in seen["body"] else {}
 
     def handle_error(self, *_: object) -> None:
         """A connection that was cut is no fault of ours."""
@@ -88,7 +93,10 @@ class _Echo(BaseHTTPRequestHandler):
             self._mirror()
             return
         kind, answer = self.server.answer(seen)
-        self.send_response(200)
+        status, more = self.server.head(seen)
+        self.send_response(status)
+        for name, value in more.items():
+            self.send_header(name, value)
         if b'"stream":true' in body and kind == "application/json":
             self._words()
             return
@@ -99,12 +107,13 @@ class _Echo(BaseHTTPRequestHandler):
             self.wfile.write(answer)
 
     def _words(self) -> None:
-        """An answer without end, one word every few milliseconds, until somebody cuts it."""
+        """An answer without end, a word now and then, until somebody cuts it."""
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         self.close_connection = True
         with contextlib.suppress(OSError):
-            while not self.server.closed.wait(0.005):
+            self.wfile.write(b"5\r\nword \r\n")
+            while not self.server.closed.wait(self.server.pause_s):
                 self.wfile.write(b"5\r\nword \r\n")
 
     def _mirror(self) -> None:
@@ -130,10 +139,11 @@ class _Echo(BaseHTTPRequestHandler):
 
 @dataclass
 class Answer:
-    """What the caller got: status and denial code; 0 when the connection was refused."""
+    """What the caller got: status and denial code; 0 when the connection was refused. `session`: what it was told of one."""
 
     status: int
     code: str
+    session: str = field(default="", compare=False)
 
     @property
     def allowed(self) -> bool:
@@ -216,10 +226,12 @@ def _exchange(
         return Answer(0, type(exc).__name__)
     finally:
         connection.close()
+    session = response.headers.get("mcp-session-id", "")
     try:
-        return Answer(response.status, str(json.loads(text)["error"]["code"]))
+        error = json.loads(text)["error"]
+        return Answer(response.status, str(error.get("data", error)["code"]), session)
     except (ValueError, KeyError, TypeError):
-        return Answer(response.status, "")
+        return Answer(response.status, "", session)
 
 
 def tls(leaf: Leaf | None, *, maximum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
@@ -340,11 +352,13 @@ class Running:
             trust_domain=TD,
             spiffe_id=str(mine.spiffe_id),
             boot="test",
+            session_key=sessions.key(directory),
             ingress_host="127.0.0.1",
             ingress_port=0,
             egress_port=0,
             max_body_bytes=1 << 20,
         )
+        settings = replace(settings, **self._changes.pop("settings", {}))
         self._ads = AdsServer(settings.xds_socket)
         await self._ads.start()
         self._envoy = process.EnvoyProcess(process.find_binary(None), directory, 1, 20)

@@ -9,7 +9,7 @@ local MAX_KEPT, MAX_KEY = 1024, 64 -- of what is kept from one request to the ne
 local ECHO = "id" -- the member that is only given back
 local byte, find, sub, lower, gsub, match = string.byte, string.find, string.sub, string.lower, string.gsub, string.match
 
--- JSON: byte loops outside strings, plain finds inside; both are compiled, patterns over long text are not. ----------
+-- JSON: byte loops outside strings, plain finds inside; both are compiled, patterns and recursion are not. --------------
 
 local function skip(s, i)
   local c = byte(s, i)
@@ -20,8 +20,16 @@ local function skip(s, i)
   return i, c
 end
 
+-- Where the string at `i` ends: behind the first quote with an even number of backslashes before it. Most strings are
+-- short: a find costs as much as some sixteen bytes looked at.
 local function string_end(s, i)
   local j = i + 1
+  for k = j, i + 16 do
+    local c = byte(s, k)
+    if c == 34 then return k + 1 end
+    if c == 92 then break end
+    j = k + 1
+  end
   while true do
     local quote = find(s, '"', j, true)
     if not quote then return nil end
@@ -32,54 +40,62 @@ local function string_end(s, i)
   end
 end
 
-local value
-
-local function array(s, i, depth)
-  if depth > MAX_DEPTH then return nil end
-  local c
-  i, c = skip(s, i + 1)
-  if c == 93 then return i + 1 end
-  while true do
-    i = value(s, i, depth)
-    if not i then return nil end
-    i, c = skip(s, i)
-    if c == 93 then return i + 1 end
-    if c ~= 44 then return nil end
-    i = skip(s, i + 1)
-  end
+-- One of `-+.0-9eE`.
+local function numeric(c)
+  return c and (c >= 43 and c <= 57 and c ~= 44 and c ~= 47 or c == 101 or c == 69)
 end
 
-local function object(s, i, depth)
-  if depth > MAX_DEPTH then return nil end
-  local c
-  i, c = skip(s, i + 1)
-  if c == 125 then return i + 1 end
-  while true do
-    if c ~= 34 then return nil end
-    i = string_end(s, i)
-    if not i then return nil end
-    i, c = skip(s, i)
-    if c ~= 58 then return nil end
-    i = skip(s, i + 1)
-    i = value(s, i, depth)
-    if not i then return nil end
-    i, c = skip(s, i)
-    if c == 125 then return i + 1 end
-    if c ~= 44 then return nil end
-    i, c = skip(s, i + 1)
-  end
-end
-
-value = function(s, i, depth)
-  local c = byte(s, i)
+local function scalar_end(s, i, c)
   if c == 34 then return string_end(s, i) end
-  if c == 123 then return object(s, i, depth + 1) end
-  if c == 91 then return array(s, i, depth + 1) end
+  if numeric(c) then
+    repeat i = i + 1 until not numeric(byte(s, i))
+    return i
+  end
   if c == 116 then return sub(s, i, i + 3) == "true" and i + 4 or nil end
   if c == 102 then return sub(s, i, i + 4) == "false" and i + 5 or nil end
   if c == 110 then return sub(s, i, i + 3) == "null" and i + 4 or nil end
-  local _, last = find(s, "^[-+0-9.eE]+", i)
-  return last and last + 1
+end
+
+-- Behind the key at `i` and its colon.
+local function behind_key(s, i, c)
+  i = c == 34 and string_end(s, i)
+  if not i then return nil end
+  i, c = skip(s, i)
+  if c ~= 58 then return nil end
+  return skip(s, i + 1)
+end
+
+local ends = {} -- the bracket that ends what is open, by level
+
+-- Where the value at `i` ends, which stands `depth` levels deep; nil if it breaks a rule.
+local function value(s, i, depth)
+  local level, c = depth, byte(s, i)
+  while true do
+    local opened = c == 123 or c == 91
+    if opened then
+      level = level + 1
+      if level > MAX_DEPTH then return nil end
+      ends[level] = c + 2
+      i, c = skip(s, i + 1)
+    else
+      i = scalar_end(s, i, c)
+      if not i or level == depth then return i end
+      i, c = skip(s, i)
+    end
+    while c == ends[level] do
+      level, opened = level - 1, false
+      if level == depth then return i + 1 end
+      i, c = skip(s, i + 1)
+    end
+    if not opened then
+      if c ~= 44 then return nil end
+      i, c = skip(s, i + 1)
+    end
+    if ends[level] == 125 then
+      i, c = behind_key(s, i, c)
+      if not i then return nil end
+    end
+  end
 end
 
 -- A wanted member: a plain string, true, false or null; anything else could be read in two ways.

@@ -102,11 +102,6 @@ local function needless(escape)
   return code < 32 or code == 127 or find(string.char(code), "[A-Za-z0-9._~/\\;%%-]") ~= nil
 end
 
-local function shapes(from, path)
-  local _, depth = gsub(path, "/", "/")
-  return from[depth .. match(path, "^/[^/]*")] or {}
-end
-
 local function overlong(escape, behind)
   return find(escape, "^c[01]$") or find(escape, "^f[5-9a-f]$") or (escape == "e0" and find(behind, "^%%[89]"))
     or (escape == "f0" and behind == "%8")

@@ -122,14 +122,17 @@ class DataPlane:
 
     async def _change_rules(self, wanted: _Loaded) -> None:
         before = self._loaded
-        if before is not None and (before.rules, before.peers) != (wanted.rules, wanted.peers):
-            both = RulesBlob(
-                ingress=authorize.union(before.rules.ingress, wanted.rules.ingress),
-                egress=authorize.union(before.rules.egress, wanted.rules.egress),
-                served=(),
-            )
-            self._forbids(both, (*before.peers, *wanted.peers), wanted.stamp)
+        if before is None or (before.rules, before.peers) == (wanted.rules, wanted.peers):
+            self._rules(wanted, forbidden=wanted.rules)  # only names change: any order will do
             await self._publish_filters()
+            return
+        both = RulesBlob(
+            ingress=authorize.union(before.rules.ingress, wanted.rules.ingress),
+            egress=authorize.union(before.rules.egress, wanted.rules.egress),
+            served=(),
+        )
+        self._forbids(both, (*before.peers, *wanted.peers), wanted.stamp)
+        await self._publish_filters()
         self._rules(wanted, forbidden=None)
         await self._publish_filters()
         self._forbids(wanted.rules, wanted.peers, wanted.stamp)

@@ -20,7 +20,7 @@ MESSAGES = {
     Code.LEASE_EXPIRED: "this node has lost contact with its control plane for too long",
     Code.REVOKED: "the peer is revoked",
     Code.UNREADABLE_BODY: "the request cannot be read in one way only, or its body is too large",
-    Code.CLAIM_NOT_ALLOWED: "purpose, data class or subject region are not within the caller's certificate",
+    Code.CLAIM_NOT_ALLOWED: "a claim is not within the caller's certificate, or the session is not the caller's",
     Code.UNKNOWN_RESOURCE: "no such resource is declared",
     Code.PEER_UNREACHABLE: "the peer cannot be reached, or no policy lets this node reach it",
 }

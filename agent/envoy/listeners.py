@@ -1,13 +1,13 @@
 """The two listeners and what runs in them. Static: a change of policy, peer or certificate never drains one.
 
-Ingress: strip headers, then gate, classify, forbids, permits, route to the local application.
+Ingress: strip headers, then gate, classify, sessions, forbids, permits, route to the local application.
 Egress: strip headers, then classify, gate, forbids, permits, route to the peer. One classifier script for both.
 """
 
 import re
 from typing import Any
 
-from agent.envoy import accesslog, classifier, denials, extraction, gate
+from agent.envoy import accesslog, classifier, denials, extraction, gate, sessions
 from agent.envoy.settings import EnvoySettings
 
 TYPE = "type.googleapis.com/envoy.extensions."
@@ -33,6 +33,7 @@ CURVES = ["X25519MLKEM768", "X25519", "P-256"]  # hybrid first: recorded traffic
 def ingress(settings: EnvoySettings) -> dict[str, Any]:
     """MTLS from peers to the application beside us."""
     classify = [extraction.http_filter(), _classifier(egress=False)]
+    classify.append(sessions.http_filter(settings.session_key))
     filters = [_ecds("gate-in"), *classify, _ecds("forbids-in"), _ecds("permits-in")]
     keep = (*CLAIMS, "writ-request-id")
     return {

@@ -21,7 +21,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from xds.core.v3.extension_pb2 import TypedExtensionConfig
 
-from agent.envoy import extraction, pb
+from agent.envoy import extraction, pb, sessions
 from agent.envoy.listeners import CURVES
 from agent.envoy.settings import EnvoySettings
 from policies.documents import Peer, ServedResource
@@ -177,11 +177,16 @@ def ingress_routes(served: Sequence[ServedResource]) -> route_pb2.RouteConfigura
     entries = {f"{one.key.kind}/{one.key.name}": pb.OnMatch(action=_served(one.port)) for one in served}
     absent = component_route.Route(match=component_route.RouteMatch(prefix="/"))
     absent.direct_response.status = 404
-    unserved = pb.OnMatch(action=_list([*_special(UNSERVED), absent]))
+    unserved = pb.OnMatch(action=_list([*_special(UNSERVED), *_sessions(), absent]))
     host = component_route.VirtualHost(
         name="local", domains=["*"], matcher=pb.exact_map(pb.header("writ-resource"), entries, unserved)
     )
-    return _configuration("ingress", [host], "in")
+    made = _configuration("ingress", [host], "in")
+    # Servers that keep something for their callers can tell them apart: by what was decided on.
+    caller = made.request_headers_to_add.add()
+    caller.header.key, caller.header.value = "writ-peer", "%DOWNSTREAM_PEER_URI_SAN%"
+    caller.append_action = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    return made
 
 
 def _served(port: int) -> TypedExtensionConfig:
@@ -196,17 +201,23 @@ def _special(to: str) -> list[component_route.Route]:
     """Envoy asks the first route of a request, before it is classified, which filters run and whether it may become a
     WebSocket.
     """
-    on = pb.packed(component_route.FilterConfig(config=Any()))
-    made = []
-    for row in extraction.streams():
-        route = component_route.Route(match=component_route.RouteMatch(path=row.path), route=_action(to))
-        route.typed_per_filter_config[extraction.NAME].CopyFrom(on)
-        made.append(route)
+    made = [_with(extraction.NAME, row.path, to) for row in extraction.streams()]
     for path in dict.fromkeys(row.path for row in TABLE if row.websocket):
         match = component_route.RouteMatch(path=path, headers=[_header("upgrade", "(?i)websocket")])
         route = component_route.Route(match=match, route=_action(to))
         route.route.upgrade_configs.add(upgrade_type="websocket")
         made.append(route)
+    return made
+
+
+def _sessions() -> list[component_route.Route]:
+    return [_with(sessions.NAME, path, UNSERVED) for path in sessions.paths()]
+
+
+def _with(name: str, path: str, to: str) -> component_route.Route:
+    """A route on which the filter `name` runs."""
+    made = component_route.Route(match=component_route.RouteMatch(path=path), route=_action(to))
+    made.typed_per_filter_config[name].CopyFrom(pb.packed(component_route.FilterConfig(config=Any())))
     return made
 
 

@@ -1,6 +1,6 @@
 """What the data plane is told once, when Envoy starts. Units are in the names, reasons beside them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -13,6 +13,7 @@ class EnvoySettings:
     trust_domain: str
     spiffe_id: str
     boot: str  # names this run of Envoy in records
+    session_key: bytes = field(repr=False)  # seals what callers are told of sessions
     ingress_host: str = "0.0.0.0"  # noqa: S104 - peers must reach it; mTLS guards it
     ingress_port: int = 7443
     egress_host: str = "127.0.0.1"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agent.config import Config
-from agent.envoy import bootstrap, process
+from agent.envoy import bootstrap, process, sessions
 from agent.envoy.process import EnvoyProcess, Run
 from agent.envoy.settings import EnvoySettings
 from certs.spiffe import SpiffeId
@@ -57,6 +57,7 @@ class Sidecar:
             trust_domain=self._mine.trust_domain,
             spiffe_id=str(self._mine),
             boot=boot,
+            session_key=sessions.key(self.directory),
             ingress_host=ingress_host,
             ingress_port=self.ports.get("ingress", int(ingress_port)),
             egress_host=egress_host,

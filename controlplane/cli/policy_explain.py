@@ -65,6 +65,7 @@ def document(said: Explanation, recorded: Recorded | None) -> dict[str, object]:
             "code": recorded.code,
             "policy": recorded.policy,
             "policy_version": recorded.policy_version,
+            "reproduced": recorded.became(said.decision),
         }
     return found
 

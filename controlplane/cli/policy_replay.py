@@ -54,7 +54,7 @@ def simulate(files: Files, records: Records, context_file: ContextFile = None) -
     output.emit_table(
         ("", "CALLER", "ACTION", "RESOURCE", "REQUESTS", "BECAUSE"), rows, empty="nothing changes"
     )
-    output.note(f"{found.records} records: {found.same} decided as before")
+    output.note(f"{found.records} records: {found.same} decided as before; callers as they are now")
     for why, count in sorted(found.skipped.items()):
         output.note(f"  {count} not replayed: {why}")
     if found.masked:
@@ -150,6 +150,10 @@ def _show(said: "Explanation", recorded: "Recorded | None") -> None:
         then = "allow" if recorded.allowed else f"deny: {recorded.code}"
         by = f" by {recorded.policy}" if recorded.policy else ""
         output.note(f"recorded: {then}{by}, policy version {recorded.policy_version}")
+        if not recorded.became(said.decision):
+            output.note(
+                f"not decided as recorded: policies, what is declared or what `{recorded.caller}` may be are others now"
+            )
     by = f" by {', '.join(said.decision.because)}" if said.decision.because else ""
     output.note(("deny: " + code if code else "allow") + by)
 

@@ -142,10 +142,31 @@ def test_a_request_and_a_record_are_explained(files) -> None:
     )
     said = json.loads(done.stdout)
     assert (said["decision"], said["because"]) == ("allow", ["care"])
-    assert said["recorded"] == {"decision": "deny", "code": "no_permit", "policy": "", "policy_version": 1}
+    assert said["recorded"] == {
+        "decision": "deny",
+        "code": "no_permit",
+        "policy": "",
+        "policy_version": 1,
+        "reproduced": False,
+    }
     missing = writ("explain", "--record", "gone/out", "--records", files / "records.jsonl", *given)
     assert missing.returncode == Exit.NOT_FOUND
     assert writ("explain", *given).returncode == Exit.USAGE
+
+
+def test_what_a_caller_has_become_since_is_said(files) -> None:
+    """Records name their caller, not what its certificate said then."""
+    line = json.loads((files / "records.jsonl").read_text().splitlines()[0])
+    named = ("explain", "--record", f"{line['request_id']}/out", "--records", files / "records.jsonl")
+    given = ("--policy", files / "care.cedar", "--context-file", files / "mesh.yaml")
+    done = writ(*named, *given)
+    assert (done.returncode, "not decided as recorded" in done.stderr) == (Exit.OK, False)
+    (files / "mesh.yaml").write_text(MESH.replace("groups: [clinical]", "groups: [research]"))
+    done = writ(*named, *given)
+    assert done.returncode == Exit.DENIED
+    assert "not decided as recorded: policies, what is declared or what `app-1.paris` may be" in done.stderr
+    replayed = writ("simulate", files / "care.cedar", *named[3:], *given[2:])
+    assert "callers as they are now" in replayed.stderr
 
 
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"

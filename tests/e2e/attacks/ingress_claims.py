@@ -4,9 +4,10 @@ import pytest
 from attacks import mutants
 from attacks.control import Attack, Control
 from attacks.ingress import GOOD, ME, ask, claim
-from sidecar import Sidecar
+from sidecar import CALLEE, CALLER, Sidecar
 
-from agent.envoy import classifier, listeners
+from agent.envoy import classifier, listeners, sessions
+from policies.model import ResourceKey
 
 CLAIMS = listeners.CLAIMS
 WRITE_ALL = ("if given ~= value then headers:replace(name, value) end", "headers:replace(name, value)")
@@ -49,6 +50,19 @@ def unstripped(*headers: tuple[str, str]) -> Attack:
         (seen,) = s.backend.seen[before:]
         del s.backend.seen[before:]
         return any(seen["headers"].get(name) == value for name, value in headers)
+
+    return attack
+
+
+def session(named: str, *, thief: bool = False) -> Attack:
+    """Use the session that the caller was given, which stands for `{}`. A thief is another node that may do the same."""
+
+    def attack(s: Sidecar) -> bool:
+        given = s.ask(path="/mcp", body=b'{"method":"initialize"}').session
+        del s.backend.seen[-1:]
+        leaf = s.pki.node("app-2", attributes=CALLER) if thief else s.caller
+        headers = [("mcp-session-id", named.format(given))]
+        return s.ask(leaf, path="/mcp", body=b'{"method":"ping"}', headers=headers).allowed
 
     return attack
 
@@ -140,6 +154,22 @@ CONTROLS = (
         "claims: region required of several",
         [("no region", claim(*GOOD[:2]))],
         mutants.script("if area == false then return nil end", "area = nil"),
+    ),
+    Control(
+        4,
+        "claims: a session is the caller's own",
+        [
+            ("a stolen session", session("{}", thief=True)),
+            ("a session as its server names it", session("s-1")),
+            ("another session under its seal", session("s-2{}")),
+        ],
+        mutants.code(
+            sessions,
+            "source",
+            "text = resources",
+            'return "function envoy_on_request() end"\n    text = resources',
+        ),
+        {"resources": (ResourceKey("Service", "mcp", CALLEE),)},
     ),
     Control(
         4,

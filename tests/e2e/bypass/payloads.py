@@ -142,4 +142,7 @@ MCP = {
     "another path": post(json.dumps(tool("secret")).encode(), target="/mcp/"),
     "another path, capitals": post(json.dumps(tool("secret")).encode(), target="/MCP"),
     "someone's session": call(tool("secret"), "Mcp-Session-Id: another"),
+    "someone's session for a permitted call": call(tool("add"), "Mcp-Session-Id: another"),
+    "two sessions": call(tool("add"), "Mcp-Session-Id: one", "Mcp-Session-Id: another"),
+    "an empty session": call(tool("add"), "Mcp-Session-Id:"),
 }

@@ -3,7 +3,7 @@
 import http.client
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import captured
@@ -84,6 +84,8 @@ class Place:
     web: Sidecar
     rpc: Sidecar
     server: GrpcBackend
+    given: list[str] = field(default_factory=list)
+    """Sessions, as the application was told of them: other ones than were captured."""
 
     def ask(self, method: str, target: str, body: bytes | None = None, **headers: str) -> Reply:
         """Headers with `_` for `-`."""
@@ -120,13 +122,17 @@ class Place:
     def _replayed(self, one: Captured) -> str:
         seen = self.server.seen if one.is_grpc else self.web.backend.seen
         before = len(seen)
+        headers = dict(one.headers)
+        if "mcp-session-id" in headers:
+            headers["mcp-session-id"] = self.given[-1]
         if one.is_grpc:
             if self.call(one):
                 assert len(seen) == before
                 return "denied"
             assert seen[-1].messages == list(one.messages)
             return described(seen[-1].metadata)
-        reply = self.send(one.method, one.target, one.body or None, dict(one.headers))
+        reply = self.send(one.method, one.target, one.body or None, headers)
+        self.given.extend(filter(None, [reply.headers.get("mcp-session-id")]))
         if reply.status != http.client.OK:
             assert len(seen) == before
             return "denied"
