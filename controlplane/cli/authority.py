@@ -75,15 +75,12 @@ def activate(
     force: Annotated[bool, typer.Option("--force", help="Even if agents do not know it yet.")] = False,
 ) -> None:
     """Let prepared authorities sign at their replicas, once every connected agent knows them."""
-    from controlplane.api.gen import admin_pb2
-
     with session.connect() as client:
         anchors.refresh(client)
         chosen = keys or [one.key_id for one in _all(client) if one.state == "prepared"]
         if not chosen:
             raise CliError("nothing is prepared", code=Exit.CONFLICT, hint="writ authority prepare")
-        requests = [admin_pb2.ActivateAuthorityRequest(key_id=key, force=force) for key in chosen]
-        made = [client.call(client.stub.ActivateAuthority, request) for request in requests]
+        made = [_activate(client, key, force=force) for key in chosen]
     if session.wants_json():
         output.emit_json([_document(one) for one in made])
         return
@@ -168,6 +165,22 @@ def _prepare(kinds: tuple[str, ...], *, request: bool) -> list["admin_pb2.Author
             anchors.refresh(client)
             asked = [admin_pb2.PrepareAuthorityRequest(kind=kind, request=request) for kind in kinds]
             made += [client.call(client.stub.PrepareAuthority, message) for message in asked]
+    return made
+
+
+def _activate(client: "Client", key: str, *, force: bool) -> "admin_pb2.Authority":
+    """With `force`, whoever does not know it yet is named, and passed over."""
+    from controlplane.api.gen import admin_pb2
+
+    asked = admin_pb2.ActivateAuthorityRequest(key_id=key)
+    try:
+        made: admin_pb2.Authority = client.call(client.stub.ActivateAuthority, asked)
+    except CliError as exc:
+        if not force or exc.code is not Exit.CONFLICT:
+            raise
+        output.note(f"`{key}`: {exc.message}")
+        asked.force = True
+        made = client.call(client.stub.ActivateAuthority, asked)
     return made
 
 

@@ -63,6 +63,7 @@ class Publisher:
         self._asked = self._covered = 0
         self._floors, self._replicas = rows.Parsed(NodeRow), rows.Parsed(ReplicaRow)
         self._cas, self._jwt_keys = rows.Parsed(CaRow), rows.Parsed(JwtKeyRow)
+        self._ours: list[Stored[CaRow]] | None = None  # rows of our CAs, as they were followed last
         self._nodes, self._resources = rows.Parsed(NodeRow), rows.Parsed(ResourceRow)
         self._renew_floors: dict[str, int | None] = {}
         self._apart: frozenset[str] = frozenset()  # SPIFFE IDs of the quarantined
@@ -178,7 +179,10 @@ class Publisher:
         if not known:
             return replicas.alone(self._made)
         mine = {one.row.name for one in known if one.row.document_key == self._made.document_key.hex()}
-        self._made.follow(ca_rows.issuing([one for one in cas if one.row.replica in mine], self._made))
+        ours = [one for one in cas if one.row.replica in mine]
+        if ours != self._ours:  # verifying takes longer than a revocation should wait
+            self._ours = ours
+            self._made.follow(ca_rows.issuing(ours, self._made))
         return replicas.anchors(known, cas, self._jwt_keys(jwt_key_items), delegation, self._made)
 
     def _with_heartbeat(self, issue: Issue, now: int) -> Issue:

@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import signal
+import threading
 
+import clients
 import pytest
 import workloads
 from commands import writ
 
-from controlplane.api.gen import admin_pb2
+from controlplane.api.gen import admin_pb2, sync_pb2, sync_pb2_grpc
 from controlplane.cli.demo.mesh import Mesh
 from controlplane.cli.errors import CliError, Exit
 
@@ -23,6 +25,7 @@ def mesh(tmp_path):
         made.directory.mkdir()
         made.init()
         made.start_control_plane()
+        made.site("paris", "FR")
         yield made
 
 
@@ -68,6 +71,28 @@ def test_everything_is_replaced_by_hand_and_the_operator_is_not_locked_out(mesh)
         Exit.CONFLICT,
         "error: nothing is prepared\nhint: writ authority prepare\n",
     )
+
+
+def test_who_does_not_know_a_ca_is_named_and_passed_over_by_force_only(mesh, tmp_path) -> None:
+    _, ca = clients.root_and_ca(mesh, clients.token(mesh, "probe"), tmp_path / "token")
+    slow = clients.enrolled(mesh, clients.enrolment(mesh, ca), "slow")
+    hello = sync_pb2.SyncRequest(hello=sync_pb2.Hello(ingress_address="127.0.0.1:7443"))
+    over = threading.Event()
+
+    def says():
+        yield hello  # and nothing of what it enforces
+        over.wait(60)
+
+    with slow.channel(mesh) as channel:
+        stream = sync_pb2_grpc.SyncStub(channel).Connect(says())
+        assert next(stream)
+        (made,) = shown(mesh, "prepare", "node")
+        code, text = refused(mesh, "authority", "activate", made["key_id"])
+        assert (code, "not known yet to spiffe://demo.example/fr/paris/slow" in text) == (Exit.CONFLICT, True)
+        forced = writ("authority", "activate", made["key_id"], "--force", config=mesh.context_file)
+        assert (forced.returncode, "/fr/paris/slow" in forced.stderr) == (0, True)
+        over.set()
+        stream.cancel()
 
 
 def test_after_a_restart_it_issues_with_what_was_active(mesh) -> None:
