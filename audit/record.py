@@ -89,8 +89,39 @@ class BootRecord:
     kind: str = "boot"
 
 
-Record = DecisionRecord | GapRecord | BootRecord
-KINDS: dict[str, type[Record]] = {"decision": DecisionRecord, "gap": GapRecord, "boot": BootRecord}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminRecord:
+    """One call of an operator at a control plane: who, which call, on what, and what became of it.
+
+    A call that may change something has two: `begun` before anything is done, then its outcome. Arguments are a hash: they
+    may hold whole policies, and the hash proves what was asked.
+    """
+
+    node: str  # SPIFFE ID of the control plane
+    boot: str
+    seq: int
+    time_ms: int
+    call_id: str  # shared by the records of one call
+    operator: str  # empty: nobody that we know
+    role: str
+    credential: str  # what proved who it was
+    call: str
+    target: str
+    arguments: str  # SHA-256 of the request, hex
+    outcome: str  # begun, ok, waiting, or the kind of refusal
+    reason: str
+    approval: str  # id of the approval it waits for or was done under
+    suppressed: int  # refusals of strangers since the last record that were only counted
+    kind: str = "admin"
+
+
+Record = DecisionRecord | GapRecord | BootRecord | AdminRecord
+KINDS: dict[str, type[Record]] = {
+    "decision": DecisionRecord,
+    "gap": GapRecord,
+    "boot": BootRecord,
+    "admin": AdminRecord,
+}
 FIELDS: dict[type[Record], tuple[str, ...]] = {
     kind: tuple(sorted(field.name for field in fields(kind))) for kind in KINDS.values()
 }

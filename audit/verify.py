@@ -14,7 +14,7 @@ from enum import Enum
 
 from audit import merkle, note, record, tiles
 from audit.errors import AuditError, NoteError, RecordError
-from audit.record import BootRecord, DecisionRecord, GapRecord, Record
+from audit.record import AdminRecord, BootRecord, DecisionRecord, GapRecord, Record
 
 
 class Problem(Enum):
@@ -243,9 +243,14 @@ def _records(
 
 
 def _of_this_log(item: Record, origin: str) -> bool:
-    """`<td>/audit/<site>/<node>` holds records of `spiffe://<td>/<jurisdiction>/<site>/<node>` only."""
+    """`<td>/audit/<site>/<node>` holds records of `spiffe://<td>/<jurisdiction>/<site>/<node>` only.
+
+    A control plane, `spiffe://<td>/control-plane/<replica>`, records administration, and nothing else.
+    """
     domain, _, place = origin.partition("/audit/")
     parts = item.node.removeprefix("spiffe://").split("/")
+    if isinstance(item, AdminRecord):
+        return parts == [domain, *place.split("/")] and parts[1:2] == ["control-plane"]
     return len(parts) == 4 and (parts[0], "/".join(parts[2:])) == (domain, place)  # noqa: PLR2004 - a node's SPIFFE ID
 
 

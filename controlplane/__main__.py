@@ -1,4 +1,4 @@
-"""`python -I -m controlplane [init|join|admit|remove …] --config FILE`: arguments, logs, exit codes. The rest is elsewhere."""
+"""`python -I -m controlplane [init|operator|join|admit|remove …] --config FILE`: arguments, logs, exit codes. The rest is elsewhere."""
 
 import os
 
@@ -29,6 +29,7 @@ EXITS: dict[type[errors.ControlPlaneError], int] = {
 ETCD = ("prefix", "kek_file", "ca_file", "certificate_file", "key_file", "user", "password_file")
 CEREMONIES: dict[str, Callable[[Any, argparse.Namespace], None]] = {
     "init": lambda ceremonies, arguments: ceremonies.init(arguments),
+    "operator": lambda ceremonies, arguments: ceremonies.operator(arguments),
     "join": lambda ceremonies, arguments: ceremonies.join(arguments),
     "admit": lambda ceremonies, arguments: ceremonies.admit(arguments),
     "remove": lambda ceremonies, arguments: ceremonies.remove(arguments),
@@ -74,6 +75,11 @@ def _arguments() -> argparse.Namespace:
     init.add_argument("--etcd-endpoint", action="append", default=[])
     for name in ETCD:
         init.add_argument(f"--etcd-{name.replace('_', '-')}", default="")
+    operator = commands.add_parser("operator", help="make an administrator, with the keys of this machine")
+    operator.add_argument("--config", type=Path, required=True)
+    operator.add_argument("--name", required=True)
+    operator.add_argument("--context", required=True)
+    operator.add_argument("--out-context", type=Path, required=True)
     join = commands.add_parser("join", help="become a replica of a mesh that is there")
     join.add_argument("--config", type=Path, required=True)
     join.add_argument("--root", type=Path, help="directory that holds the root: all in one step")

@@ -1,4 +1,4 @@
-"""`init`, `join`, `admit`, `remove`: what an operator does beside a control plane, each in one run of its own."""
+"""`init`, `operator`, `join`, `admit`, `remove`: what an operator does beside a control plane, each in one run of its own."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from controlplane import config as settings
 from controlplane import opening
 from controlplane.config import Config
 from controlplane.errors import ExistsError, InvalidError, UnavailableError
-from controlplane.services import authorities, context_file, setup
+from controlplane.services import authorities, context_file, operators, setup
 from controlplane.services import join as joining
 from controlplane.services.context_file import EtcdOptions, NewSettings
 from controlplane.signer.file import FileSigner
@@ -73,7 +73,7 @@ def _make(arguments: argparse.Namespace, new: NewSettings) -> None:
     now = int(time.time())
     signer = FileSigner(new.state_dir / "keys", passphrase)
     made = setup.make_mesh(new.trust_domain, new.state_dir, signer, now, new.replica)
-    operator = setup.make_operator(made, arguments.operator, now)
+    operator = operators.make_first(made, new.state_dir, arguments.operator, now)
     context_file.write_settings(arguments.config, new)
     context_file.write_context(arguments.out_context, arguments.context, new.address, made, operator)
 
@@ -86,6 +86,16 @@ def _etcd_options(arguments: argparse.Namespace) -> EtcdOptions:
         endpoints=tuple(arguments.etcd_endpoint),
         **{name: getattr(arguments, f"etcd_{name}") for name in names},
     )
+
+
+def operator(arguments: argparse.Namespace) -> None:
+    """An administrator for whoever holds this machine and its keys: the way back in when every certificate has ended."""
+    config = settings.load(arguments.config)
+    signer = FileSigner(config.state_dir / "keys", opening.read_passphrase(config))
+    made = authorities.load(config.state_dir, signer)
+    fresh = operators.make_first(made, config.state_dir, arguments.name, int(time.time()))
+    address = config.replica_address or config.listen
+    context_file.write_context(arguments.out_context, arguments.context, address, made, fresh)
 
 
 def join(arguments: argparse.Namespace) -> None:

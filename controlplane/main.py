@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2_grpc
 
 from certs import issue, keys, spiffe
 from certs.profile import Profile
-from controlplane import opening
+from controlplane import administering, opening
+from controlplane.administering import Desk
 from controlplane.api.gen import (
     admin_pb2_grpc,
     enrolment_pb2_grpc,
@@ -33,7 +34,6 @@ from controlplane.rpc.links import Links
 from controlplane.rpc.nodes_api import EnrolmentServicer, IdentityServicer
 from controlplane.rpc.operators import Collaborators, Identities
 from controlplane.rpc.overview_api import OverviewServicer
-from controlplane.rpc.peer import Peers
 from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
@@ -51,7 +51,6 @@ from controlplane.services.publish import Publisher
 from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
 from controlplane.services.rollout import Rollout
-from controlplane.services.witness import Witness
 from controlplane.services.workloads import Registry, WorkloadSvids
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
@@ -81,7 +80,8 @@ async def _serve(
     publisher = Publisher(store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s)
     replicas = Replicas(store, made, config.replica, clock=time.time)
     tls = ServerTls(made, config.replica, publisher)
-    enrolment_server, api = server.enrolment_server(), server.api_server()
+    desk = await administering.opened(config, store, made, signer, publisher)
+    enrolment_server, api = server.enrolment_server(), server.api_server(desk.by_certificate)
     root_pem = setup.pem(made.root)
     enrolment_port = _bind(enrolment_server, config.enrolment_listen, server.anonymous(tls.current, root_pem))
     api_port = _bind(api, config.listen, server.mutual(tls.current))
@@ -98,7 +98,7 @@ async def _serve(
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
     watching = Watching(config, publisher, overviews)
-    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews)
+    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews, desk)
     _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
     await api.start()
@@ -123,6 +123,8 @@ async def _serve(
         log.info("stopped")
     except ExceptionGroup as exc:
         raise exc.exceptions[0] from exc
+    finally:
+        await desk.recording.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class Parts:
     jwt_keys: JwtAuthorities
     following: Following
     overviews: Overviews
+    desk: Desk
 
 
 async def _work(parts: Parts, links: Links, watching: Watching) -> None:
@@ -151,6 +154,7 @@ async def _work(parts: Parts, links: Links, watching: Watching) -> None:
         tasks.create_task(Housekeeping(parts.store, publisher, duty, grace_s=config.grace_s).run())
         tasks.create_task(parts.replicas.activate(publisher.hub, generation, links.complete, config.lease_s))
         tasks.create_task(watching.run())
+        tasks.create_task(parts.desk.recording.run())
 
 
 def _register(
@@ -177,7 +181,7 @@ def _register(
         may_issue=parts.replicas.check_issues,
         clock=lambda: int(time.time()),
     )
-    peers = Peers(store, made.trust_domain, publisher)
+    peers = parts.desk.peers
     address = config.enrolment_address or f"{config.enrolment_listen.rpartition(':')[0]}:0"
     host, _, port = address.rpartition(":")
     collaborators = Collaborators(
@@ -189,13 +193,14 @@ def _register(
         rollout=Rollout(store, publisher),
         policy_sets=policy_sets.PolicySets(store),
         explanation=explanation.Explaining(store, publisher),
-        witness=Witness(store, made),
+        witness=parts.desk.witness,
         identities=Identities(
             made=made,
             workloads=Registry(store, publisher.refresh),
             jwt_keys=parts.jwt_keys,
             publisher=publisher,
         ),
+        operators=parts.desk.operators,
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )
@@ -205,7 +210,7 @@ def _register(
     evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceServicer(collaborators.witness, peers), api)
     admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(collaborators), api)
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
-    overview = OverviewServicer(parts.overviews, peers, config, made.trust_domain, collaborators.root_sha256)
+    overview = OverviewServicer(parts.overviews, config, made.trust_domain, collaborators.root_sha256)
     overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub)
     api.add_generic_rpc_handlers((sync.handler(),))

@@ -238,6 +238,21 @@ class WitnessRow:
     checkpoint: str  # note text, as the log signed it
     cosigned_at: int  # Unix seconds; stored before anything is signed
     tallies: str = ""  # DSSE JSON text
+    evidence_key: str = ""  # verifier key of a control plane's own log; a node's is in its row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorRow:
+    """Who may administer: looked up under the name in the certificate at every call."""
+
+    name: str
+    role: str
+    sites: list[str]  # empty: everywhere
+    hours: int  # how long a certificate of his lives
+    serials: list[str]  # hex, newest last: no other certificate of this name counts
+    not_after: int  # of the newest
+    since: int  # Unix seconds
+    by: str  # who added him
 
 
 @lru_cache(maxsize=64)  # resolving hints costs more than the rest of `load`: ten thousand rows felt it

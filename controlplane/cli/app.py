@@ -17,6 +17,7 @@ from controlplane.cli import (
     daemons,
     demo_command,
     node,
+    operator,
     output,
     policy,
     resource,
@@ -67,6 +68,7 @@ for noun, sub in {
     "resource": resource.app,
     "policy": policy.app,
     "audit": audit.app,
+    "operator": operator.app,
     "controlplane": daemons.controlplane,
     "agent": daemons.agent,
 }.items():

@@ -38,6 +38,31 @@ def tail(
 
 
 @app.command()
+def admin(
+    logs: Annotated[
+        list[Path], typer.Argument(help="Evidence directories of control planes, one per replica.")
+    ],
+    operator: Annotated[str, typer.Option(help="Only what this operator did.")] = "",
+    call: Annotated[str, typer.Option(help="Only this call, such as RevokeNode.")] = "",
+    refused: Annotated[bool, typer.Option("--refused", help="Only what was not done.")] = False,
+) -> None:
+    """Show who administered what, oldest first: every call, allowed or refused. `verify` proves that nothing is missing.
+
+    A call that changes something is `begun` in the log before it is done; here it is one line, with its outcome.
+    """
+    from controlplane.cli import evidence
+
+    found = evidence.calls(logs)
+    found = [c for c in found if operator in {"", c["operator"]} and call in {"", c["call"]}]
+    found = [c for c in found if not refused or c["outcome"] not in {"ok", "begun"}]
+    if session.wants_json():
+        output.emit_json(found)
+        return
+    columns = ("TIME", "OPERATOR", "ROLE", "CALL", "ON", "OUTCOME", "WHY")
+    output.emit_table(columns, [evidence.call_row(one) for one in found], empty="no calls")
+
+
+@app.command()
 def keys() -> None:
     """Print the verifier keys of all logs and of the witness, for `verify --keys`."""
     from controlplane.api.gen import admin_pb2

@@ -85,9 +85,7 @@ def _operator(here: Here) -> Line:
     text = f"operator certificate ends in {status.span(left)}"
     if left > OPERATOR_WARN_S:
         return Line(about="operator", state=State.OK, text=text)
-    return Line(
-        about="operator", state=State.WARN, text=text, hint="have another operator certificate made in time"
-    )
+    return Line(about="operator", state=State.WARN, text=text, hint="writ operator renew")
 
 
 def _clock(here: Here) -> Line:

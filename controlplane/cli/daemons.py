@@ -93,6 +93,19 @@ def remove(
     _become("controlplane", "remove", *words)
 
 
+@controlplane.command()
+def operator(
+    name: Annotated[str, typer.Argument(help="Of the administrator.")] = "admin", config: Settings = DEFAULT
+) -> None:
+    """Make an administrator with the keys of this machine: the way back in when nobody's certificate is valid.
+
+    The control plane takes him at its next start, and records that. With a running mesh use `writ operator add`.
+    """
+    context = session.options.context or f"recovered-{name}"
+    words = ["--config", str(config), "--name", name, "--context", context]
+    _become("controlplane", "operator", *words, "--out-context", str(contexts.config_path()))
+
+
 @agent.command("run")
 def run_agent(
     config: Annotated[Path, typer.Option(help="Its settings.")] = Path("/etc/writ/agent.toml"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from audit import note, record, tiles
 from audit.errors import AuditError, NoteError
+from audit.record import AdminRecord
 from controlplane.cli import documents
 from controlplane.cli.errors import CliError, Exit
 
@@ -110,6 +111,36 @@ def entries(directory: Path) -> Iterator[bytes]:
             raise CliError(f"`{directory}`: {exc}", code=Exit.VERIFICATION, hint="writ audit verify") from exc
 
 
+def calls(directories: list[Path]) -> list[dict[str, Any]]:
+    """Calls of operators from the logs of control planes, oldest first: what was begun gives way to its outcome."""
+    found: dict[object, dict[str, Any]] = {}
+    for directory in directories:
+        for number, entry in enumerate(entries(directory)):
+            try:
+                item = record.load(entry)
+            except AuditError as exc:
+                raise CliError(f"`{directory}`: {exc}", code=Exit.VERIFICATION) from exc
+            if isinstance(item, AdminRecord):
+                found[item.call_id or (directory, number)] = asdict(item)
+    return sorted(found.values(), key=lambda one: int(one["time_ms"]))
+
+
+def call_row(item: Mapping[str, Any]) -> tuple[object, ...]:
+    """A call as a line of a table."""
+    at = datetime.fromtimestamp(item["time_ms"] / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    more = f"and {item['suppressed']} refusals of strangers before" if item["suppressed"] else ""
+    why = "; ".join(part for part in (item["reason"], more) if part)
+    return (
+        at,
+        item["operator"] or "-",
+        item["role"] or "-",
+        item["call"] or "-",
+        item["target"],
+        item["outcome"],
+        why,
+    )
+
+
 def _size(directory: Path) -> int:
     """How many entries the newest checkpoint covers."""
     head = reader(directory)("checkpoint")
@@ -125,6 +156,8 @@ def _size(directory: Path) -> int:
 def row(item: Mapping[str, Any]) -> tuple[object, ...]:
     """A record as a line of a table."""
     at = datetime.fromtimestamp(item["time_ms"] / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
+    if item["kind"] == "admin":
+        return at, "-", item["operator"] or "-", item["call"], item["target"] or "-", item["outcome"], "-"
     if item["kind"] != "decision":
         what = item.get("reason") or f"Envoy {item.get('envoy', '')}"
         return at, "-", "-", item["kind"], what, "-", "-"

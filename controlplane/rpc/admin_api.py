@@ -12,6 +12,7 @@ from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.identities_api import IdentitiesServicer
 from controlplane.rpc.operators import Context
+from controlplane.rpc.operators_api import OperatorsServicer
 from controlplane.rpc.policy_api import PolicyApi
 from controlplane.services import nodes as registry
 from controlplane.services.enforcement import follow
@@ -19,7 +20,7 @@ from controlplane.services.enforcement import follow
 MAX_TTL_S, DEFAULT_TTL_S = 86400, 600
 
 
-class AdminServicer(PolicyApi, IdentitiesServicer):
+class AdminServicer(PolicyApi, IdentitiesServicer, OperatorsServicer):
     """One method per line of `admin.proto`."""
 
     # --- sites and nodes ---------------------------------------------------------------------------------------
@@ -164,6 +165,16 @@ class AdminServicer(PolicyApi, IdentitiesServicer):
                 tallies=row.tallies.encode(),
             )
             for node, row in await self._c.witness.all()
+        ]
+        logs += [
+            admin_pb2.Witnessed(
+                spiffe_id=f"spiffe://{row.origin.replace('/audit/', '/', 1)}",
+                origin=row.origin,
+                size=row.size,
+                checkpoint=self._c.witness.cosigned(row).encode(),
+                verifier_key=row.evidence_key,
+            )
+            for row in await self._c.witness.own()
         ]
         return admin_pb2.ListWitnessedResponse(logs=logs, witness_key=str(self._c.witness.key).encode())
 

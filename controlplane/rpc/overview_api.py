@@ -8,7 +8,7 @@ import grpc
 
 from controlplane.api.gen import overview_pb2, overview_pb2_grpc
 from controlplane.config import Config
-from controlplane.rpc.peer import Peers
+from controlplane.rpc.operators import calling
 from controlplane.services.overview import NodeView, Overview, Overviews
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 1000
@@ -19,16 +19,15 @@ Context = grpc.aio.ServicerContext
 class OverviewServicer(overview_pb2_grpc.OverviewServicer):
     """One method."""
 
-    def __init__(
-        self, overviews: Overviews, peers: Peers, config: Config, trust_domain: str, root_sha256: str
-    ) -> None:
-        self._overviews, self._peers, self._config = overviews, peers, config
+    def __init__(self, overviews: Overviews, config: Config, trust_domain: str, root_sha256: str) -> None:
+        self._overviews, self._config = overviews, config
         self._trust_domain, self._root_sha256 = trust_domain, root_sha256
 
     async def GetOverview(
         self, request: overview_pb2.GetOverviewRequest, context: Context
     ) -> overview_pb2.MeshOverview:
-        self._peers.operator(context)
+        del context
+        calling()
         limit = min(request.limit or DEFAULT_LIMIT, MAX_LIMIT)
         now = time.time()
         seen = await self._overviews.look(int(now))

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from certs.errors import CertError
 from certs.spiffe import SpiffeId
-from certs.verify import NodeIdentity, verify_control_plane, verify_node, verify_operator
+from certs.verify import NodeIdentity, load, verify_control_plane, verify_node, verify_operator
 from controlplane import model
 from controlplane.errors import DeniedError
 from controlplane.services import rows
@@ -66,12 +66,16 @@ class Peers:
             raise DeniedError(f"not a node: {exc}") from exc
 
     def operator(self, context: Context) -> SpiffeId:
-        """The calling operator."""
+        """The calling operator by its certificate: whether that still counts is in the store."""
         cas = self._publisher.anchors.control_plane_cas
         try:
             return verify_operator(_leaf(context), cas, self._trust_domain, int(self._clock()))
         except CertError as exc:
             raise DeniedError(f"not an operator: {exc}") from exc
+
+    def serial(self, context: Context) -> int:
+        """Of the certificate that the caller shows."""
+        return load(_leaf(context)).serial_number
 
     def replica(self, context: Context) -> SpiffeId:
         """The calling control plane."""

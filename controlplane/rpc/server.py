@@ -40,9 +40,10 @@ class Tls:
     control_plane_cas: bytes
 
 
-def api_server() -> grpc.aio.Server:
-    """The server behind mTLS."""
-    return grpc.aio.server(interceptors=[Guard()], options=[*OPTIONS, *_sizes(MAX_MESSAGE_BYTES)])
+def api_server(administration: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
+    """The server behind mTLS. `administration` stands before every call of an operator."""
+    options = [*OPTIONS, *_sizes(MAX_MESSAGE_BYTES)]
+    return grpc.aio.server(interceptors=[Guard(), administration], options=options)
 
 
 def enrolment_server() -> grpc.aio.Server:

@@ -17,6 +17,7 @@ WITNESS_KEY = "witness-key"
 JWT_AUTHORITIES = "authority/jwt/"
 WORKLOADS = "workload/"
 JWTS = "jwt/"
+OPERATORS = "operator/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,10 @@ def replica_key(name: str) -> str:
 
 def duty_key(name: str) -> str:
     return f"duty/{name}"
+
+
+def operator_key(name: str) -> str:
+    return f"{OPERATORS}{name}"
 
 
 async def find(store: Store, kind: type[R], key: str) -> Stored[R] | None:

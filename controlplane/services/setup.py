@@ -111,8 +111,8 @@ def _delegation(trust_domain: str, key: bytes, signer: FileSigner, now: int) -> 
     return envelope.sign_envelope(TYPE_DELEGATION, payloads.dump_delegation(document), [by_root]).to_json()
 
 
-def make_operator(made: Authorities, name: str, now: int) -> Operator:
-    """An operator certificate (12 h) with a fresh key."""
+def make_operator(made: Authorities, name: str, now: int) -> tuple[Operator, issue.Prepared]:
+    """An operator certificate (12 h) with a fresh key, and what was signed."""
     key = keys.generate_p256()
     prepared = issue.prepare_control_plane(
         Profile(lifetime_s=OPERATOR_LIFETIME_S),
@@ -123,9 +123,8 @@ def make_operator(made: Authorities, name: str, now: int) -> Operator:
         now=now,
     )
     leaf = issue.sign(prepared, made.signing(prepared.key_name))
-    return Operator(
-        certificate=pem(leaf, made.control_plane_ca.certificate), key=keys.dump_private(key, None)
-    )
+    chain = pem(leaf, made.control_plane_ca.certificate)
+    return Operator(certificate=chain, key=keys.dump_private(key, None)), prepared
 
 
 def pem(*certificates: bytes) -> bytes:

@@ -8,6 +8,7 @@ import time
 
 from audit import merkle, note
 from audit.errors import NoteError, ProofError
+from certs import spiffe
 from controlplane import model
 from controlplane.errors import ConflictError, DeniedError, InvalidError, PreconditionError
 from controlplane.model import NodeRow, WitnessRow
@@ -16,6 +17,7 @@ from controlplane.services.authorities import Authorities
 from controlplane.store.base import Store
 
 MAX_TALLIES = 512 << 10
+OWN = f"witness/{spiffe.CONTROL_PLANE}/"
 
 
 class Witness:
@@ -31,8 +33,21 @@ class Witness:
         """One cosignature line. ConflictError names the size we hold; ProofError's case is an alarm: a fork."""
         if len(tallies) > MAX_TALLIES:
             raise InvalidError(f"tallies are larger than {MAX_TALLIES} bytes")
-        head = self._open(node, text)
+        head = _open(origin(node), node.evidence_key, text)
         key = rows.witness_key(node.node, node.site)
+        return await self._extend(
+            key, head, old_size, proof, text, tallies=tallies.decode("utf-8", "replace")
+        )
+
+    async def cosign_own(self, key: note.VerifierKey, old_size: int, proof: list[bytes], text: str) -> str:
+        """As `cosign`, for the log of a control plane. Who holds its key is said by the store, as of nodes'."""
+        head = _open(key.name, str(key), text)
+        place = "witness/" + key.name.partition("/audit/")[2]
+        return await self._extend(place, head, old_size, proof, text, evidence_key=str(key))
+
+    async def _extend(
+        self, key: str, head: note.Checkpoint, old_size: int, proof: list[bytes], text: str, **facts: str
+    ) -> str:
         before = await rows.find(self._store, WitnessRow, key)
         size, root = (before.row.size, bytes.fromhex(before.row.root)) if before else (0, merkle.EMPTY)
         if old_size != size:
@@ -47,7 +62,7 @@ class Witness:
             root=head.root.hex(),
             checkpoint=text,
             cosigned_at=int(time.time()),
-            tallies=tallies.decode("utf-8", "replace"),
+            **facts,
         )
         await self._store.commit(expect={key: before.revision if before else 0}, put={key: model.dump(row)})
         return self._line(row)
@@ -70,15 +85,25 @@ class Witness:
         found = await rows.every(self._store, WitnessRow, "witness/")
         return [(nodes[stored.key], stored.row) for stored in found if stored.key in nodes]
 
-    def _open(self, node: NodeRow, text: str) -> note.Checkpoint:
-        try:
-            key = note.parse_key(node.evidence_key)
-            head, _ = note.open_checkpoint(text, [key])
-        except NoteError as exc:
-            raise DeniedError(f"checkpoint of `{node.short}`: {exc}") from exc
-        if head.origin != origin(node) or key.name != head.origin:
-            raise DeniedError(f"`{head.origin}` is not the log of `{node.short}`")
-        return head
+    async def own(self) -> list[WitnessRow]:
+        """The logs of control planes."""
+        return [stored.row for stored in await rows.every(self._store, WitnessRow, OWN)]
+
+
+def _open(name: str, key_text: str, text: str) -> note.Checkpoint:
+    try:
+        key = note.parse_key(key_text)
+        head, _ = note.open_checkpoint(text, [key])
+    except NoteError as exc:
+        raise DeniedError(f"checkpoint of `{name}`: {exc}") from exc
+    if head.origin != name or key.name != name:
+        raise DeniedError(f"`{head.origin}` is not the log `{name}`")
+    return head
+
+
+def own_origin(trust_domain: str, replica: str) -> str:
+    """The name of a control plane's log: where nodes have their site, it has what no site can be called."""
+    return f"{trust_domain}/audit/{spiffe.CONTROL_PLANE}/{replica}"
 
 
 def origin(node: NodeRow) -> str:

@@ -706,3 +706,69 @@ class Bundle(_message.Message):
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     document: bytes
     def __init__(self, document: _Optional[bytes] = ...) -> None: ...
+
+class Operator(_message.Message):
+    __slots__ = ("name", "role", "sites", "hours", "not_after", "since", "by")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    SITES_FIELD_NUMBER: _ClassVar[int]
+    HOURS_FIELD_NUMBER: _ClassVar[int]
+    NOT_AFTER_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    role: str
+    sites: _containers.RepeatedScalarFieldContainer[str]
+    hours: int
+    not_after: int
+    since: int
+    by: str
+    def __init__(self, name: _Optional[str] = ..., role: _Optional[str] = ..., sites: _Optional[_Iterable[str]] = ..., hours: _Optional[int] = ..., not_after: _Optional[int] = ..., since: _Optional[int] = ..., by: _Optional[str] = ...) -> None: ...
+
+class AddOperatorRequest(_message.Message):
+    __slots__ = ("operator", "csr")
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    CSR_FIELD_NUMBER: _ClassVar[int]
+    operator: Operator
+    csr: bytes
+    def __init__(self, operator: _Optional[_Union[Operator, _Mapping]] = ..., csr: _Optional[bytes] = ...) -> None: ...
+
+class RenewOperatorRequest(_message.Message):
+    __slots__ = ("name", "csr")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CSR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    csr: bytes
+    def __init__(self, name: _Optional[str] = ..., csr: _Optional[bytes] = ...) -> None: ...
+
+class OperatorGrant(_message.Message):
+    __slots__ = ("operator", "chain", "control_plane_cas", "trust_domain")
+    OPERATOR_FIELD_NUMBER: _ClassVar[int]
+    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_PLANE_CAS_FIELD_NUMBER: _ClassVar[int]
+    TRUST_DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    operator: Operator
+    chain: _containers.RepeatedScalarFieldContainer[bytes]
+    control_plane_cas: _containers.RepeatedScalarFieldContainer[bytes]
+    trust_domain: str
+    def __init__(self, operator: _Optional[_Union[Operator, _Mapping]] = ..., chain: _Optional[_Iterable[bytes]] = ..., control_plane_cas: _Optional[_Iterable[bytes]] = ..., trust_domain: _Optional[str] = ...) -> None: ...
+
+class RemoveOperatorRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RemoveOperatorResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListOperatorsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListOperatorsResponse(_message.Message):
+    __slots__ = ("operators",)
+    OPERATORS_FIELD_NUMBER: _ClassVar[int]
+    operators: _containers.RepeatedCompositeFieldContainer[Operator]
+    def __init__(self, operators: _Optional[_Iterable[_Union[Operator, _Mapping]]] = ...) -> None: ...

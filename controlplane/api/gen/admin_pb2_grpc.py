@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class AdminStub:
     """Admin is for operators: mTLS with a certificate below the control-plane CA, SPIFFE ID
-    spiffe://<trust domain>/control-plane/operator/<name>. Every call that changes something is logged.
+    spiffe://<trust domain>/control-plane/operator/<name>. What each may do is looked up at every call
+    (`controlplane/rpc/permissions.py` is the table), and every call is recorded in the control plane's evidence log.
     """
 
     def __init__(self, channel):
@@ -196,11 +197,37 @@ class AdminStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedResponse.FromString,
                 _registered_method=True)
+        self.AddOperator = channel.unary_unary(
+                '/writ.v1.Admin/AddOperator',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.AddOperatorRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.OperatorGrant.FromString,
+                _registered_method=True)
+        self.SetOperator = channel.unary_unary(
+                '/writ.v1.Admin/SetOperator',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Operator.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Operator.FromString,
+                _registered_method=True)
+        self.RemoveOperator = channel.unary_unary(
+                '/writ.v1.Admin/RemoveOperator',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveOperatorRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveOperatorResponse.FromString,
+                _registered_method=True)
+        self.RenewOperator = channel.unary_unary(
+                '/writ.v1.Admin/RenewOperator',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RenewOperatorRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.OperatorGrant.FromString,
+                _registered_method=True)
+        self.ListOperators = channel.unary_unary(
+                '/writ.v1.Admin/ListOperators',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
     """Admin is for operators: mTLS with a certificate below the control-plane CA, SPIFFE ID
-    spiffe://<trust domain>/control-plane/operator/<name>. Every call that changes something is logged.
+    spiffe://<trust domain>/control-plane/operator/<name>. What each may do is looked up at every call
+    (`controlplane/rpc/permissions.py` is the table), and every call is recorded in the control plane's evidence log.
     """
 
     def AddSite(self, request, context):
@@ -408,6 +435,38 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddOperator(self, request, context):
+        """Operators: a name, a role, sites. Nobody gives more than he has, changes himself, or takes the last admin away.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetOperator(self, request, context):
+        """role and sites, from the next call on
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveOperator(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewOperator(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOperators(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -571,6 +630,31 @@ def add_AdminServicer_to_server(servicer, server):
                     request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedResponse.SerializeToString,
             ),
+            'AddOperator': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddOperator,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.AddOperatorRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.OperatorGrant.SerializeToString,
+            ),
+            'SetOperator': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetOperator,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Operator.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Operator.SerializeToString,
+            ),
+            'RemoveOperator': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveOperator,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveOperatorRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveOperatorResponse.SerializeToString,
+            ),
+            'RenewOperator': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewOperator,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RenewOperatorRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.OperatorGrant.SerializeToString,
+            ),
+            'ListOperators': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOperators,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'writ.v1.Admin', rpc_method_handlers)
@@ -581,7 +665,8 @@ def add_AdminServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class Admin:
     """Admin is for operators: mTLS with a certificate below the control-plane CA, SPIFFE ID
-    spiffe://<trust domain>/control-plane/operator/<name>. Every call that changes something is logged.
+    spiffe://<trust domain>/control-plane/operator/<name>. What each may do is looked up at every call
+    (`controlplane/rpc/permissions.py` is the table), and every call is recorded in the control plane's evidence log.
     """
 
     @staticmethod
@@ -1438,6 +1523,141 @@ class Admin:
             '/writ.v1.Admin/ListWitnessed',
             controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddOperator(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/AddOperator',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.AddOperatorRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.OperatorGrant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetOperator(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/SetOperator',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Operator.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Operator.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveOperator(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/RemoveOperator',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveOperatorRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveOperatorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewOperator(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/RenewOperator',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RenewOperatorRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.OperatorGrant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOperators(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/ListOperators',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,8 @@ def install(root: Path) -> None:
     for path in sorted((root / "keys").iterdir()):
         if path.stem != "root":
             place(path, STATE / "keys" / path.name)
+    if (root / "appointed.json").exists():  # the first operator
+        place(root / "appointed.json", STATE / "appointed.json")
     place(root / "authorities.json", STATE / "authorities.json")  # last: it says that all is there
     print("this replica has the keys that the mesh was made with")
 

@@ -1,0 +1,77 @@
+"""A log's files in a directory of mode 0700. Written whole by write, sync, rename; the directory is synced too.
+
+A sync that failed is never repeated on the same descriptor: what it covered counts as lost, and the log is opened anew.
+"""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+
+class LogFiles:
+    """The port of `audit.growing`, for one thread."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = directory
+        self._open = ("", -1)  # the journal that is being written
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            return (self._directory / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: str, data: bytes) -> None:
+        target = self._directory / path
+        self._make_parents(target.parent)
+        temporary = target.with_name(f".{target.name}.new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fdatasync(file.fileno())
+        temporary.replace(target)
+        _sync_directory(target.parent)
+
+    def append(self, path: str, data: bytes) -> None:
+        name, descriptor = self._open
+        if name != path:
+            self.close()
+            descriptor = os.open(self._directory / path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._open = (path, descriptor)
+            _sync_directory(self._directory)
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def sync(self, path: str) -> None:
+        if self._open[0] == path:
+            os.fdatasync(self._open[1])
+
+    def remove(self, path: str) -> None:
+        if self._open[0] == path:
+            self.close()
+        (self._directory / path).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Safe to call again."""
+        name, descriptor = self._open
+        if name:
+            self._open = ("", -1)
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+    def _make_parents(self, directory: Path) -> None:
+        missing = [one for one in (directory, *directory.parents) if not one.exists()]
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for one in missing:
+            _sync_directory(one.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

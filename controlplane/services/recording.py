@@ -1,0 +1,225 @@
+"""What operators did here: the evidence log of this control plane, which each replica keeps for itself.
+
+1. A record is on the device before the answer that it is about leaves. What changes something is begun in the log before it
+   is done; both wait for one sync, so that a revocation waits for none before it is pushed.
+2. While the log cannot be written, or does not open, calls of operators are refused. Nodes are served as before.
+3. Strangers cannot fill the device: beyond `STRANGERS` refusals a minute they are counted, and the count is recorded.
+A checkpoint is signed at most once a second, and cosigned by the witness once the store has it: a log that was cut or
+rewritten is not cosigned any more.
+"""
+
+import asyncio
+import dataclasses
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+
+from audit import note, record
+from audit.errors import AuditError
+from audit.growing import GrowingLog
+from audit.record import AdminRecord
+from controlplane.errors import ControlPlaneError, PreconditionError, UnavailableError
+from controlplane.evidence.files import LogFiles
+from controlplane.services.witness import Witness
+
+log = structlog.get_logger()
+STRANGERS = 60  # refusals of nobody we know that are written one by one, a minute
+CHECKPOINT_S = 1.0
+GROUP = 256
+MAX_TEXT = 500
+
+
+@dataclasses.dataclass(slots=True)
+class _Waiting:
+    """A record that is to be written. `lasting`: its caller waits until it is on the device."""
+
+    record: AdminRecord
+    lasting: bool
+    done: "asyncio.Future[None]"
+
+
+class Recording:
+    """One per process. All file work is on one thread of its own."""
+
+    def __init__(
+        self,
+        directory: Path,
+        key: note.VerifierKey,
+        sign: note.Sign,
+        witness: Witness,
+        spiffe_id: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.key, self._sign, self._witness = key, sign, witness
+        self._directory, self._spiffe_id, self._clock = directory, spiffe_id, clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="evidence")
+        self._files: LogFiles | None = None
+        self._log: GrowingLog | None = None
+        self._boot, self._seq = "", 0
+        self._waiting: list[_Waiting] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._dirty = asyncio.Event()
+        self._strangers = (0, 0)  # the minute, and how many in it
+        self._suppressed, self._cosigned = 0, 0
+
+    async def keep(self, *, lasting: bool, call_id: str, call: str, outcome: str, **facts: str) -> None:
+        """Write one record; UnavailableError when it cannot be."""
+        texts = {
+            "operator": "",
+            "role": "",
+            "credential": "",
+            "target": "",
+            "arguments": "",
+            "reason": "",
+            "approval": "",
+        }
+        given = {name: _plain(value) for name, value in {**texts, **facts}.items()}
+        suppressed, self._suppressed = self._suppressed, 0
+        made = AdminRecord(
+            node=self._spiffe_id,
+            boot="",
+            seq=0,
+            time_ms=int(self._clock() * 1000),
+            call_id=call_id,
+            call=_plain(call),
+            outcome=outcome,
+            suppressed=suppressed,
+            **given,
+        )
+        waiting = _Waiting(made, lasting, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.ensure_future(self._drain())
+        try:
+            await asyncio.shield(waiting.done)
+        except ControlPlaneError:
+            self._suppressed += suppressed
+            raise
+
+    def counts_stranger(self) -> bool:
+        """Is one more refusal of a stranger only to be counted?"""
+        minute = int(self._clock()) // 60
+        known, count = self._strangers
+        count = count + 1 if known == minute else 1
+        self._strangers = (minute, count)
+        if count > STRANGERS:
+            self._suppressed += 1
+            self._dirty.set()
+        return count > STRANGERS
+
+    async def run(self) -> None:
+        """Checkpoints, and their cosignatures, until cancelled."""
+        try:
+            while True:
+                await self._dirty.wait()
+                self._dirty.clear()
+                await self._checkpoint()
+                await asyncio.sleep(CHECKPOINT_S)
+        finally:
+            await self._checkpoint()
+
+    async def close(self) -> None:
+        """What was begun is written first."""
+        if self._writing is not None:
+            await self._writing
+        await asyncio.to_thread(self._thread.shutdown)
+        if self._files is not None:
+            self._files.close()
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
+            lasting = any(one.lasting for one in group)
+            try:
+                await loop.run_in_executor(self._thread, self._write, [one.record for one in group], lasting)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, no caller may wait for ever
+                for one in group:
+                    one.done.set_exception(exc)
+                    one.done.exception()  # its caller may have left: nobody else is to be told
+            else:
+                for one in group:
+                    one.done.set_result(None)
+                self._dirty.set()
+
+    def _write(self, records: list[AdminRecord], lasting: bool) -> None:
+        try:
+            opened = self._opened()
+            for one in records:
+                numbered = dataclasses.replace(one, boot=self._boot, seq=self._seq + 1)
+                opened.append([record.dump(numbered)])
+                self._seq += 1
+            if lasting:
+                opened.sync()
+        except (OSError, AuditError) as exc:
+            raise self._broken(exc) from exc
+
+    def _opened(self) -> GrowingLog:
+        """The log; after a failure it is opened anew, as a new run, because what was being written is not known."""
+        if self._log is None:
+            self._files = LogFiles(self._directory)
+            self._log = GrowingLog(self._files, self.key, self._sign)
+            self._boot, self._seq = secrets.token_hex(8), 0
+        return self._log
+
+    def _broken(self, exc: Exception) -> UnavailableError:
+        if self._files is not None:
+            self._files.close()
+        self._files = self._log = None
+        reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+        log.error("evidence_unwritable", reason=reason)
+        hint = f"what happens is recorded in `{self._directory}`, or does not happen"
+        return UnavailableError(f"the evidence log cannot be written: {reason}", hint=hint)
+
+    async def _checkpoint(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            if self._suppressed:
+                await self.keep(lasting=False, call_id="", call="", outcome="suppressed")
+            head, text = await loop.run_in_executor(self._thread, self._signed)
+            await self._cosign(head, text)
+        except ControlPlaneError as exc:
+            log.warning("evidence_not_cosigned", reason=str(exc))
+
+    def _signed(self) -> tuple[note.Checkpoint, str]:
+        try:
+            return self._opened().checkpoint()
+        except (OSError, AuditError) as exc:
+            raise self._broken(exc) from exc
+
+    async def _cosign(self, head: note.Checkpoint, text: str) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            try:
+                proof = await loop.run_in_executor(self._thread, self._proof, self._cosigned, head.size)
+                line = await self._witness.cosign_own(self.key, self._cosigned, proof, text)
+            except PreconditionError as exc:
+                self._cosigned = int(exc.hint) if exc.hint.isdigit() else 0
+            else:
+                self._cosigned = head.size
+                await loop.run_in_executor(self._thread, self._keep_cosigned, text + line)
+                return
+            if self._cosigned > head.size:
+                log.error("evidence_rolled_back", ours=head.size, cosigned=self._cosigned)
+                return
+
+    def _proof(self, old: int, new: int) -> list[bytes]:
+        return self._opened().consistency(old, new)
+
+    def _keep_cosigned(self, text: str) -> None:
+        try:
+            self._opened().keep_cosigned(text)
+        except (OSError, AuditError) as exc:
+            raise self._broken(exc) from exc
+
+
+def _plain(text: str) -> str:
+    """One line of printable ASCII: a record is read on terminals."""
+    shown = text.encode("ascii", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)[:MAX_TEXT]
