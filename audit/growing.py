@@ -28,6 +28,7 @@ class Files(Protocol):
     def write(self, path: str, data: bytes) -> None: ...
     def append(self, path: str, data: bytes) -> None: ...
     def sync(self, path: str) -> None: ...
+    def cut(self, path: str, size: int) -> None: ...
     def remove(self, path: str) -> None: ...
 
 
@@ -169,13 +170,12 @@ class GrowingLog:
     def _replay(self) -> None:
         """The journal of the bundle that is being filled, without a torn end."""
         path = self._journal()
-        data, whole = self._files.read(path) or b"", b""
+        data = self._files.read(path) or b""
         found: list[bytes] = []
         with contextlib.suppress(RecordError):
-            for entry in tiles.entries(data):
-                found.append(entry)
-                whole += tiles.bundle([entry])
-        if whole != data:
-            self._files.write(path, whole)
+            found.extend(tiles.entries(data))
+        whole = len(tiles.bundle(found))
+        if whole < len(data):
+            self._files.cut(path, whole)  # no room is needed: the device may be full
         for entry in found:
             self._add(entry)

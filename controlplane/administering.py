@@ -51,9 +51,7 @@ async def opened(
     if given is not None:
         log.warning("operator_appointed", operator=given.name)
         reason = "made on this machine"
-        await recording.keep(
-            lasting=True, call_id="", call="appoint", outcome="begun", target=given.name, reason=reason
-        )
+        await recording.keep(call_id="", call="appoint", outcome="begun", target=given.name, reason=reason)
         await operators.appoint(config.state_dir, given)
     return Desk(
         peers=peers,

@@ -8,6 +8,8 @@ import errno
 import os
 from pathlib import Path
 
+RESERVE = "reserve"
+
 
 class LogFiles:
     """The port of `audit.growing`, for one thread."""
@@ -49,6 +51,18 @@ class LogFiles:
         if self._open[0] == path:
             os.fdatasync(self._open[1])
 
+    def cut(self, path: str, size: int) -> None:
+        os.truncate(self._directory / path, size)
+
+    def reserve(self, size: int) -> None:
+        """Keep room that nobody else can take, for what must be written when the device is full."""
+        if len(self.read(RESERVE) or b"") < size:
+            self.write(RESERVE, bytes(size))
+
+    def release(self) -> None:
+        """Give that room back to the device."""
+        self.remove(RESERVE)
+
     def remove(self, path: str) -> None:
         if self._open[0] == path:
             self.close()
@@ -63,10 +77,10 @@ class LogFiles:
                 os.close(descriptor)
 
     def _make_parents(self, directory: Path) -> None:
-        missing = [one for one in (directory, *directory.parents) if not one.exists()]
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for one in missing:
-            _sync_directory(one.parent)
+        if not directory.exists():
+            self._make_parents(directory.parent)
+            directory.mkdir(mode=0o700)
+            _sync_directory(directory.parent)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -86,8 +86,8 @@ class Administration(grpc.aio.ServerInterceptor):
             grant, row = await self._permitted(asked, request, context)
             if row.changes:
                 await self._keep(asked, grant, "begun", lasting=False)
-            reply = await self._done(asked, grant, inner(request, context))
-            await self._keep(asked, grant, "ok")
+            reply = await self._done(asked, grant, inner(request, context), final=row.changes)
+            await self._keep(asked, grant, "ok", final=row.changes)
             return row.narrow(reply, grant)
 
         return guarded
@@ -122,7 +122,7 @@ class Administration(grpc.aio.ServerInterceptor):
                 await self._keep(asked, grant, _outcome(exc), str(exc))
             raise
 
-    async def _done(self, asked: _Asked, grant: Grant, work: Awaitable[Any]) -> Any:
+    async def _done(self, asked: _Asked, grant: Grant, work: Awaitable[Any], *, final: bool) -> Any:
         """The call itself; however it fails, that is recorded."""
         CALLER.set(grant)
         try:
@@ -133,23 +133,29 @@ class Administration(grpc.aio.ServerInterceptor):
             )
             raise
         except Exception as exc:
-            await self._keep(asked, grant, _outcome(exc), str(exc) if _known(exc) else type(exc).__name__)
+            why = str(exc) if _known(exc) else type(exc).__name__
+            await self._keep(asked, grant, _outcome(exc), why, final=final)
             raise
 
     async def _keep(
-        self, asked: _Asked, grant: Grant | None, outcome: str, reason: str = "", *, lasting: bool = True
+        self,
+        asked: _Asked,
+        grant: Grant | None,
+        outcome: str,
+        reason: str = "",
+        *,
+        lasting: bool = True,
+        final: bool = False,
     ) -> None:
         """(3)"""
         who = {"operator": grant.name, "role": grant.role, "credential": grant.credential} if grant else {}
         await self._recording.keep(
-            lasting=lasting,
             call_id=asked.id,
             call=asked.call,
-            target=asked.target,
-            arguments=asked.arguments,
             outcome=outcome,
-            reason=reason,
-            **who,
+            lasting=lasting,
+            final=final,
+            **{"target": asked.target, "arguments": asked.arguments, "reason": reason, **who},
         )
 
 

@@ -2,7 +2,8 @@
 
 1. A record is on the device before the answer that it is about leaves. What changes something is begun in the log before it
    is done; both wait for one sync, so that a revocation waits for none before it is pushed.
-2. While the log cannot be written, or does not open, calls of operators are refused. Nodes are served as before.
+2. While the log cannot be written, or does not open, calls of operators are refused. Nodes are served as before. Room for the
+   outcomes of what was begun is reserved, so that a device that fills in between does not swallow them.
 3. Strangers cannot fill the device: beyond `STRANGERS` refusals a minute they are counted, and the count is recorded.
 A checkpoint is signed at most once a second, and cosigned by the witness once the store has it: a log that was cut or
 rewritten is not cosigned any more.
@@ -30,15 +31,17 @@ log = structlog.get_logger()
 STRANGERS = 60  # refusals of nobody we know that are written one by one, a minute
 CHECKPOINT_S = 1.0
 GROUP = 256
+RESERVE_BYTES = 128 << 10
 MAX_TEXT = 500
 
 
 @dataclasses.dataclass(slots=True)
 class _Waiting:
-    """A record that is to be written. `lasting`: its caller waits until it is on the device."""
+    """A record that is to be written. `lasting`: on the device before its caller goes on; `final`: of what was begun."""
 
     record: AdminRecord
     lasting: bool
+    final: bool
     done: "asyncio.Future[None]"
 
 
@@ -60,14 +63,24 @@ class Recording:
         self._files: LogFiles | None = None
         self._log: GrowingLog | None = None
         self._boot, self._seq = "", 0
+        self._starved = True  # nothing is reserved yet
         self._waiting: list[_Waiting] = []
         self._writing: asyncio.Task[None] | None = None
         self._dirty = asyncio.Event()
         self._strangers = (0, 0)  # the minute, and how many in it
         self._suppressed, self._cosigned = 0, 0
 
-    async def keep(self, *, lasting: bool, call_id: str, call: str, outcome: str, **facts: str) -> None:
-        """Write one record; UnavailableError when it cannot be."""
+    async def keep(
+        self,
+        *,
+        call_id: str,
+        call: str,
+        outcome: str,
+        lasting: bool = True,
+        final: bool = False,
+        **facts: str,
+    ) -> None:
+        """Write one record; UnavailableError when it cannot be. `final`: the outcome of what was begun."""
         texts = {
             "operator": "",
             "role": "",
@@ -90,7 +103,7 @@ class Recording:
             suppressed=suppressed,
             **given,
         )
-        waiting = _Waiting(made, lasting, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(made, lasting, final, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.ensure_future(self._drain())
@@ -136,36 +149,60 @@ class Recording:
         loop = asyncio.get_running_loop()
         while self._waiting:
             group, self._waiting = self._waiting[:GROUP], self._waiting[GROUP:]
-            lasting = any(one.lasting for one in group)
             try:
-                await loop.run_in_executor(self._thread, self._write, [one.record for one in group], lasting)
+                failed = await loop.run_in_executor(self._thread, self._write, group)
             except Exception as exc:  # noqa: BLE001 - whatever it is, no caller may wait for ever
-                for one in group:
-                    one.done.set_exception(exc)
+                failed = dict.fromkeys(range(len(group)), exc)
+            for number, one in enumerate(group):
+                if number in failed:
+                    one.done.set_exception(failed[number])
                     one.done.exception()  # its caller may have left: nobody else is to be told
-            else:
-                for one in group:
+                else:
                     one.done.set_result(None)
-                self._dirty.set()
+            self._dirty.set()
 
-    def _write(self, records: list[AdminRecord], lasting: bool) -> None:
+    def _write(self, group: list[_Waiting]) -> dict[int, Exception]:
+        """One sync for all. What failed, by its place."""
+        failed: dict[int, Exception] = {}
+        for number, one in enumerate(group):
+            try:
+                self._append(one)
+            except UnavailableError as exc:
+                failed[number] = exc
         try:
-            opened = self._opened()
-            for one in records:
-                numbered = dataclasses.replace(one, boot=self._boot, seq=self._seq + 1)
-                opened.append([record.dump(numbered)])
-                self._seq += 1
-            if lasting:
-                opened.sync()
+            if self._log is not None and any(one.lasting for one in group):
+                self._log.sync()
+        except OSError as exc:
+            return dict.fromkeys(range(len(group)), self._broken(exc))
+        return failed
+
+    def _append(self, one: _Waiting) -> None:
+        try:
+            try:
+                self._append_to(self._opened(final=one.final), one.record)
+            except OSError as exc:
+                if not one.final or self._starved:
+                    raise
+                self._broken(exc)
+                LogFiles(self._directory).release()
+                self._starved = True
+                self._append_to(self._opened(final=True), one.record)
         except (OSError, AuditError) as exc:
             raise self._broken(exc) from exc
 
-    def _opened(self) -> GrowingLog:
+    def _append_to(self, opened: GrowingLog, made: AdminRecord) -> None:
+        opened.append([record.dump(dataclasses.replace(made, boot=self._boot, seq=self._seq + 1))])
+        self._seq += 1
+
+    def _opened(self, *, final: bool = False) -> GrowingLog:
         """The log; after a failure it is opened anew, as a new run, because what was being written is not known."""
-        if self._log is None:
+        if self._log is None or self._files is None:
             self._files = LogFiles(self._directory)
             self._log = GrowingLog(self._files, self.key, self._sign)
             self._boot, self._seq = secrets.token_hex(8), 0
+        if self._starved and not final:
+            self._files.reserve(RESERVE_BYTES)  # what is begun is begun only if its outcome will have room
+            self._starved = False
         return self._log
 
     def _broken(self, exc: Exception) -> UnavailableError:
@@ -181,7 +218,7 @@ class Recording:
         loop = asyncio.get_running_loop()
         try:
             if self._suppressed:
-                await self.keep(lasting=False, call_id="", call="", outcome="suppressed")
+                await self.keep(call_id="", call="", outcome="suppressed", lasting=False)
             head, text = await loop.run_in_executor(self._thread, self._signed)
             await self._cosign(head, text)
         except ControlPlaneError as exc:
@@ -189,7 +226,7 @@ class Recording:
 
     def _signed(self) -> tuple[note.Checkpoint, str]:
         try:
-            return self._opened().checkpoint()
+            return self._opened(final=True).checkpoint()
         except (OSError, AuditError) as exc:
             raise self._broken(exc) from exc
 
@@ -210,11 +247,11 @@ class Recording:
                 return
 
     def _proof(self, old: int, new: int) -> list[bytes]:
-        return self._opened().consistency(old, new)
+        return self._opened(final=True).consistency(old, new)
 
     def _keep_cosigned(self, text: str) -> None:
         try:
-            self._opened().keep_cosigned(text)
+            self._opened(final=True).keep_cosigned(text)
         except (OSError, AuditError) as exc:
             raise self._broken(exc) from exc
 

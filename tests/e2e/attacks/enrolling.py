@@ -22,6 +22,8 @@ from controlplane.cli.demo.mesh import TRUST_DOMAIN
 from controlplane.rpc.peer import Peers
 from controlplane.services import enrolment
 from controlplane.services.enrolment import Enrolment
+from controlplane.services.grants import Grant
+from controlplane.services.operators import Operators
 
 PLAIN = Attributes()
 CN, OU = NameOID.COMMON_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME
@@ -67,6 +69,16 @@ def believe_requests(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(enrolment, "public_key_from_csr", noted)
     monkeypatch.setattr(issue, "prepare", prepare)
+
+
+def believe_anybody(monkeypatch) -> None:
+    """Whoever has a certificate of ours is an administrator."""
+
+    async def everybody(_self, name: str, _serial: int) -> Grant:
+        return Grant(name=name, role="admin", sites=frozenset(), credential="none")
+
+    monkeypatch.setattr(Peers, "operator", lambda *_: spiffe.operator_id(TRUST_DOMAIN, "eve"))
+    monkeypatch.setattr(Operators, "of", everybody)
 
 
 def calls(method: str, make) -> Attack:
@@ -169,9 +181,7 @@ CONTROLS = (
                 calls("RevokeNode", lambda name: admin_pb2.RevokeNodeRequest(node=name, site="paris")),
             ),
         ],
-        lambda monkeypatch: monkeypatch.setattr(
-            Peers, "operator", lambda *_: spiffe.operator_id(TRUST_DOMAIN, "eve")
-        ),
+        believe_anybody,
     ),
     Control(
         8,

@@ -1,0 +1,212 @@
+"""What operators did is in a log that nobody can alter: a real control plane, its real files, killed and starved."""
+
+import contextlib
+import hashlib
+import json
+import subprocess
+
+import grpc
+import pytest
+from clients import admin, ask, enrolled, enrolment, root_and_ca, token
+from commands import writ
+from operators import add
+
+from agent import identity
+from certs import keys
+from controlplane.api.gen import admin_pb2
+from controlplane.cli import evidence
+from controlplane.cli.demo.mesh import Mesh
+from controlplane.cli.errors import CliError, Exit
+
+pytestmark = pytest.mark.timeout(90)
+DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.fixture
+def mesh(tmp_path):
+    with Mesh(tmp_path, lease_s=60, heartbeat_s=1.0) as made:
+        made.init()
+        made.start_control_plane()
+        made.site("paris", "FR")
+        yield made
+
+
+def log_of(mesh: Mesh):
+    return mesh.directory / "controlplane" / "evidence"
+
+
+def stop(mesh: Mesh, number: int = 15) -> None:
+    mesh.control_plane.kill(number)
+
+
+def recorded(mesh: Mesh) -> list[tuple[str, str, str, str]]:
+    """(operator, call, target, outcome) of every record, after the control plane has ended and signed its log."""
+    found = [json.loads(entry) for entry in evidence.entries(log_of(mesh))]
+    return [(r["operator"], r["call"], r["target"], r["outcome"]) for r in found if r["call"] != "appoint"]
+
+
+def verified(mesh: Mesh, keys_file) -> tuple[int, str]:
+    done = writ("audit", "verify", "--keys", str(keys_file), str(log_of(mesh)), config=mesh.context_file)
+    return done.returncode, done.stdout + done.stderr
+
+
+def keys_of(mesh: Mesh, path):
+    """As soon as the witness has cosigned the log."""
+    while not (log_of(mesh) / "checkpoint.cosigned").exists():
+        mesh.call("ListSites", admin_pb2.ListSitesRequest())
+    done = writ("audit", "keys", config=mesh.context_file)
+    assert done.returncode == 0
+    path.write_text(done.stdout)
+    return path
+
+
+def test_every_call_is_recorded_with_who_what_on_what_and_its_outcome(mesh) -> None:
+    auditor = add(mesh.client.stub, mesh, "anna", "auditor")
+    site = admin_pb2.Site(name="berlin", jurisdiction="DE")
+    assert auditor("AddSite", site) is DENIED
+    assert mesh.call("AddSite", site).name == "berlin"
+    with pytest.raises(CliError):
+        mesh.call("AddSite", admin_pb2.Site(name="berlin", jurisdiction="FR"))
+    assert auditor("GetNode", admin_pb2.GetNodeRequest(node="x", site="berlin")) is grpc.StatusCode.NOT_FOUND
+    stop(mesh)
+    assert recorded(mesh) == [
+        ("admin", "AddSite", "paris", "begun"),
+        ("admin", "AddSite", "paris", "ok"),
+        ("admin", "AddOperator", "anna", "begun"),
+        ("admin", "AddOperator", "anna", "ok"),
+        ("anna", "AddSite", "berlin", "denied"),
+        ("admin", "AddSite", "berlin", "begun"),
+        ("admin", "AddSite", "berlin", "ok"),
+        ("admin", "AddSite", "berlin", "begun"),
+        ("admin", "AddSite", "berlin", "exists"),
+        ("anna", "GetNode", "x.berlin", "notfound"),
+    ]
+    digest = hashlib.sha256(site.SerializeToString(deterministic=True)).hexdigest()
+    (refused,) = evidence.calls([log_of(mesh)])[-4:-3]
+    assert (refused["arguments"], refused["role"]) == (digest, "auditor")
+    assert refused["credential"].startswith("certificate ")
+
+
+def test_the_log_verifies_offline_and_says_who_did_what(mesh, tmp_path) -> None:
+    trusted = keys_of(mesh, tmp_path / "keys")
+    stop(mesh)
+    assert verified(mesh, trusted)[0] == 0
+    shown = writ("audit", "admin", str(log_of(mesh)), "--call", "AddSite")
+    assert [line.split()[1:] for line in shown.stdout.splitlines()[1:]] == [
+        ["admin", "admin", "AddSite", "paris", "ok"]
+    ]
+    assert "paris" in writ("audit", "tail", str(log_of(mesh))).stdout
+
+
+@pytest.mark.parametrize("attack", ["altered", "cut"])
+def test_a_log_that_was_altered_or_cut_is_named(mesh, tmp_path, attack) -> None:
+    trusted = keys_of(mesh, tmp_path / "keys")
+    stop(mesh)
+    log = log_of(mesh)
+    (entries,) = (log / "tile" / "entries").rglob("*.p/*")
+    if attack == "altered":
+        entries.write_bytes(entries.read_bytes().replace(b'"operator":"admin"', b'"operator":"anna."'))
+    else:
+        entries.unlink()
+    code, said = verified(mesh, trusted)
+    assert code == Exit.VERIFICATION
+    assert {"altered": "altered", "cut": "missing"}[attack] in said
+
+
+def test_what_was_answered_survives_a_kill_and_what_was_begun_is_said(mesh, tmp_path) -> None:
+    trusted = keys_of(mesh, tmp_path / "keys")
+    token(mesh, "gpu-1")
+    mesh.control_plane.environment["WRIT_FAILPOINT"] = "node.stored"
+    stop(mesh, 9)
+    mesh.start_control_plane()
+    with pytest.raises(CliError):
+        mesh.revoke("gpu-1.paris")
+    mesh.control_plane.child.wait(20)
+    del mesh.control_plane.environment["WRIT_FAILPOINT"]
+    mesh.start_control_plane()
+    assert mesh.find("gpu-1.paris").state == "revoked"
+    stop(mesh)
+    about = [row for row in recorded(mesh) if row[2].endswith("gpu-1.paris")]
+    assert about == [
+        ("admin", "CreateToken", "gpu-1.paris", "begun"),
+        ("admin", "CreateToken", "gpu-1.paris", "ok"),
+        ("admin", "RevokeNode", "gpu-1.paris", "begun"),
+        ("admin", "GetNode", "gpu-1.paris", "ok"),
+    ]
+    assert verified(mesh, trusted)[0] == 0
+
+
+def test_what_cannot_be_recorded_does_not_happen_and_nodes_are_served(tmp_path) -> None:
+    """The log is on a device of its own, which is full. Operators are refused, nothing changes, and a node still enrols."""
+    with Mesh(tmp_path, lease_s=60, heartbeat_s=1.0) as mesh:
+        mesh.init()
+        log_of(mesh).mkdir(mode=0o700)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", log_of(mesh)], check=True)
+        try:
+            _starve(mesh, tmp_path)
+        finally:
+            mesh.stop()
+            subprocess.run(["umount", "-l", log_of(mesh)], check=True)
+
+
+def _starve(mesh: Mesh, tmp_path) -> None:
+    mesh.start_control_plane()
+    mesh.site("paris", "FR")
+    trusted = keys_of(mesh, tmp_path / "keys")
+    invited = token(mesh, "gpu-1")
+    filler = log_of(mesh) / "filler"
+    _fill(filler)
+    done = {name for name in (f"site-{number}" for number in range(40)) if _added(mesh, name)}
+    assert len(done) < 20  # the journal's last page had room for a few
+    with pytest.raises(CliError, match="evidence log cannot be written"):
+        mesh.call("ListSites", admin_pb2.ListSitesRequest())
+    _, ca = root_and_ca(mesh, invited, tmp_path / "token")
+    assert ask(enrolment(mesh, ca), invited).chain
+    filler.unlink()
+    known = {site.name for site in mesh.call("ListSites", admin_pb2.ListSitesRequest()).sites}
+    assert known == {"paris", *done}
+    stop(mesh)
+    assert verified(mesh, trusted)[0] == 0
+
+
+def _added(mesh: Mesh, name: str) -> bool:
+    with contextlib.suppress(CliError):
+        mesh.site(name, "DE")
+        return True
+    with pytest.raises(CliError, match="evidence log cannot be written") as caught:
+        mesh.site(name, "DE")
+    assert caught.value.code is Exit.UNREACHABLE
+    return False
+
+
+def _fill(path) -> None:
+    with path.open("wb", buffering=0) as file:
+        for size in (4096, 64, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+
+
+def test_strangers_are_counted_and_do_not_fill_the_log(mesh, tmp_path) -> None:
+    """A node has a certificate that opens the port. Its calls are refused, and what it can make us write is bounded."""
+    _, ca = root_and_ca(mesh, token(mesh, "probe"), tmp_path / "token")
+    node = enrolled(mesh, enrolment(mesh, ca), "curious")
+    stub = admin(mesh, keys.dump_private(node.key, None), identity.pem(*node.chain))
+    for _ in range(200):
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.ListNodes(admin_pb2.ListNodesRequest(), timeout=10)
+        assert caught.value.code() is DENIED
+    stop(mesh)
+    strangers = [json.loads(e) for e in evidence.entries(log_of(mesh))]
+    strangers = [r for r in strangers if r["operator"] == "" and r["call"] != "appoint"]
+    written = [r for r in strangers if r["outcome"] == "denied"]
+    assert 60 <= len(written) <= 120  # a minute may end meanwhile
+    assert len(written) + sum(r["suppressed"] for r in strangers) == 200
+
+
+def test_files_of_the_log_are_nobody_elses(mesh) -> None:
+    stop(mesh)
+    for path in (log_of(mesh), *log_of(mesh).rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0
