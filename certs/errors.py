@@ -34,4 +34,4 @@ class BundleError(CertError):
 
 
 class TokenError(CertError):
-    """A JWT-SVID that does not prove who its bearer is."""
+    """A token, or a set of keys for tokens, that does not prove who its bearer is."""

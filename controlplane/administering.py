@@ -1,19 +1,23 @@
 """What stands before operators' calls, put together: who they are, what they may do, and the log of what they did."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
 from audit import note
 from certs import spiffe
-from controlplane.config import Config
-from controlplane.rpc.administration import Administration, by_certificate
+from certs.id_token import Expected
+from controlplane.config import Config, OidcConfig
+from controlplane.oidc.issuer import Issuer
+from controlplane.rpc.administration import Administration, by_certificate, by_token
 from controlplane.rpc.peer import Peers
 from controlplane.services import setup
 from controlplane.services.authorities import Authorities
 from controlplane.services.operators import Operators, appointed
 from controlplane.services.publish import Publisher
 from controlplane.services.recording import Recording
+from controlplane.services.tokens import TokenBearers
 from controlplane.services.witness import Witness, own_origin
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
@@ -30,12 +34,13 @@ class Desk:
     witness: Witness
     recording: Recording
     by_certificate: Administration
+    by_token: Administration | None  # none without an issuer: then the port is not opened
 
 
-async def opened(
+def made_of(
     config: Config, store: Store, made: Authorities, signer: FileSigner, publisher: Publisher
 ) -> Desk:
-    """Everything in place, and an operator who was made on this machine appointed."""
+    """Everything in place; the log is opened with its first record."""
     peers, operators = Peers(store, made.trust_domain, publisher), Operators(store, made)
     witness = Witness(store, made)
     key_name = f"evidence-{config.replica}"
@@ -47,16 +52,32 @@ async def opened(
         witness,
         str(spiffe.control_plane_id(made.trust_domain, config.replica)),
     )
-    given = appointed(config.state_dir)
-    if given is not None:
-        log.warning("operator_appointed", operator=given.name)
-        reason = "made on this machine"
-        await recording.keep(call_id="", call="appoint", outcome="begun", target=given.name, reason=reason)
-        await operators.appoint(config.state_dir, given)
     return Desk(
         peers=peers,
         operators=operators,
         witness=witness,
         recording=recording,
         by_certificate=Administration(by_certificate(peers, operators), recording),
+        by_token=Administration(by_token(_bearers(config.oidc)), recording) if config.oidc.issuer else None,
     )
+
+
+async def appoint(desk: Desk, directory: Path) -> None:
+    """Take an operator who was made on this machine, if there is one; it is recorded first."""
+    given = appointed(directory)
+    if given is None:
+        return
+    log.warning("operator_appointed", operator=given.name)
+    reason = "made on this machine"
+    await desk.recording.keep(call_id="", call="appoint", outcome="begun", target=given.name, reason=reason)
+    await desk.operators.appoint(directory, given)
+
+
+def _bearers(oidc: OidcConfig) -> TokenBearers:
+    expected = Expected(
+        issuer=oidc.issuer,
+        client_id=oidc.client_id,
+        groups_claim=oidc.groups_claim,
+        max_age_s=oidc.max_token_age_s,
+    )
+    return TokenBearers(Issuer(oidc.issuer, oidc.ca_file), expected, oidc.roles)

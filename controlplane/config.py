@@ -34,6 +34,28 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRole:
+    """What the members of a group are. `sites` empty: everywhere."""
+
+    group: str
+    role: str
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcConfig:
+    """Operators who sign in elsewhere. An empty issuer: nobody does, and the port stays shut."""
+
+    issuer: str  # exactly as tokens have it in `iss`
+    client_id: str  # exactly as tokens have it in `aud`
+    listen: str  # host:port where operators without a certificate call; port 0 picks one
+    ca_file: Path | None  # whom to believe as the issuer; none: the system's
+    groups_claim: str
+    max_token_age_s: int  # who leaves a group is an operator for no longer than this
+    roles: tuple[GroupRole, ...]  # the first whose group a person is in decides
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What the control plane runs with."""
 
@@ -54,6 +76,7 @@ class Config:
     replica: str  # this control plane's name among its equals; a DNS label
     replica_address: str  # host:port where the others reach its API; empty: what was bound
     store: StoreConfig
+    oidc: OidcConfig
 
 
 class _Strict(BaseModel):
@@ -102,6 +125,22 @@ class _Store(_Strict):
     password_file: Path | None = None
 
 
+class _Role(_Strict):
+    group: str = Field(min_length=1, max_length=255)
+    role: Literal["admin", "operator", "auditor", "ci"]
+    sites: tuple[str, ...] = ()
+
+
+class _Oidc(_Strict):
+    issuer: str = Field(default="", pattern=r"^(https://[^\s#?@]{1,500})?$")
+    client_id: str = ""
+    listen: str = "127.0.0.1:8445"
+    ca_file: Path | None = None
+    groups_claim: str = Field(default="groups", min_length=1)
+    max_token_age_s: int = Field(default=3600, ge=60, le=43200)
+    roles: tuple[_Role, ...] = ()
+
+
 class _Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", env_prefix="WRIT_", env_nested_delimiter="__")
     trust_domain: str
@@ -113,6 +152,7 @@ class _Settings(BaseSettings):
     log: _Log = _Log()
     replica: _Replica = _Replica()
     store: _Store = _Store()
+    oidc: _Oidc = _Oidc()
 
 
 def load(path: Path) -> Config:
@@ -167,7 +207,16 @@ def _frozen(read: _Settings) -> Config:
         replica=read.replica.name,
         replica_address=read.replica.address,
         store=_store(read),
+        oidc=_oidc(read.oidc),
     )
+
+
+def _oidc(oidc: _Oidc) -> OidcConfig:
+    if oidc.issuer and not (oidc.client_id and oidc.roles):
+        hint = '[[oidc.roles]] group = "mesh-admins", role = "admin"'
+        raise InvalidError("`oidc.issuer` needs `oidc.client_id` and `oidc.roles`", hint=hint)
+    roles = tuple(GroupRole(group=one.group, role=one.role, sites=one.sites) for one in oidc.roles)
+    return OidcConfig(**{**dict(oidc), "roles": roles})
 
 
 def _store(read: _Settings) -> StoreConfig:

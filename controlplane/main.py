@@ -80,7 +80,7 @@ async def _serve(
     publisher = Publisher(store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s)
     replicas = Replicas(store, made, config.replica, clock=time.time)
     tls = ServerTls(made, config.replica, publisher)
-    desk = await administering.opened(config, store, made, signer, publisher)
+    desk = administering.made_of(config, store, made, signer, publisher)
     enrolment_server, api = server.enrolment_server(), server.api_server(desk.by_certificate)
     root_pem = setup.pem(made.root)
     enrolment_port = _bind(enrolment_server, config.enrolment_listen, server.anonymous(tls.current, root_pem))
@@ -88,6 +88,7 @@ async def _serve(
     address = config.replica_address or f"{config.listen.rpartition(':')[0]}:{api_port}"
     shared = config.store.kind == "etcd"
     await replicas.register(address, witness=signer.shared_key(made.witness_key_name) if shared else None)
+    await administering.appoint(desk, config.state_dir)
     links = Links(replicas, publisher.hub, tls.current, made.trust_domain)
     jwt_keys = JwtAuthorities(
         store, made, config.replica, publisher.hub, linked=links.complete, changed=publisher.refresh
@@ -99,11 +100,13 @@ async def _serve(
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
     watching = Watching(config, publisher, overviews)
     parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews, desk)
-    _register(parts, api, enrolment_server, enrolment_port)
+    operators = _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
-    await api.start()
-    await enrolment_server.start()
-    _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port, **await watching.start())
+    bearers, bearer_ports = _bearer_server(parts, operators, tls)
+    for one in (api, enrolment_server, *bearers):
+        await one.start()
+    ports = {**bearer_ports, **await watching.start()}
+    _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port, **ports)
     log.info(
         "serving",
         api=api_port,
@@ -115,7 +118,8 @@ async def _serve(
     running = asyncio.ensure_future(_work(parts, links, watching))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.gather(api.stop(GRACE_S if stop.is_set() else 0), enrolment_server.stop(0))
+    grace = GRACE_S if stop.is_set() else 0
+    await asyncio.gather(*(one.stop(grace) for one in (api, *bearers)), enrolment_server.stop(0))
     running.cancel()
     try:
         await running
@@ -159,7 +163,8 @@ async def _work(parts: Parts, links: Links, watching: Watching) -> None:
 
 def _register(
     parts: Parts, api: grpc.aio.Server, enrolment_server: grpc.aio.Server, enrolment_port: int
-) -> None:
+) -> tuple[AdminServicer, OverviewServicer]:
+    """What operators call, for the port on which they show tokens."""
     config, store, made, publisher = parts.config, parts.store, parts.made, parts.publisher
     nodes = Nodes(store, made.trust_domain, publisher.refresh)
     profile = Profile(lifetime_s=config.svid_lifetime_s)
@@ -208,12 +213,27 @@ def _register(
     enrolment_pb2_grpc.add_EnrolmentServicer_to_server(issuing, enrolment_server)
     identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, svids, peers), api)
     evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceServicer(collaborators.witness, peers), api)
-    admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(collaborators), api)
+    admin = AdminServicer(collaborators)
+    admin_pb2_grpc.add_AdminServicer_to_server(admin, api)
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
     overview = OverviewServicer(parts.overviews, config, made.trust_domain, collaborators.root_sha256)
     overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub)
     api.add_generic_rpc_handlers((sync.handler(),))
+    return admin, overview
+
+
+def _bearer_server(
+    parts: Parts, operators: tuple[AdminServicer, OverviewServicer], tls: "ServerTls"
+) -> tuple[list[grpc.aio.Server], dict[str, int]]:
+    """The port for tokens, where an issuer is configured."""
+    if parts.desk.by_token is None:
+        return [], {}
+    made = server.bearer_server(parts.desk.by_token)
+    port = _bind(made, parts.config.oidc.listen, server.anonymous(tls.current))
+    admin_pb2_grpc.add_AdminServicer_to_server(operators[0], made)
+    overview_pb2_grpc.add_OverviewServicer_to_server(operators[1], made)
+    return [made], {"operators": port}
 
 
 class ServerTls:

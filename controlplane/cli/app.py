@@ -16,6 +16,7 @@ from controlplane.cli import (
     check,
     daemons,
     demo_command,
+    login,
     node,
     operator,
     output,
@@ -76,6 +77,7 @@ for noun, sub in {
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "init": setup.init,
+    "login": login.login,
     "status": status.status,
     "check": check.check,
     "version": status.version,

@@ -69,7 +69,14 @@ def _looked(client: "Client") -> list[Line]:
 def _ends(client: "Client") -> int:
     from cryptography import x509
 
-    certificate = x509.load_pem_x509_certificate(client.context.certificate.read_bytes())
+    from controlplane.cli import signing_in
+
+    context = client.context
+    if context.token is not None:
+        return signing_in.ends(context.token.read_text().strip())
+    if context.certificate is None:
+        raise RuntimeError("a context shows a certificate or a token")
+    certificate = x509.load_pem_x509_certificate(context.certificate.read_bytes())
     return int(certificate.not_valid_after_utc.timestamp())
 
 

@@ -82,10 +82,10 @@ def lines(mesh: "overview_pb2.MeshOverview", here: Here) -> list[Line]:
 
 def _operator(here: Here) -> Line:
     left = here.operator_ends - here.now
-    text = f"operator certificate ends in {status.span(left)}"
+    text = f"operator's credential ends in {status.span(left)}"
     if left > OPERATOR_WARN_S:
         return Line(about="operator", state=State.OK, text=text)
-    return Line(about="operator", state=State.WARN, text=text, hint="writ operator renew")
+    return Line(about="operator", state=State.WARN, text=text, hint="writ operator renew, or writ login")
 
 
 def _clock(here: Here) -> Line:

@@ -7,6 +7,7 @@ server. This module imports grpc and is itself imported only by commands that ta
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 # TLS 1.3 only: no TLS 1.2 suite of this name fits an ECDSA certificate. Must be set before grpc reads it.
@@ -93,12 +94,24 @@ def _options(context: Context) -> list[tuple[str, str | int]]:
 
 
 def _credentials(context: Context) -> grpc.ChannelCredentials:
+    if context.token is not None:
+        verified = grpc.ssl_channel_credentials(_file(context, context.ca))
+        token = grpc.access_token_call_credentials(
+            _file(context, context.token).decode("ascii", "replace").strip()
+        )
+        return grpc.composite_channel_credentials(verified, token)
+    ca, key, certificate = (_file(context, path) for path in (context.ca, context.key, context.certificate))
+    return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+def _file(context: Context, path: Path | None) -> bytes:
+    if path is None:
+        raise RuntimeError("a context shows a certificate or a token")
     try:
-        parts = [path.read_bytes() for path in (context.ca, context.key, context.certificate)]
+        return path.read_bytes()
     except OSError as exc:
-        hint = f"context `{context.name}` points at it"
+        hint = "writ login" if path == context.token else f"context `{context.name}` points at it"
         raise CliError(f"cannot read `{exc.filename}`: {exc.strerror}", code=Exit.USAGE, hint=hint) from exc
-    return grpc.ssl_channel_credentials(parts[0], parts[1], parts[2])
 
 
 @contextmanager

@@ -16,14 +16,15 @@ MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One control plane: where it listens, whom to believe there, and the operator's own certificate and key."""
+    """One control plane: where it listens, whom to believe there, and what the operator shows: a certificate or a token."""
 
     name: str
     address: str  # host:port; of several control planes, with commas between
     trust_domain: str
     ca: Path  # PEM of the control-plane CA: a node's certificate can never pose as the server
-    certificate: Path
-    key: Path
+    certificate: Path | None = None
+    key: Path | None = None
+    token: Path | None = None  # as `writ login` keeps it
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -67,8 +68,9 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _context(name: str, entry: object, path: Path) -> Context:
-    wanted = ("address", "trust_domain", "ca", "certificate", "key")
+    shown = ("token",) if isinstance(entry, dict) and "token" in entry else ("certificate", "key")
+    wanted = ("address", "trust_domain", "ca", *shown)
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in wanted):
         raise CliError(f"context `{name}` in `{path}` needs {', '.join(wanted)}", code=Exit.USAGE)
-    files = {key: (path.parent / entry[key]).resolve() for key in ("ca", "certificate", "key")}
+    files = {key: (path.parent / entry[key]).resolve() for key in ("ca", *shown)}
     return Context(name=name, address=entry["address"], trust_domain=entry["trust_domain"], **files)

@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from controlplane.errors import ControlPlaneError
+from controlplane.errors import ControlPlaneError, DeniedError
 from controlplane.rpc import permissions
 from controlplane.rpc.guard import ended
 from controlplane.rpc.operators import CALLER
@@ -24,8 +24,10 @@ from controlplane.rpc.peer import Peers
 from controlplane.services.grants import Grant
 from controlplane.services.operators import Operators
 from controlplane.services.recording import Recording
+from controlplane.services.tokens import TokenBearers
 from policies.errors import DocumentError, PolicyError
 
+BEARER = "Bearer "
 SERVICES = {"writ.v1.Admin", "writ.v1.Overview"}
 Context = grpc.aio.ServicerContext
 Who = Callable[[Context], Awaitable[Grant]]
@@ -39,6 +41,20 @@ def by_certificate(peers: Peers, operators: Operators) -> Who:
     async def who(context: Context) -> Grant:
         name = peers.operator(context).path[-1]
         return await operators.of(name, peers.serial(context))
+
+    return who
+
+
+def by_token(bearers: TokenBearers) -> Who:
+    """The operator of the one bearer token in the call's metadata. Certificates mean nothing on this port."""
+
+    async def who(context: Context) -> Grant:
+        if context.auth_context().get("ssl_tls_version") != [b"TLSv1.3"]:
+            raise DeniedError("TLS 1.3 is required")
+        given = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+        if len(given) != 1 or not isinstance(given[0], str) or not given[0].startswith(BEARER):
+            raise DeniedError("one bearer token is required", hint="writ login")
+        return await bearers.of(given[0].removeprefix(BEARER))
 
     return who
 

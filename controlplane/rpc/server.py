@@ -1,6 +1,7 @@
-"""Bind and serve: two ports, TLS everywhere, bounds on everything a stranger can send.
+"""Bind and serve: two or three ports, TLS everywhere, bounds on everything a stranger can send.
 
-8443 wants a client certificate of a node or operator; 8444 wants none and serves Enrolment only. Its chain ends with
+8443 wants a client certificate of a node or operator; 8444 wants none and serves Enrolment only; 8445, where an issuer of
+operators is configured, wants none and serves no call without one of its tokens. The chain of 8444 ends with
 the root, so that a newcomer can hold the root against the hash in its token before it believes anything.
 """
 
@@ -13,6 +14,7 @@ from controlplane.rpc.guard import Guard
 
 MAX_MESSAGE_BYTES = 4 << 20  # policies, resources; everything else is far smaller
 MAX_ENROLMENT_BYTES = 32 << 10
+MAX_METADATA_BYTES = 16 << 10
 OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 0),  # two processes must not share a port by accident
     ("grpc.server_handshake_timeout_ms", 5000),  # half a handshake holds a socket for 120 s by default
@@ -46,6 +48,15 @@ def api_server(administration: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
     return grpc.aio.server(interceptors=[Guard(), administration], options=options)
 
 
+def bearer_server(administration: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
+    """For operators who show a token: no client certificate, Admin and Overview alone. Metadata has room for the token."""
+    options = [one for one in OPTIONS if one[0] != "grpc.max_metadata_size"]
+    options += [("grpc.max_metadata_size", MAX_METADATA_BYTES), *_sizes(MAX_MESSAGE_BYTES)]
+    return grpc.aio.server(
+        interceptors=[Guard(), administration], options=options, maximum_concurrent_rpcs=256
+    )
+
+
 def enrolment_server() -> grpc.aio.Server:
     return grpc.aio.server(
         interceptors=[Guard()], options=[*OPTIONS, *_sizes(MAX_ENROLMENT_BYTES)], maximum_concurrent_rpcs=256
@@ -60,7 +71,7 @@ def mutual(tls: Callable[[], Tls]) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(first, newest, require_client_authentication=True)  # type: ignore[arg-type]  # None is the library's word for unchanged
 
 
-def anonymous(tls: Callable[[], Tls], root_pem: bytes) -> grpc.ServerCredentials:
+def anonymous(tls: Callable[[], Tls], root_pem: bytes = b"") -> grpc.ServerCredentials:
     newest = _Newest(
         tls, lambda now: grpc.ssl_server_certificate_configuration([(now.key, now.chain + root_pem)])
     )

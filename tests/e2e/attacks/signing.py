@@ -14,7 +14,7 @@ from certs.verify import NodeIdentity
 from controlplane.errors import BusyError, ConflictError, ControlPlaneError, UnavailableError
 from controlplane.rpc import sync_api
 from controlplane.rpc.sync_api import SyncServicer
-from controlplane.services import enrolment
+from controlplane.services import enrolment, witness
 from controlplane.services.enrolment import Enrolment
 from controlplane.services.hub import AgentState
 from controlplane.services.issuance import Issuance
@@ -193,7 +193,7 @@ CONTROLS = (
         ],
         mutants.code(
             Witness,
-            "cosign",
+            "_extend",
             "    await self._store.commit(",
             "    self._line(row)\n    await self._store.commit(",
         ),
@@ -208,16 +208,14 @@ CONTROLS = (
             ("a longer fork, without a proof", extended_by([*ENTRIES, b"a", b"b"], honest_proof=False)),
         ],
         mutants.code(
-            Witness, "cosign", "merkle.verify_consistency(size, root, head.size, head.root, proof)", "pass"
+            Witness, "_extend", "merkle.verify_consistency(size, root, head.size, head.root, proof)", "pass"
         ),
     ),
     Control(
         8,
         "witness: the node's own log",
         [("a checkpoint in the name of another", log_of_another)],
-        mutants.code(
-            Witness, "_open", "if head.origin != origin(node) or key.name != head.origin:", "if False:"
-        ),
+        mutants.code(witness, "_open", "if head.origin != name or key.name != name:", "if False:"),
     ),
     Control(
         8,

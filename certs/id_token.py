@@ -1,0 +1,143 @@
+"""OpenID Connect ID tokens, as operators show them. A token proves who its bearer is when
+
+1. it is small, ASCII, and three parts, each base64url in its one spelling;
+2. its header holds `alg`, `kid`, perhaps `typ` and `x5t`, and nothing else; `alg` is RS256 or ES256, decided before anything
+   is looked up;
+3. its key is the one of that `kid` in the key set that the configured issuer serves, made for that algorithm: RSA of at least
+   2048 bits for RS256, P-256 for ES256. A key that is symmetric, private, or for encryption is none;
+4. the signature holds;
+5. `iss` is the configured issuer, `aud` holds our client, and `azp` names no other; `exp` is not past, and `iat` not long ago;
+6. `sub` is printable ASCII.
+NOT checked here: how old the key set is (the caller caches it), and what the bearer may do (his groups are mapped elsewhere).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from certs import jws
+from certs.errors import TokenError
+from certs.keys import is_p256
+
+MAX_BYTES = 12_288  # identity providers put every group of a person into it
+MAX_KEYS, MAX_GROUPS, MAX_SUBJECT = 64, 1000, 255
+MIN_RSA_BITS, MAX_RSA_BITS = 2048, 8192
+HEADER = {"alg", "kid", "typ", "x5t"}  # `x5t` only names a certificate; some issuers always send it
+TYPES = {"JWT"}
+ALGORITHMS = {"RS256", "ES256"}
+PRIVATE = {"d", "k", "p", "q"}
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdToken:
+    """A verified token."""
+
+    issuer: str
+    subject: str
+    groups: frozenset[str]
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What a token must say: by whom, for whom; and where it lists groups."""
+
+    issuer: str
+    client_id: str
+    groups_claim: str
+    max_age_s: int
+
+
+def read_keys(data: bytes) -> dict[str, PublicKey]:
+    """The usable keys of a JWK set by `kid`; TokenError when it is none, or names a key twice."""
+    listed = jws.json_object(data, "key set").get("keys")
+    if not isinstance(listed, list) or len(listed) > MAX_KEYS:
+        raise TokenError(f"key set does not list at most {MAX_KEYS} keys")
+    found: dict[str, PublicKey] = {}
+    for entry in listed:
+        key = _key(entry) if isinstance(entry, dict) else None
+        if key is None:
+            continue
+        if entry["kid"] in found:  # which of them signed would be the attacker's choice
+            raise TokenError(f"key set names `{entry['kid'][:64]}` twice")
+        found[entry["kid"]] = key
+    return found
+
+
+def key_id(token: str) -> str:
+    """Which key a token names; everything about its form is checked, and nothing it says is believed."""
+    header, _ = jws.parts(token, MAX_BYTES)
+    jws.check_header(header, ALGORITHMS, HEADER, TYPES)
+    return str(header["kid"])
+
+
+def verify(token: str, keys: Mapping[str, PublicKey], expected: Expected, now: int) -> IdToken:
+    """Who bears `token`; TokenError says which check failed."""
+    header, claims = jws.parts(token, MAX_BYTES)  # (1)
+    algorithm = jws.check_header(header, ALGORITHMS, HEADER, TYPES)  # (2)
+    key = keys.get(header["kid"])
+    if key is None or isinstance(key, rsa.RSAPublicKey) is not (algorithm == "RS256"):  # (3)
+        raise TokenError(f"token names no {algorithm} key of `{expected.issuer}`")
+    try:  # (4)
+        jwt.PyJWS().decode(token, key, algorithms=[algorithm])
+    except jwt.PyJWTError as exc:
+        raise TokenError("token is not signed by the key it names") from exc
+    if claims.get("iss") != expected.issuer:  # (5)
+        raise TokenError(f"token is not by `{expected.issuer}`")
+    jws.check_audience(claims, expected.client_id)
+    if claims.get("azp", expected.client_id) != expected.client_id:
+        raise TokenError("token was given to another client")
+    jws.check_times(claims, now)
+    _check_age(claims, expected.max_age_s, now)
+    return IdToken(
+        issuer=expected.issuer,
+        subject=_subject(claims),
+        groups=_groups(claims, expected.groups_claim),
+        expires_at=int(claims["exp"]),
+    )
+
+
+def _key(entry: dict[str, Any]) -> PublicKey | None:
+    """A key that may verify, or None: sets also hold keys for other purposes."""
+    if PRIVATE & entry.keys() or entry.get("use", "sig") != "sig" or not isinstance(entry.get("kid"), str):
+        return None
+    try:
+        key = jwt.PyJWK(entry, algorithm={"RSA": "RS256", "EC": "ES256"}[entry["kty"]]).key
+    except (jwt.PyJWTError, ValueError, KeyError, TypeError):
+        return None
+    if isinstance(key, rsa.RSAPublicKey):
+        return key if MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS else None
+    return key if isinstance(key, ec.EllipticCurvePublicKey) and is_p256(key) else None
+
+
+def _check_age(claims: Mapping[str, Any], max_age_s: int, now: int) -> None:
+    issued = claims.get("iat")
+    if type(issued) not in {int, float} or not 0 < issued <= now + jws.AHEAD_S:  # type: ignore[operator]  # by then a number
+        raise TokenError("token does not say when it was issued")
+    if now - issued > max_age_s:  # type: ignore[operator]
+        raise TokenError(f"token was issued more than {max_age_s} s ago")
+
+
+def _subject(claims: Mapping[str, Any]) -> str:
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT:
+        raise TokenError("token has no `sub`")
+    if not (subject.isascii() and subject.isprintable()):
+        raise TokenError("`sub` is not printable ASCII")
+    return subject
+
+
+def _groups(claims: Mapping[str, Any], name: str) -> frozenset[str]:
+    """None where the claim is not there: then nothing is mapped, and nothing is permitted."""
+    given = claims.get(name, [])
+    if (
+        not isinstance(given, list)
+        or len(given) > MAX_GROUPS
+        or not all(isinstance(one, str) for one in given)
+    ):
+        raise TokenError(f"`{name[:64]}` is no list of groups")
+    return frozenset(given)

@@ -1,0 +1,141 @@
+"""The device flow of `writ login` (RFC 8628), and the context that it fills.
+
+The issuer is found by discovery and must say its own name. What it gives is shown to the control plane, which verifies it;
+here only its end is read, to say it. Nothing of it is printed.
+"""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from controlplane.api import https
+from controlplane.api.https import HttpsError
+from controlplane.cli import context as contexts
+from controlplane.cli import context_files, documents
+from controlplane.cli.errors import CliError, Exit
+
+GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+NEEDED = ("issuer", "client_id", "address", "trust_domain")
+INTERVAL_S, SLOWER_S, LONGEST_S = 5, 5, 900
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where to sign in, and which context keeps it."""
+
+    context: str
+    issuer: str
+    client_id: str
+    issuer_ca: Path | None
+    token: Path
+
+
+def place(context: str | None, given: dict[str, str], ca: Path | None) -> Place:
+    """The context to sign in for: what it has, and what is given now."""
+    path = contexts.config_path()
+    current, known = context_files.read(path)
+    name = context or (f"{given['trust_domain']}-login" if "trust_domain" in given else current)
+    entry = {**known.get(name, {}), **given}
+    if ca is not None:
+        entry["ca"] = f"{name}.ca.pem"
+    if missing := [one for one in (*NEEDED, "ca") if not entry.get(one)]:
+        hint = "the first time: --issuer, --client-id, --address, --trust-domain, --ca"
+        raise CliError(f"context `{name}` does not say `{missing[0]}`", code=Exit.USAGE, hint=hint)
+    if "certificate" in entry:
+        raise CliError(
+            f"context `{name}` shows a certificate", code=Exit.USAGE, hint="--context another name"
+        )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if ca is not None:
+        context_files.write_private(path.parent / entry["ca"], documents.read_text(ca).encode())
+    entry["token"] = f"{name}.token"
+    context_files.change(path, name, entry)
+    issuer_ca = Path(entry["issuer_ca"]) if entry.get("issuer_ca") else None
+    return Place(
+        context=name,
+        issuer=entry["issuer"],
+        client_id=entry["client_id"],
+        issuer_ca=issuer_ca,
+        token=path.parent / entry["token"],
+    )
+
+
+def sign_in(at: Place, scope: str, say: Callable[[str], None]) -> int:
+    """Until somebody has entered the code; when the token ends."""
+    try:
+        found = _object(https.get(at.issuer.rstrip("/") + "/.well-known/openid-configuration", at.issuer_ca))
+        if found.get("issuer") != at.issuer:
+            raise CliError(f"`{at.issuer}` says it is another issuer", code=Exit.VERIFICATION)
+        device = _asked(
+            found, "device_authorization_endpoint", {"client_id": at.client_id, "scope": scope}, at
+        )
+        say(f"open {_text(device, 'verification_uri')} and enter {_text(device, 'user_code')}")
+        token = _wait(at, found, device)
+    except HttpsError as exc:
+        raise CliError(str(exc), code=Exit.UNREACHABLE, hint="is the issuer up?") from exc
+    context_files.write_private(at.token, token.encode() + b"\n")
+    return ends(token)
+
+
+def _wait(at: Place, found: dict[str, Any], device: dict[str, Any]) -> str:
+    form = {"grant_type": GRANT, "device_code": _text(device, "device_code"), "client_id": at.client_id}
+    pause, until = (
+        _number(device, "interval", INTERVAL_S),
+        time.monotonic() + _number(device, "expires_in", LONGEST_S),
+    )
+    while time.monotonic() < until:
+        time.sleep(pause)
+        answer = _asked(found, "token_endpoint", form, at, also=("authorization_pending", "slow_down"))
+        match answer.get("error"):
+            case None:
+                return _text(answer, "id_token")
+            case "slow_down":
+                pause += SLOWER_S
+    raise CliError("nobody entered the code in time", code=Exit.DENIED, hint="writ login")
+
+
+def _asked(
+    found: dict[str, Any], endpoint: str, form: dict[str, str], at: Place, also: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The answer of an endpoint; an error that is not in `also` ends it."""
+    _, body = https.post(_text(found, endpoint), form, at.issuer_ca)
+    answer = _object(body)
+    error = answer.get("error")
+    if error is not None and error not in also:
+        raise CliError(f"the issuer refuses: {str(error)[:64]}", code=Exit.DENIED, hint="writ login")
+    return answer
+
+
+def ends(token: str) -> int:
+    """When a token ends, as it says itself."""
+    try:
+        part = token.split(".")[1]
+        return int(_object(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["exp"])
+    except (IndexError, KeyError, ValueError, TypeError) as exc:
+        raise CliError("the issuer gave no ID token", code=Exit.VERIFICATION) from exc
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise HttpsError("the issuer does not answer in JSON") from exc
+    if not isinstance(found, dict):
+        raise HttpsError("the issuer does not answer with an object")
+    return found
+
+
+def _text(found: dict[str, Any], name: str) -> str:
+    value = found.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= https.MAX_BYTES:
+        raise HttpsError(f"the issuer does not say `{name}`")
+    return value
+
+
+def _number(found: dict[str, Any], name: str, default: int) -> int:
+    value = found.get(name, default)
+    return value if type(value) is int and 0 <= value <= LONGEST_S else default
