@@ -10,14 +10,18 @@ from certs import spiffe
 from certs.id_token import Expected
 from controlplane.config import Config, OidcConfig
 from controlplane.oidc.issuer import Issuer
-from controlplane.rpc.administration import Administration, by_certificate, by_token
+from controlplane.rpc.account import Account
+from controlplane.rpc.administration import Administration, Who, by_certificate, by_token
 from controlplane.rpc.peer import Peers
 from controlplane.services import setup
+from controlplane.services.approvals import Approvals
 from controlplane.services.authorities import Authorities
 from controlplane.services.operators import Operators, appointed
 from controlplane.services.publish import Publisher
 from controlplane.services.recording import Recording
+from controlplane.services.rollout import Rollout
 from controlplane.services.tokens import TokenBearers
+from controlplane.services.widening import Widening
 from controlplane.services.witness import Witness, own_origin
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
@@ -33,6 +37,9 @@ class Desk:
     operators: Operators
     witness: Witness
     recording: Recording
+    approvals: Approvals
+    account: Account
+    rollout: Rollout
     by_certificate: Administration
     by_token: Administration | None  # none without an issuer: then the port is not opened
 
@@ -52,13 +59,23 @@ def made_of(
         witness,
         str(spiffe.control_plane_id(made.trust_domain, config.replica)),
     )
+    account, rollout = Account(recording), Rollout(store, publisher)
+    approvals = Approvals(store, also_by_token=bool(config.oidc.issuer))
+    widening = Widening(store, publisher, rollout)
+
+    def guard(who: Who) -> Administration:
+        return Administration(who, account, approvals, widening)
+
     return Desk(
         peers=peers,
         operators=operators,
         witness=witness,
         recording=recording,
-        by_certificate=Administration(by_certificate(peers, operators), recording),
-        by_token=Administration(by_token(_bearers(config.oidc)), recording) if config.oidc.issuer else None,
+        approvals=approvals,
+        account=account,
+        rollout=rollout,
+        by_certificate=guard(by_certificate(peers, operators)),
+        by_token=guard(by_token(_bearers(config.oidc))) if config.oidc.issuer else None,
     )
 
 

@@ -33,6 +33,16 @@ class PreconditionError(ControlPlaneError):
     """Not in this state."""
 
 
+class WaitingError(PreconditionError):
+    """Nothing was done yet: another operator has to approve it."""
+
+    def __init__(self, approval: str) -> None:
+        super().__init__(
+            f"waiting for approval `{approval}`", hint=f"another operator: writ approve {approval}"
+        )
+        self.approval = approval
+
+
 class BusyError(ControlPlaneError):
     """Too much at once; come back later."""
 

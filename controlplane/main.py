@@ -50,7 +50,6 @@ from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
 from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
-from controlplane.services.rollout import Rollout
 from controlplane.services.workloads import Registry, WorkloadSvids
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
@@ -195,7 +194,7 @@ def _register(
         nodes=nodes,
         resources=Resources(store, publisher.refresh),
         publisher=publisher,
-        rollout=Rollout(store, publisher),
+        rollout=parts.desk.rollout,
         policy_sets=policy_sets.PolicySets(store),
         explanation=explanation.Explaining(store, publisher),
         witness=parts.desk.witness,
@@ -206,6 +205,8 @@ def _register(
             publisher=publisher,
         ),
         operators=parts.desk.operators,
+        approvals=parts.desk.approvals,
+        account=parts.desk.account,
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )

@@ -255,6 +255,31 @@ class OperatorRow:
     by: str  # who added him
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRow:
+    """A call that waits for a second operator, exactly as it was asked for."""
+
+    id: str
+    call: str
+    request: str  # base64 of the compressed message
+    target: str
+    arguments: str  # SHA-256 of the message, hex
+    by: str
+    role: str  # of him, when he asked
+    sites: list[str]
+    asked_at: int
+    expires_at: int
+    state: str = "waiting"  # done, rejected
+    decided_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalSetting:
+    """Does what widens access need a second operator?"""
+
+    required: bool
+
+
 @lru_cache(maxsize=64)  # resolving hints costs more than the rest of `load`: ten thousand rows felt it
 def _hints(kind: type) -> dict[str, Any]:
     return {name: getattr(hint, "__origin__", hint) for name, hint in get_type_hints(kind).items()}

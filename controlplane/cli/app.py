@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli import (
+    approve,
     audit,
     authority,
     check,
@@ -70,6 +71,7 @@ for noun, sub in {
     "policy": policy.app,
     "audit": audit.app,
     "operator": operator.app,
+    "approve": approve.app,
     "controlplane": daemons.controlplane,
     "agent": daemons.agent,
 }.items():

@@ -9,6 +9,7 @@ from controlplane.attest.token import JoinToken
 from controlplane.errors import InvalidError
 from controlplane.model import NodeRow
 from controlplane.rpc import convert
+from controlplane.rpc.approvals_api import ApprovalsServicer
 from controlplane.rpc.guard import ended
 from controlplane.rpc.identities_api import IdentitiesServicer
 from controlplane.rpc.operators import Context
@@ -20,7 +21,7 @@ from controlplane.services.enforcement import follow
 MAX_TTL_S, DEFAULT_TTL_S = 86400, 600
 
 
-class AdminServicer(PolicyApi, IdentitiesServicer, OperatorsServicer):
+class AdminServicer(PolicyApi, IdentitiesServicer, OperatorsServicer, ApprovalsServicer):
     """One method per line of `admin.proto`."""
 
     # --- sites and nodes ---------------------------------------------------------------------------------------

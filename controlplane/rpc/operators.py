@@ -2,6 +2,7 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 import structlog
@@ -9,6 +10,7 @@ import structlog
 from controlplane.api.gen import admin_pb2_grpc
 from controlplane.rpc.peer import Peers
 from controlplane.services import explanation, policy_sets
+from controlplane.services.approvals import Approvals
 from controlplane.services.authorities import Authorities
 from controlplane.services.grants import Grant
 from controlplane.services.jwt_authorities import JwtAuthorities
@@ -19,6 +21,9 @@ from controlplane.services.resources import Resources
 from controlplane.services.rollout import Rollout
 from controlplane.services.witness import Witness
 from controlplane.services.workloads import Registry
+
+if TYPE_CHECKING:
+    from controlplane.rpc.account import Account  # which knows us
 
 log = structlog.get_logger()
 READS = {
@@ -35,6 +40,7 @@ READS = {
     "authority_list",
     "bundle_show",
     "operator_list",
+    "approval_list",
 }
 Context = grpc.aio.ServicerContext
 
@@ -64,6 +70,8 @@ class Collaborators:
     witness: Witness
     identities: Identities
     operators: Operators
+    approvals: Approvals
+    account: "Account"
     root_sha256: str
     enrolment_address: str
 

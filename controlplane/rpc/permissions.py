@@ -7,6 +7,7 @@ it answers is cut down to the caller's sites.
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from controlplane.errors import DeniedError
@@ -20,7 +21,6 @@ RUN = frozenset({ADMIN, OPERATOR})
 DELIVER = frozenset({ADMIN, CI})
 SERVE = frozenset({ADMIN, OPERATOR, CI})
 AUDIT = frozenset({ADMIN, AUDITOR})
-READ, CHANGE = False, True
 Sites = Callable[[Any], Collection[str] | None]
 """The sites that a request is about; none of them: the whole mesh; None: it is bound to no site."""
 
@@ -60,13 +60,24 @@ def caller(request: Any) -> Collection[str]:
     return (request.caller.partition(".")[2],)
 
 
+class Kind(Enum):
+    """What a call does. What may widen access needs a second operator, where the mesh asks for one (`services.widening`)."""
+
+    READ = "reads"
+    CHANGE = "changes"
+    WIDEN = "may widen access"
+
+
+READ, CHANGE, WIDEN = Kind
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One call. `narrow` cuts an answer down to what the caller's sites let him see."""
 
     roles: frozenset[str]
     sites: Sites
-    changes: bool
+    kind: Kind
     narrow: Narrow = narrowing.nothing
 
 
@@ -74,18 +85,18 @@ TABLE: dict[str, Row] = {
     # sites and nodes
     "AddSite": Row(GOVERN, mesh, CHANGE),
     "ListSites": Row(ANYBODY, free, READ, narrowing.by("sites", narrowing.name)),
-    "CreateToken": Row(RUN, site, CHANGE),
+    "CreateToken": Row(RUN, site, WIDEN),
     "ListNodes": Row(ANYBODY, site_if_named, READ, narrowing.by("nodes")),
     "GetNode": Row(ANYBODY, site, READ),
-    "SetNode": Row(RUN, site, CHANGE),
+    "SetNode": Row(RUN, site, WIDEN),
     "RenewNode": Row(RUN, site, CHANGE),
     "RevokeNode": Row(RUN, site, CHANGE),
-    "UnrevokeNode": Row(RUN, site, CHANGE),
+    "UnrevokeNode": Row(RUN, site, WIDEN),
     "WatchEnforcement": Row(ANYBODY, free, READ, narrowing.enforcement),
     # what nodes serve, and their processes
-    "ApplyResources": Row(SERVE, resources, CHANGE),
+    "ApplyResources": Row(SERVE, resources, WIDEN),
     "ListResources": Row(ANYBODY, site_if_named, READ, narrowing.by("resources")),
-    "RegisterWorkload": Row(RUN, site, CHANGE),
+    "RegisterWorkload": Row(RUN, site, WIDEN),
     "ListWorkloads": Row(ANYBODY, site_if_named, READ, narrowing.by("workloads")),
     "RemoveWorkload": Row(RUN, site, CHANGE),
     # keys
@@ -96,9 +107,9 @@ TABLE: dict[str, Row] = {
     "GetBundle": Row(ANYBODY, free, READ),
     # policies
     "LintPolicy": Row(ANYBODY, free, READ),
-    "ApplyPolicy": Row(DELIVER, policy, CHANGE),
-    "PromotePolicy": Row(DELIVER, sites, CHANGE),
-    "RollbackPolicy": Row(DELIVER, mesh, CHANGE),
+    "ApplyPolicy": Row(DELIVER, policy, WIDEN),
+    "PromotePolicy": Row(DELIVER, sites, WIDEN),
+    "RollbackPolicy": Row(DELIVER, mesh, WIDEN),
     "WithdrawPolicy": Row(DELIVER, mesh, CHANGE),
     "GetPolicyStatus": Row(ANYBODY, free, READ, narrowing.by("nodes", narrowing.of_short_name)),
     "GetPolicy": Row(ANYBODY, free, READ),
@@ -110,11 +121,16 @@ TABLE: dict[str, Row] = {
     "GetOverview": Row(ANYBODY, free, READ, narrowing.overview),
     "ListWitnessed": Row(AUDIT | RUN, free, READ, narrowing.by("logs", narrowing.of_spiffe_id)),
     # operators; whose sites they are is compared with what is stored (`services.operators`)
-    "AddOperator": Row(GOVERN, free, CHANGE),
-    "SetOperator": Row(GOVERN, free, CHANGE),
+    "AddOperator": Row(GOVERN, free, WIDEN),
+    "SetOperator": Row(GOVERN, free, WIDEN),
     "RemoveOperator": Row(GOVERN, free, CHANGE),
-    "RenewOperator": Row(ANYBODY, free, CHANGE),
+    "RenewOperator": Row(ANYBODY, free, WIDEN),
     "ListOperators": Row(AUDIT, free, READ, narrowing.operators),
+    # approvals; who approves must be permitted the call itself (`rpc.approvals_api`)
+    "SetApproval": Row(GOVERN, mesh, WIDEN),
+    "ListApprovals": Row(AUDIT | RUN, free, READ),
+    "ApproveCall": Row(RUN, free, CHANGE),
+    "RejectCall": Row(RUN, free, CHANGE),
 }
 
 

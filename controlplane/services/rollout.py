@@ -96,7 +96,7 @@ class Rollout:
 
     async def rollback(self, version: int, how: How) -> Applied:
         """Enforce an earlier version again, as a new one; 0: the one that was enforced before. Ends a shadow."""
-        row = await self._earlier(version)
+        row = await self.earlier(version)
         note = f"rollback to {row.version}"
         if not row.sites:
             return await self.apply(row.files, replace(how, note=note))
@@ -163,7 +163,8 @@ class Rollout:
         await self._publisher.refresh()
         return None
 
-    async def _earlier(self, version: int) -> PolicySetRow:
+    async def earlier(self, version: int) -> PolicySetRow:
+        """What `rollback` would bring back."""
         state = (await rows.policy_state(self._store)).row
         known = [stored.row for stored in await rows.every(self._store, PolicySetRow, "policy/set/")]
         before = [row for row in known if row.version < state.now and not row.shadow]

@@ -18,6 +18,8 @@ JWT_AUTHORITIES = "authority/jwt/"
 WORKLOADS = "workload/"
 JWTS = "jwt/"
 OPERATORS = "operator/"
+APPROVALS = "approval/"
+APPROVAL_SETTING = "settings/approval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,10 @@ def duty_key(name: str) -> str:
 
 def operator_key(name: str) -> str:
     return f"{OPERATORS}{name}"
+
+
+def approval_key(id_: str) -> str:
+    return f"{APPROVALS}{id_}"
 
 
 async def find(store: Store, kind: type[R], key: str) -> Stored[R] | None:

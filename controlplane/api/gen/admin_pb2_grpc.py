@@ -222,6 +222,26 @@ class AdminStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsResponse.FromString,
                 _registered_method=True)
+        self.SetApproval = channel.unary_unary(
+                '/writ.v1.Admin/SetApproval',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.SetApprovalRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.SetApprovalResponse.FromString,
+                _registered_method=True)
+        self.ListApprovals = channel.unary_unary(
+                '/writ.v1.Admin/ListApprovals',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListApprovalsRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListApprovalsResponse.FromString,
+                _registered_method=True)
+        self.ApproveCall = channel.unary_unary(
+                '/writ.v1.Admin/ApproveCall',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApproveCallRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApproveCallResponse.FromString,
+                _registered_method=True)
+        self.RejectCall = channel.unary_unary(
+                '/writ.v1.Admin/RejectCall',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RejectCallRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Approval.FromString,
+                _registered_method=True)
 
 
 class AdminServicer:
@@ -467,6 +487,33 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetApproval(self, request, context):
+        """Approvals: where the mesh asks for them, a call that widens access fails with FAILED_PRECONDITION, naming an approval, and
+        is done, exactly as it was asked for, when another operator approves it. Off by default; switching off needs one, too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApprovals(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveCall(self, request, context):
+        """answers what the call would have answered
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejectCall(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -654,6 +701,26 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ListOperators,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsResponse.SerializeToString,
+            ),
+            'SetApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetApproval,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.SetApprovalRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.SetApprovalResponse.SerializeToString,
+            ),
+            'ListApprovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApprovals,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListApprovalsRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListApprovalsResponse.SerializeToString,
+            ),
+            'ApproveCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveCall,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApproveCallRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ApproveCallResponse.SerializeToString,
+            ),
+            'RejectCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectCall,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RejectCallRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Approval.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1658,6 +1725,114 @@ class Admin:
             '/writ.v1.Admin/ListOperators',
             controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_admin__pb2.ListOperatorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/SetApproval',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.SetApprovalRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.SetApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApprovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/ListApprovals',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListApprovalsRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/ApproveCall',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ApproveCallRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ApproveCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/RejectCall',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RejectCallRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Approval.FromString,
             options,
             channel_credentials,
             insecure,

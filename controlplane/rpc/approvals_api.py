@@ -1,0 +1,99 @@
+"""The part of Admin by which a second operator agrees: who approves must be permitted the call himself."""
+
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from controlplane.api.gen import admin_pb2
+from controlplane.errors import CorruptError, DeniedError
+from controlplane.model import ApprovalRow
+from controlplane.rpc import permissions
+from controlplane.rpc.account import asked
+from controlplane.rpc.operators import Context, OperatorsOnly, calling
+from controlplane.services import approvals
+from controlplane.services.grants import Grant
+
+SERVICE = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
+
+
+class ApprovalsServicer(OperatorsOnly):
+    """The lines of `admin.proto` about approvals."""
+
+    async def SetApproval(
+        self, request: admin_pb2.SetApprovalRequest, context: Context
+    ) -> admin_pb2.SetApprovalResponse:
+        self._operator(context, "approval_set", required=request.required)
+        await self._c.approvals.set_required(request.required)
+        return admin_pb2.SetApprovalResponse(required=request.required)
+
+    async def ListApprovals(
+        self, request: admin_pb2.ListApprovalsRequest, context: Context
+    ) -> admin_pb2.ListApprovalsResponse:
+        self._operator(context, "approval_list")
+        kept = self._c.approvals
+        found = [await kept.get(request.id)] if request.id else await kept.all()
+        seen = [one.row for one in found if _sees(calling(), one.row)]
+        if request.id and not seen:
+            raise DeniedError(f"approval `{request.id[:64]}` is about other sites")
+        listed = [self._approval(row, whole=bool(request.id)) for row in seen]
+        return admin_pb2.ListApprovalsResponse(approvals=listed, required=await kept.required())
+
+    async def ApproveCall(
+        self, request: admin_pb2.ApproveCallRequest, context: Context
+    ) -> admin_pb2.ApproveCallResponse:
+        """Does exactly what was asked for, as who asked for it: his name is on it, and both are in the log."""
+        kept, by = self._c.approvals, calling()
+        stored = await kept.get(request.id)
+        wanted, asker = _message(stored.row), await kept.asker(stored.row)
+        for grant in (by, asker):
+            permissions.check(stored.row.call, wanted, grant)
+        row = await kept.decide(stored, by, approvals.DONE)
+        self._operator(context, "approve", approval=row.id, call=row.call, asked_by=row.by)
+        about = asked(row.call, wanted, approval=row.id)
+        reply = await self._c.account.done(
+            about, asker, lambda: getattr(self, row.call)(wanted, context), changes=True
+        )
+        return admin_pb2.ApproveCallResponse(approval=self._approval(row), reply=reply.SerializeToString())
+
+    async def RejectCall(self, request: admin_pb2.RejectCallRequest, context: Context) -> admin_pb2.Approval:
+        """Who asked may take it back; others, where they could have approved it."""
+        kept, by = self._c.approvals, calling()
+        stored = await kept.get(request.id)
+        if stored.row.by != by.name:
+            permissions.check(stored.row.call, _message(stored.row), by)
+        self._operator(
+            context, "reject", approval=stored.row.id, call=stored.row.call, asked_by=stored.row.by
+        )
+        return self._approval(await kept.decide(stored, by, approvals.REJECTED))
+
+    def _approval(self, row: ApprovalRow, *, whole: bool = False) -> admin_pb2.Approval:
+        return admin_pb2.Approval(
+            id=row.id,
+            call=row.call,
+            target=row.target,
+            by=row.by,
+            state=self._c.approvals.state(row),
+            asked_at=row.asked_at,
+            expires_at=row.expires_at,
+            decided_by=row.decided_by,
+            request=approvals.request_of(row) if whole else b"",
+            arguments=row.arguments,
+        )
+
+
+def _message(row: ApprovalRow) -> Any:
+    """The request, of the type that its call takes."""
+    method = SERVICE.methods_by_name.get(row.call)
+    if method is None:
+        raise CorruptError(f"approval `{row.id}` is for a call that is gone")
+    try:
+        return getattr(admin_pb2, method.input_type.name).FromString(approvals.request_of(row))
+    except DecodeError as exc:
+        raise CorruptError(f"approval `{row.id}` is malformed") from exc
+
+
+def _sees(grant: Grant, row: ApprovalRow) -> bool:
+    """One's own, and what is about one's sites."""
+    known = permissions.TABLE.get(row.call)
+    bound = known.sites(_message(row)) if known else None
+    return grant.name == row.by or grant.holds(bound or ())
