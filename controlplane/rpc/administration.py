@@ -28,7 +28,9 @@ from controlplane.services.tokens import TokenBearers
 from controlplane.services.widening import Widening
 
 BEARER = "Bearer "
-SERVICES = {"writ.v1.Admin", "writ.v1.Overview"}
+PACKAGE = "writ.v1"
+NOT_OURS = {"Enrolment", "Identity", "Sync", "Evidence", "Replica"}
+"""Services of nodes and replicas. Every other service of this API is for operators, also one that is added later."""
 Context = grpc.aio.ServicerContext
 Who = Callable[[Context], Awaitable[Grant]]
 
@@ -58,7 +60,7 @@ def by_token(bearers: TokenBearers) -> Who:
 
 
 class Administration(grpc.aio.ServerInterceptor):
-    """Wraps the methods of `SERVICES`; those of others pass."""
+    """Wraps every method of operators' services; those of nodes and replicas pass, and who calls them is their business."""
 
     def __init__(self, who: Who, account: Account, approvals: Approvals, widening: Widening) -> None:
         self._who, self._account = who, account
@@ -71,7 +73,8 @@ class Administration(grpc.aio.ServerInterceptor):
     ) -> Any:
         handler = await continuation(details)
         service, _, call = details.method.removeprefix("/").partition("/")
-        if handler is None or service not in SERVICES:
+        package, _, name = service.rpartition(".")
+        if handler is None or package != PACKAGE or name in NOT_OURS:
             return handler
         coding = {
             "request_deserializer": handler.request_deserializer,

@@ -152,6 +152,8 @@ OTHER: dict[str, Any] = {
     "controlplane.config.store.endpoints": ["other:2379"],
     "controlplane.config.store.kind": "etcd",
     "agent.config.workload.socket": "/other/place/workload.sock",
+    "controlplane.config.oidc.issuer": "https://login.example:8443/realm",
+    "controlplane.config.oidc.roles": [{"group": "g", "role": "auditor", "sites": ["paris"]}],
 }
 """What to try where any other value of the type would not do."""
 WITH_MAP = {**EVERYTHING, "gitops": {"enabled": True, "configMap": "kept"}}
@@ -257,6 +259,30 @@ def test_the_programs_accept_the_settings_that_are_rendered(tmp_path) -> None:
     assert (plane.trust_domain, plane.enrolment_address) == ("acme.example", "writ.writ.svc:8444")
     assert (plane.metrics_listen, plane.lease_s) == ("0.0.0.0:9464", 900)
     assert (agent.metrics_listen, agent.max_body_bytes) == ("0.0.0.0:9465", 4 << 20)
+
+
+OIDC = {
+    "issuer": "https://login.example:8443/realm",
+    "client_id": "writ",
+    "roles": [{"group": "admins", "role": "admin"}, {"group": "g", "role": "ci", "sites": ["paris", "berlin"]}],
+}
+
+
+def test_an_issuer_of_operators_opens_a_port_and_a_way_to_it(tmp_path) -> None:
+    objects = render(NAMED, {"controlplane": {"oidcCaSecret": "idp", "config": {"oidc": OIDC}}})
+    (tmp_path / "c").write_text(one(objects, "ConfigMap", "writ-controlplane")["data"]["controlplane.toml"])
+    found = controlplane_config.load(tmp_path / "c").oidc
+    assert (found.issuer, str(found.ca_file)) == (OIDC["issuer"], "/etc/writ/oidc/ca.crt")
+    assert [(r.group, r.role, r.sites) for r in found.roles] == [
+        ("admins", "admin", ()),
+        ("g", "ci", ("paris", "berlin")),
+    ]
+    assert 8445 in [port["port"] for port in one(objects, "Service", "writ")["spec"]["ports"]]
+    policy = one(objects, "NetworkPolicy", "writ-controlplane")["spec"]
+    assert {"port": 8445} in policy["ingress"][0]["ports"]
+    assert {"ports": [{"port": 443}, {"port": 8443}]} in policy["egress"]
+    closed = one(render(NAMED), "Service", "writ")["spec"]["ports"]
+    assert 8445 not in [port["port"] for port in closed]
 
 
 def test_the_example_is_accepted_by_the_agent(tmp_path) -> None:

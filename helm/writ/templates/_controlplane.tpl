@@ -7,6 +7,9 @@
 {{- if .Values.store.passwordSecret }}
 - { name: etcd-password, mountPath: /etc/writ/etcd-password, readOnly: true }
 {{- end }}
+{{- if .Values.controlplane.oidcCaSecret }}
+- { name: oidc-ca, mountPath: /etc/writ/oidc, readOnly: true }
+{{- end }}
 {{- end -}}
 
 {{- define "writ.secretVolumes" -}}
@@ -22,6 +25,10 @@
 {{- end }}
 {{- with .Values.store.passwordSecret }}
 - name: etcd-password
+  secret: { secretName: {{ . }}, defaultMode: 0440 }
+{{- end }}
+{{- with .Values.controlplane.oidcCaSecret }}
+- name: oidc-ca
   secret: { secretName: {{ . }}, defaultMode: 0440 }
 {{- end }}
 {{- end -}}

@@ -58,11 +58,22 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 [{{ $section }}]
 {{- range $key, $value := $entries }}
 {{- if not (kindIs "invalid" $value) }}
-{{ $key }} = {{ toJson $value }}
+{{ $key }} = {{ include "writ.tomlValue" $value }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* Lists and tables within a section are written inline; everything else is as in JSON. */}}
+{{- define "writ.tomlValue" -}}
+{{- if kindIs "map" . -}}
+{ {{- $first := true }}{{ range $key, $value := . }}{{ if not $first }}, {{ end }}{{ $first = false }}{{ $key }} = {{ include "writ.tomlValue" $value }}{{ end }} }
+{{- else if kindIs "slice" . -}}
+[{{ range $index, $value := . }}{{ if $index }}, {{ end }}{{ include "writ.tomlValue" $value }}{{ end }}]
+{{- else -}}
+{{ toJson . }}
+{{- end -}}
 {{- end -}}
 
 {{- define "writ.port" -}}
