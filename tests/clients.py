@@ -62,11 +62,11 @@ def ask(stub, text: str, key=None, idempotency: str = "a" * 20):
         return exc.code()
 
 
-def channel_of(mesh: Mesh, key: bytes | None, chain: bytes | None) -> grpc.Channel:
+def channel_of(mesh: Mesh, key: bytes | None, chain: bytes | None, address: str = "") -> grpc.Channel:
     """A channel to the API as whoever holds `key`."""
     credentials = grpc.ssl_channel_credentials(mesh.context().ca.read_bytes(), key, chain)
     options = [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
-    return grpc.secure_channel(f"127.0.0.1:{ports(mesh)['api']}", credentials, options)
+    return grpc.secure_channel(address or f"127.0.0.1:{ports(mesh)['api']}", credentials, options)
 
 
 def operator(mesh: Mesh) -> grpc.Channel:

@@ -4,7 +4,7 @@ import contextlib
 from typing import Any
 
 import grpc
-from clients import admin, channel_of
+from clients import channel_of
 
 from agent import identity
 from certs import keys
@@ -16,16 +16,21 @@ from controlplane.cli.demo.mesh import Mesh
 class Person:
     """An operator: his key and chain, and what becomes of his calls."""
 
-    def __init__(self, mesh: Mesh, name: str, key: Any, chain: tuple[bytes, ...]) -> None:
-        self.mesh, self.name, self.key, self.chain = mesh, name, key, chain
-        self._stub = admin(mesh, keys.dump_private(key, None), identity.pem(*chain))
+    def __init__(
+        self, mesh: Mesh, name: str, key: Any, chain: tuple[bytes, ...], *, address: str = ""
+    ) -> None:
+        """`address`: of another replica than the first."""
+        self.mesh, self.name, self.key, self.chain, self._address = mesh, name, key, chain, address
+        self._stub = admin_pb2_grpc.AdminStub(self.channel())
 
     @property
     def stub(self) -> admin_pb2_grpc.AdminStub:
         return self._stub
 
     def channel(self) -> grpc.Channel:
-        return channel_of(self.mesh, keys.dump_private(self.key, None), identity.pem(*self.chain))
+        return channel_of(
+            self.mesh, keys.dump_private(self.key, None), identity.pem(*self.chain), self._address
+        )
 
     def __call__(self, method: str, request: Any) -> Any:
         """The answer, or the status code."""

@@ -125,7 +125,8 @@ class Recording:
         return count > STRANGERS
 
     async def run(self) -> None:
-        """Checkpoints, and their cosignatures, until cancelled."""
+        """Checkpoints, and their cosignatures, until cancelled. The first covers what an unclean end left unsigned."""
+        self._dirty.set()
         try:
             while True:
                 await self._dirty.wait()

@@ -1,16 +1,20 @@
 """Equal replicas on a real etcd, real processes: any of them serves, each has a CA of its own, one that is cut off is mute."""
 
 import base64
+import dataclasses
 import json
 import secrets
+import signal
 import subprocess
 import sys
 import threading
 import time
 
 import grpc
+import operators
 import pytest
 from clients import ask, root_and_ca
+from commands import writ
 from cryptography import x509
 from faultproxy import FaultProxy
 
@@ -26,6 +30,7 @@ from controlplane.api.gen import (
     sync_pb2,
     sync_pb2_grpc,
 )
+from controlplane.cli.client import Client
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh, Replica
 from policies import payloads
 
@@ -356,3 +361,25 @@ def test_a_replica_that_is_cut_from_etcd_goes_mute_and_issues_nothing(mesh, tmp_
         cut.config.write_text(text)
     cut.process.start()
     cut.process.ports()
+
+
+def test_operators_are_the_same_at_every_replica_and_each_keeps_a_log_of_its_own(mesh, tmp_path) -> None:
+    """Added at one, known at the other; removed at the other, gone at the first. Both logs verify, each with its part."""
+    second = Client(dataclasses.replace(mesh.context(), address=mesh.replicas[1].api), timeout_s=20)
+    with second:
+        added = operators.add(mesh.client.stub, mesh, "olga", "auditor", "paris")
+        olga = operators.Person(mesh, "olga", added.key, added.chain, address=mesh.replicas[1].api)
+        assert olga("GetStatus", admin_pb2.GetStatusRequest()).trust_domain == TRUST_DOMAIN
+        second.call(second.stub.RemoveOperator, admin_pb2.RemoveOperatorRequest(name="olga"))
+    for person in (olga, added):
+        assert person("GetStatus", admin_pb2.GetStatusRequest()) is CODE.PERMISSION_DENIED
+    logs = [replica.state / "evidence" for replica in mesh.replicas]
+    until(lambda: all((log / "checkpoint.cosigned").exists() for log in logs))
+    for replica in mesh.replicas:  # what they hold when they have ended is signed
+        replica.process.kill(signal.SIGTERM)
+    mesh.start_control_plane()
+    (tmp_path / "keys").write_text(writ("audit", "keys", config=mesh.context_file).stdout)
+    assert writ("audit", "verify", "--keys", str(tmp_path / "keys"), *map(str, logs)).returncode == 0
+    shown = json.loads(writ("audit", "admin", *map(str, logs), "-o", "json").stdout)
+    about = {(c["call"], c["node"].rpartition("/")[2]) for c in shown if c["target"] == "olga"}
+    assert about == {("AddOperator", "replica-1"), ("RemoveOperator", "replica-2")}

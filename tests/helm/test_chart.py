@@ -264,7 +264,10 @@ def test_the_programs_accept_the_settings_that_are_rendered(tmp_path) -> None:
 OIDC = {
     "issuer": "https://login.example:8443/realm",
     "client_id": "writ",
-    "roles": [{"group": "admins", "role": "admin"}, {"group": "g", "role": "ci", "sites": ["paris", "berlin"]}],
+    "roles": [
+        {"group": "admins", "role": "admin"},
+        {"group": "g", "role": "ci", "sites": ["paris", "berlin"]},
+    ],
 }
 
 
