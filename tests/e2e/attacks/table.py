@@ -1,6 +1,7 @@
 """The one attack table: every control of Writ, the attacks on it, and how it is switched off. Each area has a file of its own."""
 
 from attacks import (
+    administering,
     documents_authentic,
     documents_fresh,
     egress,
@@ -31,6 +32,7 @@ TABLE: tuple[Control, ...] = (
     *documents_fresh.CONTROLS,
     *impostors.CONTROLS,
     *enrolling.CONTROLS,
+    *administering.CONTROLS,
     *renewing.CONTROLS,
     *signing.CONTROLS,
     *secrets_at_rest.CONTROLS,

@@ -1,13 +1,13 @@
 """Every attack on the control plane's API is stopped, and every control is the reason."""
 
 import pytest
-from attacks import enrolling, plane, renewing
+from attacks import administering, enrolling, plane, renewing
 from attacks.control import Control, by_name, falls, holds
 
 from controlplane.services import enrolment
 
 pytestmark = pytest.mark.timeout(90)
-CONTROLS = (*enrolling.CONTROLS, *renewing.CONTROLS)
+CONTROLS = (*administering.CONTROLS, *enrolling.CONTROLS, *renewing.CONTROLS)
 
 
 @pytest.fixture(scope="module")
