@@ -207,6 +207,7 @@ def _register(
         operators=parts.desk.operators,
         approvals=parts.desk.approvals,
         account=parts.desk.account,
+        recording=parts.desk.recording,
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )

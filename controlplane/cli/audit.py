@@ -63,6 +63,24 @@ def admin(
 
 
 @app.command()
+def fetch(
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Where to keep them; what is there is not fetched again.")
+    ],
+) -> None:
+    """Fetch the logs of operators' calls from each control plane of the context, for `verify` and `admin`.
+
+    Nothing is believed yet: `verify` is what proves them.
+    """
+    from controlplane.cli import evidence_fetch
+
+    for one in session.connect_each():
+        with one as client:
+            path, size = evidence_fetch.fetch(client, directory)
+        output.note(f"{size} entries in `{path}`")
+
+
+@app.command()
 def keys() -> None:
     """Print the verifier keys of all logs and of the witness, for `verify --keys`."""
     from controlplane.api.gen import admin_pb2

@@ -13,7 +13,7 @@ from controlplane.services.grants import Grant
 from controlplane.services.recording import Recording
 from policies.errors import DocumentError, PolicyError
 
-NAMES = ("name", "key_id", "caller", "id", "version", "generation")
+NAMES = ("name", "key_id", "caller", "id", "path", "version", "generation")
 """Fields that name what a request is about, where it names no node."""
 
 

@@ -17,6 +17,7 @@ from controlplane.services.jwt_authorities import JwtAuthorities
 from controlplane.services.nodes import Nodes
 from controlplane.services.operators import Operators
 from controlplane.services.publish import Publisher
+from controlplane.services.recording import Recording
 from controlplane.services.resources import Resources
 from controlplane.services.rollout import Rollout
 from controlplane.services.witness import Witness
@@ -41,6 +42,7 @@ READS = {
     "bundle_show",
     "operator_list",
     "approval_list",
+    "evidence_read",
 }
 Context = grpc.aio.ServicerContext
 
@@ -72,6 +74,7 @@ class Collaborators:
     operators: Operators
     approvals: Approvals
     account: "Account"
+    recording: Recording
     root_sha256: str
     enrolment_address: str
 

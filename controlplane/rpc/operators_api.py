@@ -1,4 +1,4 @@
-"""The part of Admin that is about operators themselves: convert, call a service, convert."""
+"""The part of Admin that is about operators themselves, and the log of what they did: convert, call a service, convert."""
 
 from controlplane.api.gen import admin_pb2
 from controlplane.model import OperatorRow
@@ -38,6 +38,13 @@ class OperatorsServicer(OperatorsOnly):
         del request
         self._operator(context, "operator_list")
         return admin_pb2.ListOperatorsResponse(operators=map(_operator, await self._c.operators.all()))
+
+    async def ReadEvidence(
+        self, request: admin_pb2.ReadEvidenceRequest, context: Context
+    ) -> admin_pb2.ReadEvidenceResponse:
+        self._operator(context, "evidence_read", path=request.path)
+        data = await self._c.recording.read(request.path)
+        return admin_pb2.ReadEvidenceResponse(data=data or b"", found=data is not None)
 
     def _given(self, row: OperatorRow, leaf: bytes) -> admin_pb2.OperatorGrant:
         made = self._c.made

@@ -120,6 +120,7 @@ TABLE: dict[str, Row] = {
     "GetStatus": Row(ANYBODY, free, READ, narrowing.by("nodes")),
     "GetOverview": Row(ANYBODY, free, READ, narrowing.overview),
     "ListWitnessed": Row(AUDIT | RUN, free, READ, narrowing.by("logs", narrowing.of_spiffe_id)),
+    "ReadEvidence": Row(AUDIT, mesh, READ),
     # operators; whose sites they are is compared with what is stored (`services.operators`)
     "AddOperator": Row(GOVERN, free, WIDEN),
     "SetOperator": Row(GOVERN, free, WIDEN),

@@ -11,6 +11,7 @@ rewritten is not cosigned any more.
 
 import asyncio
 import dataclasses
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from audit import note, record
 from audit.errors import AuditError
 from audit.growing import GrowingLog
 from audit.record import AdminRecord
-from controlplane.errors import ControlPlaneError, PreconditionError, UnavailableError
+from controlplane.errors import ControlPlaneError, InvalidError, PreconditionError, UnavailableError
 from controlplane.evidence.files import LogFiles
 from controlplane.services.witness import Witness
 
@@ -33,6 +34,9 @@ CHECKPOINT_S = 1.0
 GROUP = 256
 RESERVE_BYTES = 128 << 10
 MAX_TEXT = 500
+FILE = re.compile(
+    r"checkpoint(\.cosigned)?|tile/(entries|[0-9]{1,2})(/x[0-9]{3}){0,3}/[0-9]{3}(\.p/[1-9][0-9]{0,2})?"
+)
 
 
 @dataclasses.dataclass(slots=True)
@@ -112,6 +116,12 @@ class Recording:
         except ControlPlaneError:
             self._suppressed += suppressed
             raise
+
+    async def read(self, path: str) -> bytes | None:
+        """A file of the log, as its readers know it; nothing else of this machine (`FILE`)."""
+        if not FILE.fullmatch(path):
+            raise InvalidError(f"`{path[:64]}` is no file of a log")
+        return await asyncio.to_thread(LogFiles(self._directory).read, path)
 
     def counts_stranger(self) -> bool:
         """Is one more refusal of a stranger only to be counted?"""

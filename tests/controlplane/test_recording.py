@@ -31,6 +31,14 @@ def mesh(tmp_path):
         yield made
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    with Mesh(tmp_path_factory.mktemp("shared"), lease_s=60, heartbeat_s=1.0) as made:
+        made.init()
+        made.start_control_plane()
+        yield made
+
+
 def log_of(mesh: Mesh):
     return mesh.directory / "controlplane" / "evidence"
 
@@ -210,3 +218,28 @@ def test_files_of_the_log_are_nobody_elses(mesh) -> None:
     stop(mesh)
     for path in (log_of(mesh), *log_of(mesh).rglob("*")):
         assert path.stat().st_mode & 0o077 == 0
+
+
+def test_an_auditor_fetches_the_log_and_proves_it_far_away(mesh, tmp_path) -> None:
+    """Over the end of a full bundle, twice: what is there is not fetched again, and what comes verifies."""
+    trusted, far = keys_of(mesh, tmp_path / "keys"), tmp_path / "far"
+    for wanted in (300, 520):
+        while _size(log_of(mesh)) < wanted:
+            mesh.call("ListSites", admin_pb2.ListSitesRequest())
+        assert writ("audit", "fetch", "--dir", str(far), config=mesh.context_file).returncode == 0
+        done = writ("audit", "verify", "--keys", str(trusted), str(far / "replica-1"))
+        assert done.returncode == 0, done.stderr
+    shown = writ("audit", "admin", str(far / "replica-1"), "--call", "AddSite", "-o", "json")
+    assert [one["target"] for one in json.loads(shown.stdout)] == ["paris"]
+
+
+def _size(log) -> int:
+    return int((log / "checkpoint").read_text().split("\n")[1])
+
+
+@pytest.mark.parametrize("path", ["", "/etc/passwd", "../keys/root.pem", "tile/../../keys/root.pem", "journal.0", "reserve",
+                                  "tile/0/000/", "tile/0/0000", "checkpoint\n", "tile/entries/000.p/0", "x" * 5000])  # fmt: skip
+def test_only_files_of_the_log_are_read(shared, path) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        shared.client.stub.ReadEvidence(admin_pb2.ReadEvidenceRequest(path=path), timeout=10)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

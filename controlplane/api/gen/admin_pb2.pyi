@@ -842,3 +842,17 @@ class RejectCallRequest(_message.Message):
     ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ReadEvidenceRequest(_message.Message):
+    __slots__ = ("path",)
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    def __init__(self, path: _Optional[str] = ...) -> None: ...
+
+class ReadEvidenceResponse(_message.Message):
+    __slots__ = ("data", "found")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    FOUND_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    found: bool
+    def __init__(self, data: _Optional[bytes] = ..., found: _Optional[bool] = ...) -> None: ...

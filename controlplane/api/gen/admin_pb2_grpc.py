@@ -197,6 +197,11 @@ class AdminStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedResponse.FromString,
                 _registered_method=True)
+        self.ReadEvidence = channel.unary_unary(
+                '/writ.v1.Admin/ReadEvidence',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ReadEvidenceRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ReadEvidenceResponse.FromString,
+                _registered_method=True)
         self.AddOperator = channel.unary_unary(
                 '/writ.v1.Admin/AddOperator',
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.AddOperatorRequest.SerializeToString,
@@ -455,6 +460,13 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadEvidence(self, request, context):
+        """ReadEvidence gives a file of the log of operators' calls that the replica which is asked keeps (c2sp.org/tlog-tiles).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AddOperator(self, request, context):
         """Operators: a name, a role, sites. Nobody gives more than he has, changes himself, or takes the last admin away.
         """
@@ -676,6 +688,11 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.ListWitnessed,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedResponse.SerializeToString,
+            ),
+            'ReadEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadEvidence,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ReadEvidenceRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ReadEvidenceResponse.SerializeToString,
             ),
             'AddOperator': grpc.unary_unary_rpc_method_handler(
                     servicer.AddOperator,
@@ -1590,6 +1607,33 @@ class Admin:
             '/writ.v1.Admin/ListWitnessed',
             controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_admin__pb2.ListWitnessedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/ReadEvidence',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ReadEvidenceRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ReadEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,
