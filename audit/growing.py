@@ -8,7 +8,8 @@ Whatever the port raises leaves this object unusable: open a new one on the same
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from audit import merkle, note, tiles
@@ -30,6 +31,16 @@ class Files(Protocol):
     def sync(self, path: str) -> None: ...
     def cut(self, path: str, size: int) -> None: ...
     def remove(self, path: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A checkpoint on its way: signed, and not shown to anybody before its files are kept."""
+
+    head: note.Checkpoint
+    text: str
+    files: Mapping[str, bytes]
+    gone: frozenset[str]
 
 
 class GrowingLog:
@@ -54,17 +65,28 @@ class GrowingLog:
             self._files.sync(self._journal())
 
     def checkpoint(self) -> tuple[note.Checkpoint, str]:
+        """A signed tree head that covers every entry so far; kept when it returns."""
+        made = self.snapshot()
+        self.keep(made)
+        return made.head, made.text
+
+    def snapshot(self) -> "Snapshot":
+        """A signed tree head, and what must be kept before it. One at a time; entries may be appended meanwhile."""
         self.sync()
         files = self._partial_files()
-        for path, data in files.items():
-            self._files.write(path, data)
         head = note.Checkpoint(self._key.name, self.size, self.root(self.size))
-        text = note.sign_checkpoint(head, self._key, self._sign)
-        self._files.write(tiles.CHECKPOINT, text.encode())
-        for path in self._partial - set(files):
-            self._files.remove(path)
+        gone = self._partial - set(files)
         self._partial = set(files)
-        return head, text
+        text = note.sign_checkpoint(head, self._key, self._sign)
+        return Snapshot(head=head, text=text, files=files, gone=frozenset(gone))
+
+    def keep(self, made: "Snapshot") -> None:
+        """(2) May run beside `append`, on another thread: they touch no file in common."""
+        for path, data in made.files.items():
+            self._files.write(path, data)
+        self._files.write(tiles.CHECKPOINT, made.text.encode())
+        for path in made.gone:
+            self._files.remove(path)
 
     def keep_cosigned(self, text: str) -> None:
         """Beside newer checkpoints, it is what speaks against a rewritten past."""

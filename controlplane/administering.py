@@ -1,6 +1,6 @@
 """What stands before operators' calls, put together: who they are, what they may do, and the log of what they did."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -42,6 +42,7 @@ class Desk:
     rollout: Rollout
     by_certificate: Administration
     by_token: Administration | None  # none without an issuer: then the port is not opened
+    servicers: dict[str, object] = field(default_factory=dict)
 
 
 def made_of(

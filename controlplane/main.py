@@ -208,6 +208,7 @@ def _register(
         approvals=parts.desk.approvals,
         account=parts.desk.account,
         recording=parts.desk.recording,
+        servicers=parts.desk.servicers,
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )
@@ -222,6 +223,7 @@ def _register(
     overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub)
     api.add_generic_rpc_handlers((sync.handler(),))
+    parts.desk.servicers.update({"writ.v1.Admin": admin, "writ.v1.Overview": overview})
     return admin, overview
 
 

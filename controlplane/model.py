@@ -260,7 +260,7 @@ class ApprovalRow:
     """A call that waits for a second operator, exactly as it was asked for."""
 
     id: str
-    call: str
+    method: str  # writ.v1.Admin/CreateToken
     request: str  # base64 of the compressed message
     target: str
     arguments: str  # SHA-256 of the message, hex
@@ -271,6 +271,10 @@ class ApprovalRow:
     expires_at: int
     state: str = "waiting"  # done, rejected
     decided_by: str = ""
+
+    @property
+    def call(self) -> str:
+        return self.method.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

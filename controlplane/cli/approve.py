@@ -9,8 +9,6 @@ from controlplane.cli import output, session
 from controlplane.cli.errors import CliError, Exit
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from controlplane.api.gen import admin_pb2
 
 
@@ -47,7 +45,8 @@ def list_approvals(
         output.emit_json({"required": found.required, "approvals": [_document(one) for one in shown]})
         return
     rows = [
-        (a.id, a.state, a.by, a.call, a.target, output.when(a.expires_at), a.decided_by or "-") for a in shown
+        (a.id, a.state, a.by, _call(a), a.target, output.when(a.expires_at), a.decided_by or "-")
+        for a in shown
     ]
     columns = ("ID", "STATE", "ASKED BY", "CALL", "ON", "EXPIRES", "DECIDED BY")
     output.emit_table(columns, rows, empty="nothing waits")
@@ -70,13 +69,13 @@ def give(approval: Id) -> None:
 
     found = _get(approval)
     session.confirm(
-        f"let `{found.by}` {found.call} `{found.target}`? `writ approve show {found.id}` shows it whole"
+        f"let `{found.by}` {_call(found)} `{found.target}`? `writ approve show {found.id}` shows it whole"
     )
     with session.connect() as client:
         done = client.call(client.stub.ApproveCall, admin_pb2.ApproveCallRequest(id=found.id))
         _print_reply(done, client.context.address)
     output.note(
-        f"`{done.approval.id}` is done: {done.approval.call} {done.approval.target}, asked by `{done.approval.by}`"
+        f"`{done.approval.id}` is done: {_call(done.approval)} {done.approval.target}, asked by `{done.approval.by}`"
     )
 
 
@@ -126,7 +125,7 @@ def _print_reply(done: "admin_pb2.ApproveCallResponse", address: str) -> None:
     from controlplane.api.gen import admin_pb2
     from controlplane.cli import operator_files
 
-    if done.approval.call in {"AddOperator", "RenewOperator"}:
+    if _call(done.approval) in {"AddOperator", "RenewOperator"}:
         grant = admin_pb2.OperatorGrant.FromString(done.reply)
         typer.echo(operator_files.dump_grant(grant, address), nl=False)
     else:
@@ -135,19 +134,21 @@ def _print_reply(done: "admin_pb2.ApproveCallResponse", address: str) -> None:
 
 def _json(approval: "admin_pb2.Approval", which: str, data: bytes) -> object:
     """A request or reply of the call that an approval is for."""
-    from google.protobuf import json_format
+    from google.protobuf import descriptor_pool, json_format, message_factory
 
-    from controlplane.api.gen import admin_pb2
-
-    method = admin_pb2.DESCRIPTOR.services_by_name["Admin"].methods_by_name.get(approval.call)
-    if method is None:
-        raise CliError(
-            f"this program does not know `{approval.call}`", hint="is it older than the control plane?"
-        )
-    message: Message = getattr(admin_pb2, getattr(method, which).name).FromString(data)
+    try:  # the client has loaded the API
+        method = descriptor_pool.Default().FindMethodByName(approval.method.replace("/", "."))
+    except KeyError as exc:
+        hint = "is it older than the control plane?"
+        raise CliError(f"this program does not know `{approval.method}`", hint=hint) from exc
+    message = message_factory.GetMessageClass(getattr(method, which)).FromString(data)
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
 def _document(one: "admin_pb2.Approval") -> dict[str, object]:
-    names = ("id", "call", "target", "by", "state", "asked_at", "expires_at", "decided_by", "arguments")
+    names = ("id", "method", "target", "by", "state", "asked_at", "expires_at", "decided_by", "arguments")
     return {name: getattr(one, name) for name in names}
+
+
+def _call(one: "admin_pb2.Approval") -> str:
+    return one.method.rpartition("/")[2]

@@ -81,17 +81,19 @@ class Administration(grpc.aio.ServerInterceptor):
             "response_serializer": handler.response_serializer,
         }
         if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(self._unary(call, handler.unary_unary), **coding)
+            return grpc.unary_unary_rpc_method_handler(
+                self._unary(service, call, handler.unary_unary), **coding
+            )
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(
                 self._stream(details.method, call, handler.unary_stream), **coding
             )
         raise RuntimeError(f"`{call}` has a form that is not guarded")
 
-    def _unary(self, call: str, inner: Callable[..., Any]) -> Callable[..., Any]:
+    def _unary(self, service: str, call: str, inner: Callable[..., Any]) -> Callable[..., Any]:
         async def guarded(request: Any, context: Context) -> Any:
             about = asked(call, request)
-            grant, row = await self._permitted(about, request, context)
+            grant, row = await self._permitted(f"{service}/{call}", about, request, context)
             changes = row.kind is not Kind.READ
             reply = await self._account.done(about, grant, lambda: inner(request, context), changes=changes)
             return row.narrow(reply, grant)
@@ -102,7 +104,7 @@ class Administration(grpc.aio.ServerInterceptor):
         async def guarded(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
                 about = asked(call, request)
-                grant, row = await self._permitted(about, request, context)
+                grant, row = await self._permitted(method, about, request, context)
                 await self._account.keep(about, grant, "ok")
             except Exception as exc:  # noqa: BLE001 - the edge: everything ends as a status
                 await ended(context, method, exc)
@@ -115,14 +117,16 @@ class Administration(grpc.aio.ServerInterceptor):
 
         return guarded
 
-    async def _permitted(self, about: Asked, request: Any, context: Context) -> tuple[Grant, Row]:
+    async def _permitted(
+        self, method: str, about: Asked, request: Any, context: Context
+    ) -> tuple[Grant, Row]:
         """(1), (2), (3); a refusal is recorded."""
         grant: Grant | None = None
         try:
             grant = await self._who(context)
             row = permissions.check(about.call, request, grant)
             if row.kind is Kind.WIDEN:
-                await self._agreed(about, request, grant)
+                await self._agreed(method, about, request, grant)
         except WaitingError as exc:
             await self._account.keep(replace(about, approval=exc.approval), grant, "waiting")
             raise
@@ -131,8 +135,8 @@ class Administration(grpc.aio.ServerInterceptor):
             raise
         return grant, row
 
-    async def _agreed(self, about: Asked, request: Any, grant: Grant) -> None:
+    async def _agreed(self, method: str, about: Asked, request: Any, grant: Grant) -> None:
         """(3) WaitingError where another operator has to agree."""
         if await self._approvals.required() and await self._widening.widens(about.call, request, grant):
-            waiting = await self._approvals.ask(grant, about.call, about.target, encoded(request))
+            waiting = await self._approvals.ask(grant, method, about.target, encoded(request))
             raise WaitingError(waiting.id)

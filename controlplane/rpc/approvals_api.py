@@ -1,19 +1,21 @@
 """The part of Admin by which a second operator agrees: who approves must be permitted the call himself."""
 
+from collections.abc import Callable
 from typing import Any
 
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from controlplane.api.gen import admin_pb2
 from controlplane.errors import CorruptError, DeniedError
 from controlplane.model import ApprovalRow
 from controlplane.rpc import permissions
-from controlplane.rpc.account import asked
+from controlplane.rpc.account import asked, target
 from controlplane.rpc.operators import Context, OperatorsOnly, calling
 from controlplane.services import approvals
 from controlplane.services.grants import Grant
 
-SERVICE = admin_pb2.DESCRIPTOR.services_by_name["Admin"]
+ABOUT_OPERATORS = {"AddOperator", "SetOperator", "RenewOperator"}
 
 
 class ApprovalsServicer(OperatorsOnly):
@@ -47,12 +49,13 @@ class ApprovalsServicer(OperatorsOnly):
         wanted, asker = _message(stored.row), await kept.asker(stored.row)
         for grant in (by, asker):
             permissions.check(stored.row.call, wanted, grant)
+        if stored.row.call in ABOUT_OPERATORS:
+            await self._c.operators.check_over(by, target(wanted))
+        serve = self._served(stored.row)
         row = await kept.decide(stored, by, approvals.DONE)
         self._operator(context, "approve", approval=row.id, call=row.call, asked_by=row.by)
         about = asked(row.call, wanted, approval=row.id)
-        reply = await self._c.account.done(
-            about, asker, lambda: getattr(self, row.call)(wanted, context), changes=True
-        )
+        reply = await self._c.account.done(about, asker, lambda: serve(wanted, context), changes=True)
         return admin_pb2.ApproveCallResponse(approval=self._approval(row), reply=reply.SerializeToString())
 
     async def RejectCall(self, request: admin_pb2.RejectCallRequest, context: Context) -> admin_pb2.Approval:
@@ -66,10 +69,18 @@ class ApprovalsServicer(OperatorsOnly):
         )
         return self._approval(await kept.decide(stored, by, approvals.REJECTED))
 
+    def _served(self, row: ApprovalRow) -> Callable[..., Any]:
+        """The method that serves a call, of whichever service of operators."""
+        service, _, call = row.method.partition("/")
+        serve = getattr(self._c.servicers.get(service), call, None)
+        if serve is None or permissions.TABLE[call].kind is not permissions.WIDEN:
+            raise CorruptError(f"approval `{row.id}` is for a call that is gone")
+        return serve  # type: ignore[no-any-return]  # servicers are generated
+
     def _approval(self, row: ApprovalRow, *, whole: bool = False) -> admin_pb2.Approval:
         return admin_pb2.Approval(
             id=row.id,
-            call=row.call,
+            method=row.method,
             target=row.target,
             by=row.by,
             state=self._c.approvals.state(row),
@@ -83,11 +94,11 @@ class ApprovalsServicer(OperatorsOnly):
 
 def _message(row: ApprovalRow) -> Any:
     """The request, of the type that its call takes."""
-    method = SERVICE.methods_by_name.get(row.call)
-    if method is None:
-        raise CorruptError(f"approval `{row.id}` is for a call that is gone")
     try:
-        return getattr(admin_pb2, method.input_type.name).FromString(approvals.request_of(row))
+        method = descriptor_pool.Default().FindMethodByName(row.method.replace("/", "."))
+        return message_factory.GetMessageClass(method.input_type).FromString(approvals.request_of(row))
+    except KeyError as exc:
+        raise CorruptError(f"approval `{row.id}` is for a call that is gone") from exc
     except DecodeError as exc:
         raise CorruptError(f"approval `{row.id}` is malformed") from exc
 

@@ -75,6 +75,7 @@ class Collaborators:
     approvals: Approvals
     account: "Account"
     recording: Recording
+    servicers: dict[str, object]  # every service of operators by its full name, for what was approved
     root_sha256: str
     enrolment_address: str
 

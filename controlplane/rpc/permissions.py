@@ -55,6 +55,11 @@ def sites(request: Any) -> Collection[str]:
     return set(request.sites)
 
 
+def granted(request: Any) -> Collection[str]:
+    """What a new operator would be given."""
+    return set(request.operator.sites)
+
+
 def caller(request: Any) -> Collection[str]:
     """Of a request that is explained."""
     return (request.caller.partition(".")[2],)
@@ -121,9 +126,9 @@ TABLE: dict[str, Row] = {
     "GetOverview": Row(ANYBODY, free, READ, narrowing.overview),
     "ListWitnessed": Row(AUDIT | RUN, free, READ, narrowing.by("logs", narrowing.of_spiffe_id)),
     "ReadEvidence": Row(AUDIT, mesh, READ),
-    # operators; whose sites they are is compared with what is stored (`services.operators`)
-    "AddOperator": Row(GOVERN, free, WIDEN),
-    "SetOperator": Row(GOVERN, free, WIDEN),
+    # operators; what they have already is compared in `services.operators`
+    "AddOperator": Row(GOVERN, granted, WIDEN),
+    "SetOperator": Row(GOVERN, sites, WIDEN),
     "RemoveOperator": Row(GOVERN, free, CHANGE),
     "RenewOperator": Row(ANYBODY, free, WIDEN),
     "ListOperators": Row(AUDIT, free, READ, narrowing.operators),

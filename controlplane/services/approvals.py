@@ -60,13 +60,13 @@ class Approvals:
         put = {rows.APPROVAL_SETTING: model.dump(ApprovalSetting(required=wanted))}
         await self._store.commit(expect=expect, put=put)
 
-    async def ask(self, by: Grant, call: str, target: str, request: bytes) -> ApprovalRow:
+    async def ask(self, by: Grant, method: str, target: str, request: bytes) -> ApprovalRow:
         """Keep a call until somebody decides. The same call of the same operator waits once."""
         now, digest = int(self._clock()), hashlib.sha256(request).hexdigest()
         known = await self.all()
         for stored in known:
             row = stored.row
-            if (row.by, row.call, row.arguments, self.state(row)) == (by.name, call, digest, WAITING):
+            if (row.by, row.method, row.arguments, self.state(row)) == (by.name, method, digest, WAITING):
                 return row
         if sum(self.state(stored.row) == WAITING for stored in known) >= MAX_WAITING:
             raise BusyError("too many calls wait for approval", hint="writ approve list")
@@ -75,7 +75,7 @@ class Approvals:
             raise InvalidError("the request is too large to wait for approval")
         row = ApprovalRow(
             id=secrets.token_hex(4),
-            call=call,
+            method=method,
             request=kept,
             target=target,
             arguments=digest,

@@ -106,6 +106,11 @@ class Operators:
             expect |= await self._rest(before.key)
         await self._store.commit(expect=expect, put={}, delete=[before.key])
 
+    async def check_over(self, by: Grant, name: str) -> None:
+        """May he decide about this operator, who may not be there yet?"""
+        if name == by.name or await self._store.get(rows.operator_key(name[:63])) is not None:
+            await self._others(by, name)
+
     async def renew(self, by: Grant, name: str, csr: bytes) -> tuple[OperatorRow, bytes]:
         """The next certificate: for oneself, or, by an administrator, for somebody whose last one has ended."""
         key = _public_key(csr)

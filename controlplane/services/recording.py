@@ -17,18 +17,20 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
 from audit import note, record
 from audit.errors import AuditError
-from audit.growing import GrowingLog
+from audit.growing import GrowingLog, Snapshot
 from audit.record import AdminRecord
 from controlplane.errors import ControlPlaneError, InvalidError, PreconditionError, UnavailableError
 from controlplane.evidence.files import LogFiles
 from controlplane.services.witness import Witness
 
 log = structlog.get_logger()
+T = TypeVar("T")
 STRANGERS = 60  # refusals of nobody we know that are written one by one, a minute
 CHECKPOINT_S = 1.0
 GROUP = 256
@@ -226,43 +228,40 @@ class Recording:
         return UnavailableError(f"the evidence log cannot be written: {reason}", hint=hint)
 
     async def _checkpoint(self) -> None:
-        loop = asyncio.get_running_loop()
+        """Files are written beside the thread that appends: a revocation must not wait for them."""
         try:
             if self._suppressed:
                 await self.keep(call_id="", call="", outcome="suppressed", lasting=False)
-            head, text = await loop.run_in_executor(self._thread, self._signed)
-            await self._cosign(head, text)
+            opened = await self._on_thread(lambda: self._opened(final=True))
+            made = await self._on_thread(opened.snapshot)
+            await asyncio.to_thread(self._checked, lambda: opened.keep(made))
+            await self._cosign(opened, made)
         except ControlPlaneError as exc:
             log.warning("evidence_not_cosigned", reason=str(exc))
 
-    def _signed(self) -> tuple[note.Checkpoint, str]:
-        try:
-            return self._opened(final=True).checkpoint()
-        except (OSError, AuditError) as exc:
-            raise self._broken(exc) from exc
-
-    async def _cosign(self, head: note.Checkpoint, text: str) -> None:
-        loop = asyncio.get_running_loop()
+    async def _cosign(self, opened: GrowingLog, made: Snapshot) -> None:
+        size = made.head.size
         for _ in range(2):
+            before = self._cosigned
+            if before > size:
+                log.error("evidence_rolled_back", ours=size, cosigned=before)
+                return
+            proof = await self._on_thread(lambda: opened.consistency(before, size))  # noqa: B023 - awaited in this turn
             try:
-                proof = await loop.run_in_executor(self._thread, self._proof, self._cosigned, head.size)
-                line = await self._witness.cosign_own(self.key, self._cosigned, proof, text)
+                line = await self._witness.cosign_own(self.key, before, proof, made.text)
             except PreconditionError as exc:
                 self._cosigned = int(exc.hint) if exc.hint.isdigit() else 0
-            else:
-                self._cosigned = head.size
-                await loop.run_in_executor(self._thread, self._keep_cosigned, text + line)
-                return
-            if self._cosigned > head.size:
-                log.error("evidence_rolled_back", ours=head.size, cosigned=self._cosigned)
-                return
+                continue
+            self._cosigned = size
+            await asyncio.to_thread(self._checked, lambda: opened.keep_cosigned(made.text + line))  # noqa: B023
+            return
 
-    def _proof(self, old: int, new: int) -> list[bytes]:
-        return self._opened(final=True).consistency(old, new)
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._checked, work)
 
-    def _keep_cosigned(self, text: str) -> None:
+    def _checked(self, work: Callable[[], T]) -> T:
         try:
-            self._opened(final=True).keep_cosigned(text)
+            return work()
         except (OSError, AuditError) as exc:
             raise self._broken(exc) from exc
 

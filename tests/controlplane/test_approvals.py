@@ -104,7 +104,7 @@ def test_another_operator_does_exactly_what_was_asked_for(mesh, people, admin) -
     assert request.node not in nodes(mesh)
     assert waiting(admin("CreateToken", request)) == id_  # it waits once
     shown = people["bea"]("ListApprovals", admin_pb2.ListApprovalsRequest(id=id_)).approvals[0]
-    assert (shown.call, shown.by, shown.state) == ("CreateToken", "admin", "waiting")
+    assert (shown.method, shown.by, shown.state) == ("writ.v1.Admin/CreateToken", "admin", "waiting")
     assert admin_pb2.CreateTokenRequest.FromString(shown.request) == request
     done = approve(people["bea"], id_)
     assert admin_pb2.CreateTokenResponse.FromString(done.reply).token.startswith("writ1.")

@@ -786,9 +786,9 @@ class SetApprovalResponse(_message.Message):
     def __init__(self, required: _Optional[bool] = ...) -> None: ...
 
 class Approval(_message.Message):
-    __slots__ = ("id", "call", "target", "by", "state", "asked_at", "expires_at", "decided_by", "request", "arguments")
+    __slots__ = ("id", "method", "target", "by", "state", "asked_at", "expires_at", "decided_by", "request", "arguments")
     ID_FIELD_NUMBER: _ClassVar[int]
-    CALL_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
     BY_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -798,7 +798,7 @@ class Approval(_message.Message):
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     id: str
-    call: str
+    method: str
     target: str
     by: str
     state: str
@@ -807,7 +807,7 @@ class Approval(_message.Message):
     decided_by: str
     request: bytes
     arguments: str
-    def __init__(self, id: _Optional[str] = ..., call: _Optional[str] = ..., target: _Optional[str] = ..., by: _Optional[str] = ..., state: _Optional[str] = ..., asked_at: _Optional[int] = ..., expires_at: _Optional[int] = ..., decided_by: _Optional[str] = ..., request: _Optional[bytes] = ..., arguments: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., method: _Optional[str] = ..., target: _Optional[str] = ..., by: _Optional[str] = ..., state: _Optional[str] = ..., asked_at: _Optional[int] = ..., expires_at: _Optional[int] = ..., decided_by: _Optional[str] = ..., request: _Optional[bytes] = ..., arguments: _Optional[str] = ...) -> None: ...
 
 class ListApprovalsRequest(_message.Message):
     __slots__ = ("id",)
