@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from controlplane.errors import ControlPlaneError, WaitingError
+from controlplane.errors import ControlPlaneError, UnavailableError, WaitingError
 from controlplane.rpc.operators import CALLER
 from controlplane.services.grants import Grant
 from controlplane.services.recording import Recording
@@ -72,7 +72,14 @@ class Account:
             raise
         finally:
             CALLER.reset(before)
-        await self.keep(call, grant, "ok", final=changes)
+        try:
+            await self.keep(call, grant, "ok", final=changes)
+        except UnavailableError as exc:
+            if not changes:
+                raise
+            raise UnavailableError(
+                f"it was done, but that could not be recorded: {exc}", hint=exc.hint
+            ) from exc
         return reply
 
     async def keep(

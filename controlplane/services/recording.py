@@ -36,6 +36,7 @@ CHECKPOINT_S = 1.0
 GROUP = 256
 RESERVE_BYTES = 128 << 10
 MAX_TEXT = 500
+TEXTS = ("operator", "role", "credential", "target", "arguments", "reason", "approval")
 FILE = re.compile(
     r"checkpoint(\.cosigned)?|tile/(entries|[0-9]{1,2})(/x[0-9]{3}){0,3}/[0-9]{3}(\.p/[1-9][0-9]{0,2})?"
 )
@@ -52,7 +53,7 @@ class _Waiting:
 
 
 class Recording:
-    """One per process. All file work is on one thread of its own."""
+    """One per process. What is appended is written by one thread of its own; a checkpoint's files are written beside it."""
 
     def __init__(
         self,
@@ -87,16 +88,7 @@ class Recording:
         **facts: str,
     ) -> None:
         """Write one record; UnavailableError when it cannot be. `final`: the outcome of what was begun."""
-        texts = {
-            "operator": "",
-            "role": "",
-            "credential": "",
-            "target": "",
-            "arguments": "",
-            "reason": "",
-            "approval": "",
-        }
-        given = {name: _plain(value) for name, value in {**texts, **facts}.items()}
+        given = {name: _plain(value) for name, value in {**dict.fromkeys(TEXTS, ""), **facts}.items()}
         suppressed, self._suppressed = self._suppressed, 0
         made = AdminRecord(
             node=self._spiffe_id,
@@ -234,7 +226,7 @@ class Recording:
                 await self.keep(call_id="", call="", outcome="suppressed", lasting=False)
             opened = await self._on_thread(lambda: self._opened(final=True))
             made = await self._on_thread(opened.snapshot)
-            await asyncio.to_thread(self._checked, lambda: opened.keep(made))
+            await self._beside(lambda: opened.keep(made))
             await self._cosign(opened, made)
         except ControlPlaneError as exc:
             log.warning("evidence_not_cosigned", reason=str(exc))
@@ -253,11 +245,19 @@ class Recording:
                 self._cosigned = int(exc.hint) if exc.hint.isdigit() else 0
                 continue
             self._cosigned = size
-            await asyncio.to_thread(self._checked, lambda: opened.keep_cosigned(made.text + line))  # noqa: B023
+            await self._beside(lambda: opened.keep_cosigned(made.text + line))  # noqa: B023
             return
 
     async def _on_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._checked, work)
+
+    async def _beside(self, work: Callable[[], None]) -> None:
+        """On another thread. What fails there is noted on ours: it must not close a file under an append."""
+        try:
+            await asyncio.to_thread(work)
+        except (OSError, AuditError) as exc:
+            loop = asyncio.get_running_loop()
+            raise await loop.run_in_executor(self._thread, self._broken, exc) from exc
 
     def _checked(self, work: Callable[[], T]) -> T:
         try:

@@ -1,8 +1,12 @@
 """What operators did is in a log that nobody can alter: a real control plane, its real files, killed and starved."""
 
+import asyncio
 import contextlib
+import errno
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 
 import grpc
@@ -10,13 +14,23 @@ import pytest
 from clients import admin, ask, enrolled, enrolment, root_and_ca, token
 from commands import writ
 from operators import add
+from pki import NOW
 
 from agent import identity
+from audit import note, record, tiles, verify
+from audit.verify import Problem
 from certs import keys
 from controlplane.api.gen import admin_pb2
 from controlplane.cli import evidence
 from controlplane.cli.demo.mesh import Mesh
 from controlplane.cli.errors import CliError, Exit
+from controlplane.errors import UnavailableError
+from controlplane.evidence.files import LogFiles
+from controlplane.services import setup
+from controlplane.services.recording import Recording
+from controlplane.services.witness import Witness, own_origin
+from controlplane.signer.file import FileSigner
+from controlplane.store.memory import MemoryStore
 
 pytestmark = pytest.mark.timeout(90)
 DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
@@ -243,3 +257,99 @@ def test_only_files_of_the_log_are_read(shared, path) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         shared.client.stub.ReadEvidence(admin_pb2.ReadEvidenceRequest(path=path), timeout=10)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+# --- the log itself -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def recording(tmp_path):
+    """The log of a replica, its keys made here, its witness in memory."""
+    signer = FileSigner(tmp_path / "keys", b"a passphrase of this test")
+    made = setup.make_mesh("acme.example", tmp_path, signer, NOW)
+    key = note.VerifierKey(
+        own_origin("acme.example", "replica-1"), note.NOTE, setup.raw_ed25519(signer, "evidence")
+    )
+    found = Recording(
+        tmp_path / "evidence", key, made.signing("evidence"), Witness(MemoryStore(), made), "spiffe://acme.example/control-plane/replica-1"
+    )  # fmt: skip
+    yield found
+    await found.close()
+
+
+def kept(recording) -> list[tuple[str, str]]:
+    data = (recording._directory / "journal.0").read_bytes()
+    return [(record["call_id"], record["outcome"]) for record in map(json.loads, tiles.entries(data))]
+
+
+async def test_a_device_that_fills_in_between_still_takes_the_outcome_and_nothing_new(
+    recording, monkeypatch
+) -> None:
+    """Room for it was reserved when the call was begun."""
+    full, real_append, real_write = [], LogFiles.append, LogFiles.write
+
+    def append(files, path, data) -> None:
+        if full and files.read("reserve") is not None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real_append(files, path, data)
+
+    def write(files, path, data) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real_write(files, path, data)
+
+    monkeypatch.setattr(LogFiles, "append", append)
+    monkeypatch.setattr(LogFiles, "write", write)
+    await recording.keep(call_id="1", call="AddSite", outcome="begun", lasting=False)
+    full.append(True)
+    await recording.keep(call_id="1", call="AddSite", outcome="ok", final=True)
+    with pytest.raises(UnavailableError, match="No space left"):
+        await recording.keep(call_id="2", call="AddSite", outcome="begun", lasting=False)
+    full.clear()
+    await recording.keep(call_id="3", call="AddSite", outcome="begun", lasting=False)
+    assert kept(recording) == [("1", "begun"), ("1", "ok"), ("3", "begun")]
+
+
+async def test_a_sync_that_fails_refuses_everybody_who_waited_for_it(recording, monkeypatch) -> None:
+    await recording.keep(call_id="1", call="AddSite", outcome="ok")
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LogFiles, "sync", fails)
+        work = (recording.keep(call_id=str(n), call="ListSites", outcome="ok") for n in range(2, 6))
+        failed = await asyncio.gather(*work, return_exceptions=True)
+    assert [type(one) for one in failed] == [UnavailableError] * 4
+    await recording.keep(call_id="6", call="ListSites", outcome="ok")
+    assert kept(recording)[-1] == ("6", "ok")
+
+
+@pytest.mark.parametrize("text", ["a\nb", "\x1b[31m", '"},{"', "é\u202e", "\x00", "x" * 9000])
+async def test_what_operators_write_cannot_forge_a_record_or_drive_a_terminal(recording, text) -> None:
+    await recording.keep(call_id="1", call="RevokeNode", outcome="invalid", reason=text, target=text)
+    (data,) = tiles.entries((recording._directory / "journal.0").read_bytes())
+    found = record.load(data)
+    assert (found.call_id, found.outcome, found.reason.isprintable()) == ("1", "invalid", True)
+
+
+async def test_a_log_that_was_put_back_to_an_older_state_is_not_cosigned(recording, tmp_path) -> None:
+    for number in range(3):
+        await recording.keep(call_id=str(number), call="AddSite", outcome="ok")
+    await recording._checkpoint()
+    old = shutil.copytree(tmp_path / "evidence", tmp_path / "old")
+    await recording.keep(call_id="3", call="RevokeNode", outcome="ok")
+    await recording._checkpoint()
+    again = Recording(old, recording.key, recording._sign, recording._witness, recording._spiffe_id)
+    await again.keep(call_id="4", call="AddSite", outcome="ok")
+    await again._checkpoint()
+    await again.close()
+    (row,) = await recording._witness.own()
+    for path in (tmp_path / "evidence", old):  # as `writ audit fetch` does: the witness's word from the store
+        (path / "checkpoint.cosigned").write_text(recording._witness.cosigned(row))
+
+    def found(path) -> list[Problem]:
+        report = verify.verify_log(evidence.reader(path), recording.key, recording._witness.key)
+        return [finding.problem for finding in report.findings]
+
+    assert (found(tmp_path / "evidence"), found(old)) == ([], [Problem.FORK])
