@@ -53,7 +53,14 @@ async def _seed(mesh: Mesh, count: int) -> Path:
     path = mesh.directory / "fleet.json"
     pem = keys.dump_private(key, None).decode()
     path.write_text(
-        json.dumps({"key": pem, "chains": chains, "ca": _text(made.control_plane_ca.certificate)})
+        json.dumps(
+            {
+                "key": pem,
+                "chains": chains,
+                "names": [f"spiffe://{made.trust_domain}/{JURISDICTION.lower()}/{SITE}/n{i}" for i in range(count)],
+                "ca": _text(made.control_plane_ca.certificate),
+            }
+        )
     )
     return path
 

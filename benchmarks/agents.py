@@ -1,0 +1,223 @@
+"""A process of simulated agents: each with a certificate, a TLS connection and a Sync stream of its own. Driven by `crowd`.
+
+They answer as agents do: enforced, and a signed receipt, for every generation that comes; health every five seconds. What they do
+not do is to verify what they are told, and to drive an Envoy: that costs the agent's machine, not the control plane's.
+
+python -m benchmarks.agents FLEET TRUST-DOMAIN FIRST COUNT SLOW-EVERY ADDRESS…
+"""
+
+import asyncio
+import base64
+import json
+import os
+import random
+import ssl
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import uvloop
+
+from agent.sync import HEALTH_S
+from benchmarks.http2 import Connection
+from certs import envelope, keys
+from controlplane.api.gen import sync_pb2
+from policies import documents as d
+from policies import payloads
+
+OPENING = 64  # connections of one process that are being opened at a time, before what is measured
+PATH = "/writ.v1.Sync/Connect"
+CALM_S = 1.0
+Request = sync_pb2.SyncRequest
+
+
+class Agent:
+    """One node. Comes back when its stream ends, to the next control plane, as agents do."""
+
+    def __init__(self, crowd: "Crowd", number: int, *, slow: bool) -> None:
+        self._crowd, self._number, self._slow = crowd, number, slow
+        self._at = number
+        self._connection: Connection | None = None
+        self._stream = 0
+        self._trust = ""
+        self._blobs: list[str] = []
+        self._backoff_s = 0.1
+        self.served = False
+        self.began = 0.0
+
+    async def connect(self) -> None:
+        self.served, self.began = False, time.monotonic()
+        try:
+            self._connection = await self._crowd.open(self._number, self._at, self._message, self._ended)
+        except (OSError, asyncio.TimeoutError) as exc:
+            self._crowd.failures[type(exc).__name__] += 1
+            self._again()
+            return
+        hello = sync_pb2.Hello(ingress_address="127.0.0.1:7443", trust_digest=self._trust)
+        self._stream = self._connection.call(PATH, Request(hello=hello).SerializeToString(), last=False)
+        self._crowd.loop.call_later(HEALTH_S * random.random(), self._health, self._connection)
+
+    def slow_down(self) -> None:
+        if self._slow and self._connection is not None:
+            self._connection.stop_taking()
+
+    def _message(self, _: int, data: bytes) -> None:
+        now = time.monotonic()
+        told = self._crowd.read(data)
+        self.served = True
+        if told.trust_document:
+            generation = self._crowd.generation(told.trust_document)
+            self._crowd.arrived[generation].append(now)
+            self._trust = self._crowd.digest(told.heartbeat)
+            self._enforced(generation)
+        self._crowd.note_served(now)
+
+    def _enforced(self, generation: int) -> None:
+        if self._connection is None:
+            return
+        enforcing = sync_pb2.Enforcing(generation=generation, policy_version=0)
+        self._connection.send(self._stream, Request(enforcing=enforcing).SerializeToString())
+        receipt = self._crowd.receipt(self._number, generation)
+        self._connection.send(self._stream, Request(receipt=receipt).SerializeToString())
+
+    def _health(self, connection: Connection) -> None:
+        if connection is self._connection and connection.transport is not None:
+            health = sync_pb2.Health(lease_until=int(time.time()) + 900, clock_ms=int(time.time() * 1000))
+            connection.send(self._stream, Request(health=health).SerializeToString())
+            self._crowd.loop.call_later(HEALTH_S, self._health, connection)
+
+    def _ended(self, _: int, status: str, facts: dict[str, str]) -> None:
+        self._crowd.failures[f"status {status or 'lost'}"] += 1
+        if self._connection is not None and self._connection.transport is not None:
+            self._connection.transport.close()
+        self._connection, self.served = None, False
+        self._again()
+
+    def _again(self) -> None:
+        self._at += 1
+        self._crowd.loop.call_later(
+            self._backoff_s * random.uniform(0.5, 1.0), lambda: self._crowd.spawn(self.connect())
+        )
+        self._backoff_s = min(self._backoff_s * 2, 20.0)
+
+
+class Crowd:
+    """The agents of this process, and what they share: one private key, and what was read once."""
+
+    def __init__(self, fleet: Path, domain: str, addresses: list[str]) -> None:
+        document = json.loads(fleet.read_text())
+        self._ca, self._chains = base64.b64decode(document["ca"]).decode(), document["chains"]
+        self._key_pem, self._domain, self._addresses = document["key"], domain, addresses
+        self._key = keys.load_private(self._key_pem.encode(), None)
+        self._read: dict[bytes, sync_pb2.SyncResponse] = {}
+        self._generations: dict[bytes, int] = {}
+        self._names: dict[int, str] = dict(enumerate(document["names"]))
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.loop = asyncio.get_running_loop()
+        self.arrived: dict[int, list[float]] = defaultdict(list)
+        self.failures: Counter[str] = Counter()
+        self.last_served = 0.0
+
+    async def open(self, number: int, at: int, *callbacks) -> Connection:
+        host, _, port = self._addresses[at % len(self._addresses)].rpartition(":")
+        name = f"control-plane.{self._domain}"
+        async with asyncio.timeout(60):
+            _, protocol = await self.loop.create_connection(
+                lambda: Connection(name, *callbacks), host, int(port), ssl=self._tls(number), server_hostname=name
+            )
+        return protocol
+
+    def _tls(self, number: int) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cadata=self._ca)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the anchor is an issuing CA, as for agents
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.set_alpn_protocols(["h2"])
+        with tempfile.NamedTemporaryFile("w", dir="/dev/shm") as file:
+            file.write(base64.b64decode(self._chains[number]).decode() + self._key_pem)
+            file.flush()
+            context.load_cert_chain(file.name)
+        return context
+
+    def spawn(self, work) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def note_served(self, now: float) -> None:
+        self.last_served = now
+
+    def read(self, data: bytes) -> sync_pb2.SyncResponse:
+        """What goes to everybody is parsed once: an agent's machine parses for itself alone."""
+        if data not in self._read:
+            if len(self._read) > 64:
+                self._read.clear()
+            self._read[data] = sync_pb2.SyncResponse.FromString(data)
+        return self._read[data]
+
+    def generation(self, document: bytes) -> int:
+        if document not in self._generations:
+            self._generations[document] = _payload(document, d.TYPE_TRUST)["generation"]
+        return self._generations[document]
+
+    def digest(self, heartbeat: bytes) -> str:
+        return str(_payload(heartbeat, d.TYPE_HEARTBEAT)["trust"]) if heartbeat else ""
+
+    def receipt(self, number: int, generation: int) -> bytes:
+        at_ms = int(time.time() * 1000)
+        said = payloads.dump_statement(self._domain, node=self._names[number], generation=generation, at_ms=at_ms)
+        return payloads.seal(d.TYPE_RECEIPT, said, ("node", lambda data: keys.sign(self._key, data))).to_json()
+
+
+def _payload(document: bytes, kind: str) -> dict:
+    return json.loads(envelope.parse(document, payloads.MAX_DOCUMENT_BYTES[kind]).payload)
+
+
+async def main(fleet: Path, domain: str, first: int, count: int, slow_every: int, addresses: list[str]) -> None:
+    crowd = Crowd(fleet, domain, addresses)
+    agents = [
+        Agent(crowd, number, slow=bool(slow_every) and number % slow_every == 0)
+        for number in range(first, first + count)
+    ]
+    turns = asyncio.Semaphore(OPENING)
+
+    async def open_one(agent: Agent) -> None:
+        async with turns:
+            await agent.connect()
+
+    await asyncio.gather(*(open_one(agent) for agent in agents))
+    while not all(agent.served for agent in agents):
+        await asyncio.sleep(0.05)
+    say(ready=count)
+    while True:
+        line = (await crowd.loop.run_in_executor(None, sys.stdin.readline)).split()
+        if not line:
+            break
+        if line[0] == "slow":
+            for agent in agents:
+                agent.slow_down()
+            say(slow=sum(agent._slow for agent in agents))
+        elif line[0] == "report":
+            await _report(crowd, int(line[1]), int(line[2]))
+        elif line[0] == "state":
+            say(served=sum(agent.served for agent in agents), last=crowd.last_served, failures=crowd.failures)
+    os._exit(0)  # thousands of connections take longer to close than to use
+
+
+async def _report(crowd: Crowd, generation: int, wanted: int) -> None:
+    """When each of `wanted` agents had this generation; what did not come in a minute is not counted, and shows."""
+    deadline = time.monotonic() + 60
+    while len(crowd.arrived[generation]) < wanted and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+    say(arrived=crowd.arrived[generation], failures=crowd.failures)
+
+
+def say(**facts) -> None:
+    print(json.dumps(facts), flush=True)
+
+
+if __name__ == "__main__":
+    fleet_file, trust_domain, first_, count_, slow_every_, *addresses_ = sys.argv[1:]
+    uvloop.run(main(Path(fleet_file), trust_domain, int(first_), int(count_), int(slow_every_), addresses_))
