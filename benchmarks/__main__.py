@@ -12,6 +12,7 @@ from benchmarks import (
     datapath_growth,
     demo,
     evaluate,
+    fanout,
     issuance,
     revoke,
     rotate,
@@ -33,6 +34,7 @@ ALL = {
     "evaluate": evaluate.run,
     "body_rule": body_rule.run,
     "status": status.run,
+    "fanout": fanout.run,
 }
 
 

@@ -29,7 +29,7 @@ from policies import payloads
 
 OPENING = 64  # connections of one process that are being opened at a time, before what is measured
 PATH = "/writ.v1.Sync/Connect"
-CALM_S = 1.0
+ENFORCE_S = 0.04  # what an agent and its Envoy take, by the benchmark `revoke`
 Request = sync_pb2.SyncRequest
 
 
@@ -37,7 +37,7 @@ class Agent:
     """One node. Comes back when its stream ends, to the next control plane, as agents do."""
 
     def __init__(self, crowd: "Crowd", number: int, *, slow: bool) -> None:
-        self._crowd, self._number, self._slow = crowd, number, slow
+        self._crowd, self._number, self.slow = crowd, number, slow
         self._at = number
         self._connection: Connection | None = None
         self._stream = 0
@@ -51,7 +51,7 @@ class Agent:
         self.served, self.began = False, time.monotonic()
         try:
             self._connection = await self._crowd.open(self._number, self._at, self._message, self._ended)
-        except (OSError, asyncio.TimeoutError) as exc:
+        except (OSError, TimeoutError) as exc:
             self._crowd.failures[type(exc).__name__] += 1
             self._again()
             return
@@ -60,7 +60,7 @@ class Agent:
         self._crowd.loop.call_later(HEALTH_S * random.random(), self._health, self._connection)
 
     def slow_down(self) -> None:
-        if self._slow and self._connection is not None:
+        if self.slow and self._connection is not None:
             self._connection.stop_taking()
 
     def _message(self, _: int, data: bytes) -> None:
@@ -71,7 +71,7 @@ class Agent:
             generation = self._crowd.generation(told.trust_document)
             self._crowd.arrived[generation].append(now)
             self._trust = self._crowd.digest(told.heartbeat)
-            self._enforced(generation)
+            self._crowd.loop.call_later(ENFORCE_S * random.uniform(0.5, 1.5), self._enforced, generation)
         self._crowd.note_served(now)
 
     def _enforced(self, generation: int) -> None:
@@ -88,7 +88,7 @@ class Agent:
             connection.send(self._stream, Request(health=health).SerializeToString())
             self._crowd.loop.call_later(HEALTH_S, self._health, connection)
 
-    def _ended(self, _: int, status: str, facts: dict[str, str]) -> None:
+    def _ended(self, _: int, status: str, __: dict[str, str]) -> None:
         self._crowd.failures[f"status {status or 'lost'}"] += 1
         if self._connection is not None and self._connection.transport is not None:
             self._connection.transport.close()
@@ -125,7 +125,11 @@ class Crowd:
         name = f"control-plane.{self._domain}"
         async with asyncio.timeout(60):
             _, protocol = await self.loop.create_connection(
-                lambda: Connection(name, *callbacks), host, int(port), ssl=self._tls(number), server_hostname=name
+                lambda: Connection(name, *callbacks),
+                host,
+                int(port),
+                ssl=self._tls(number),
+                server_hostname=name,
             )
         return protocol
 
@@ -167,15 +171,21 @@ class Crowd:
 
     def receipt(self, number: int, generation: int) -> bytes:
         at_ms = int(time.time() * 1000)
-        said = payloads.dump_statement(self._domain, node=self._names[number], generation=generation, at_ms=at_ms)
-        return payloads.seal(d.TYPE_RECEIPT, said, ("node", lambda data: keys.sign(self._key, data))).to_json()
+        said = payloads.dump_statement(
+            self._domain, node=self._names[number], generation=generation, at_ms=at_ms
+        )
+        return payloads.seal(
+            d.TYPE_RECEIPT, said, ("node", lambda data: keys.sign(self._key, data))
+        ).to_json()
 
 
 def _payload(document: bytes, kind: str) -> dict:
     return json.loads(envelope.parse(document, payloads.MAX_DOCUMENT_BYTES[kind]).payload)
 
 
-async def main(fleet: Path, domain: str, first: int, count: int, slow_every: int, addresses: list[str]) -> None:
+async def main(
+    fleet: Path, domain: str, first: int, count: int, slow_every: int, addresses: list[str]
+) -> None:
     crowd = Crowd(fleet, domain, addresses)
     agents = [
         Agent(crowd, number, slow=bool(slow_every) and number % slow_every == 0)
@@ -198,7 +208,7 @@ async def main(fleet: Path, domain: str, first: int, count: int, slow_every: int
         if line[0] == "slow":
             for agent in agents:
                 agent.slow_down()
-            say(slow=sum(agent._slow for agent in agents))
+            say(slow=sum(agent.slow for agent in agents))
         elif line[0] == "report":
             await _report(crowd, int(line[1]), int(line[2]))
         elif line[0] == "state":

@@ -99,7 +99,11 @@ def _measure(directory: Path, case: Case) -> Found:
             opened_s = time.monotonic() - started
             time.sleep(SETTLE_S)
             after = [crowd.resident_kib(pid) for pid in pids]
-            spared = [answer["slow"] for answer in agents.ask("slow")] if case.slow_every else [0] * crowd.PROCESSES
+            spared = (
+                [answer["slow"] for answer in agents.ask("slow")]
+                if case.slow_every
+                else [0] * crowd.PROCESSES
+            )
             cpu = sum(map(crowd.cpu_s, pids))
             rounds = [_round(mesh, agents, case, number, spared) for number in range(ROUNDS)]
             cpu = sum(map(crowd.cpu_s, pids)) - cpu

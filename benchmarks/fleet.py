@@ -57,7 +57,9 @@ async def _seed(mesh: Mesh, count: int) -> Path:
             {
                 "key": pem,
                 "chains": chains,
-                "names": [f"spiffe://{made.trust_domain}/{JURISDICTION.lower()}/{SITE}/n{i}" for i in range(count)],
+                "names": [
+                    f"spiffe://{made.trust_domain}/{JURISDICTION.lower()}/{SITE}/n{i}" for i in range(count)
+                ],
                 "ca": _text(made.control_plane_ca.certificate),
             }
         )

@@ -35,7 +35,9 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]
         wide = struct.pack(">HIHI", INITIAL_WINDOW, WIDE, MAX_FRAME, 1 << 20)
-        self._write(PREFACE + _frame(SETTINGS, 0, 0, wide) + _frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", WIDE)))
+        self._write(
+            PREFACE + _frame(SETTINGS, 0, 0, wide) + _frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", WIDE))
+        )
 
     def connection_lost(self, _: Exception | None) -> None:
         self.transport = None
@@ -116,5 +118,10 @@ def _frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
 
 def _request(path: str, authority: str) -> bytes:
     """Header block without a dynamic table: indexed `POST` and `https`, the rest literal (RFC 7541)."""
-    named = [(b"\x04", path), (b"\x01", authority), (b"\x0f\x10", "application/grpc"), (b"\x00\x02te", "trailers")]
+    named = [
+        (b"\x04", path),
+        (b"\x01", authority),
+        (b"\x0f\x10", "application/grpc"),
+        (b"\x00\x02te", "trailers"),
+    ]
     return b"\x83\x87" + b"".join(name + bytes([len(value)]) + value.encode() for name, value in named)

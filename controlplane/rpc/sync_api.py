@@ -24,7 +24,7 @@ from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
-from controlplane.services.hub import AgentState, Hub, keep_receipt
+from controlplane.services.hub import AgentState, Hub, Wake, keep_receipt
 from controlplane.services.issued import Issue
 from controlplane.services.nodes import Nodes
 from controlplane.services.publish import Publisher
@@ -122,22 +122,25 @@ class SyncServicer:
     # --- down ------------------------------------------------------------------------------------------------
 
     async def _write(
-        self, caller: NodeIdentity, context: Context, state: AgentState, wake: asyncio.Event, sent: _Sent
+        self, caller: NodeIdentity, context: Context, state: AgentState, wake: Wake, sent: _Sent
     ) -> None:
         wake.set()
         while True:
-            await wake.wait()
-            wake.clear()
+            own = await wake.wait()
             if not self._publisher.may_go_on(state.spiffe_id, caller.epoch):
                 return  # the store is asked once more, and says why
             issue = self._publisher.issue
             if issue is None:
+                wake.own = own  # not looked at yet
                 continue
             # A new generation goes first and alone: it may be a revocation, and a bundle may be large.
             if issue.trust_digest != sent.trust or issue.heartbeat != sent.heartbeat:
-                await context.write(_news(issue, issue.trust_digest != sent.trust, self._first(sent)))
+                first = self._first(sent)
+                await context.write(_news(issue, issue.trust_digest != sent.trust, first))
                 sent.trust, sent.heartbeat = issue.trust_digest, issue.heartbeat
-            await self._write_bundles(context, state, sent)
+                own = own or bool(first)
+            if own:
+                await self._write_bundles(context, state, sent)
 
     async def _write_bundles(self, context: Context, state: AgentState, sent: _Sent) -> None:
         mine = self._publisher.nodes.get(state.spiffe_id)

@@ -26,7 +26,7 @@ class WorkloadDocuments:
         fresh = {stored.key: stored for stored in self._parsed(items)}
         before, self._rows = self._rows, fresh
         changed = {key for key, stored in fresh.items() if key not in before or before[key] != stored}
-        return [name for name in self._signed if _key(name) in changed]
+        return [name for name in self._signed if _key(name) in changed] if changed else []
 
     def of(self, spiffe_id: str) -> bytes:
         """The signed document of a node, as it goes on the wire."""
