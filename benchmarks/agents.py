@@ -7,13 +7,10 @@ python -m benchmarks.agents FLEET TRUST-DOMAIN FIRST COUNT SLOW-EVERY ADDRESS…
 """
 
 import asyncio
-import base64
 import json
 import os
 import random
-import ssl
 import sys
-import tempfile
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -22,7 +19,8 @@ import uvloop
 
 from agent.sync import HEALTH_S
 from benchmarks.http2 import Connection
-from certs import envelope, keys
+from benchmarks.nodes import Nodes
+from certs import envelope
 from controlplane.api.gen import sync_pb2
 from policies import documents as d
 from policies import payloads
@@ -50,7 +48,9 @@ class Agent:
     async def connect(self) -> None:
         self.served, self.began = False, time.monotonic()
         try:
-            self._connection = await self._crowd.open(self._number, self._at, self._message, self._ended)
+            self._connection = await self._crowd.nodes.open(
+                self._number, self._at, self._message, self._ended
+            )
         except (OSError, TimeoutError) as exc:
             self._crowd.failures[type(exc).__name__] += 1
             self._again()
@@ -79,7 +79,7 @@ class Agent:
             return
         enforcing = sync_pb2.Enforcing(generation=generation, policy_version=0)
         self._connection.send(self._stream, Request(enforcing=enforcing).SerializeToString())
-        receipt = self._crowd.receipt(self._number, generation)
+        receipt = self._crowd.nodes.receipt(self._number, generation)
         self._connection.send(self._stream, Request(receipt=receipt).SerializeToString())
 
     def _health(self, connection: Connection) -> None:
@@ -104,46 +104,17 @@ class Agent:
 
 
 class Crowd:
-    """The agents of this process, and what they share: one private key, and what was read once."""
+    """The agents of this process, and what they share: what was read once."""
 
-    def __init__(self, fleet: Path, domain: str, addresses: list[str]) -> None:
-        document = json.loads(fleet.read_text())
-        self._ca, self._chains = base64.b64decode(document["ca"]).decode(), document["chains"]
-        self._key_pem, self._domain, self._addresses = document["key"], domain, addresses
-        self._key = keys.load_private(self._key_pem.encode(), None)
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes = nodes
         self._read: dict[bytes, sync_pb2.SyncResponse] = {}
         self._generations: dict[bytes, int] = {}
-        self._names: dict[int, str] = dict(enumerate(document["names"]))
         self._tasks: set[asyncio.Task[None]] = set()
         self.loop = asyncio.get_running_loop()
         self.arrived: dict[int, list[float]] = defaultdict(list)
         self.failures: Counter[str] = Counter()
         self.last_served = 0.0
-
-    async def open(self, number: int, at: int, *callbacks) -> Connection:
-        host, _, port = self._addresses[at % len(self._addresses)].rpartition(":")
-        name = f"control-plane.{self._domain}"
-        async with asyncio.timeout(60):
-            _, protocol = await self.loop.create_connection(
-                lambda: Connection(name, *callbacks),
-                host,
-                int(port),
-                ssl=self._tls(number),
-                server_hostname=name,
-            )
-        return protocol
-
-    def _tls(self, number: int) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cadata=self._ca)
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the anchor is an issuing CA, as for agents
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.set_alpn_protocols(["h2"])
-        with tempfile.NamedTemporaryFile("w", dir="/dev/shm") as file:
-            file.write(base64.b64decode(self._chains[number]).decode() + self._key_pem)
-            file.flush()
-            context.load_cert_chain(file.name)
-        return context
 
     def spawn(self, work) -> None:
         task = self.loop.create_task(work)
@@ -169,24 +140,13 @@ class Crowd:
     def digest(self, heartbeat: bytes) -> str:
         return str(_payload(heartbeat, d.TYPE_HEARTBEAT)["trust"]) if heartbeat else ""
 
-    def receipt(self, number: int, generation: int) -> bytes:
-        at_ms = int(time.time() * 1000)
-        said = payloads.dump_statement(
-            self._domain, node=self._names[number], generation=generation, at_ms=at_ms
-        )
-        return payloads.seal(
-            d.TYPE_RECEIPT, said, ("node", lambda data: keys.sign(self._key, data))
-        ).to_json()
-
 
 def _payload(document: bytes, kind: str) -> dict:
     return json.loads(envelope.parse(document, payloads.MAX_DOCUMENT_BYTES[kind]).payload)
 
 
-async def main(
-    fleet: Path, domain: str, first: int, count: int, slow_every: int, addresses: list[str]
-) -> None:
-    crowd = Crowd(fleet, domain, addresses)
+async def main(nodes: Nodes, first: int, count: int, slow_every: int) -> None:
+    crowd = Crowd(nodes)
     agents = [
         Agent(crowd, number, slow=bool(slow_every) and number % slow_every == 0)
         for number in range(first, first + count)
@@ -228,6 +188,9 @@ def say(**facts) -> None:
     print(json.dumps(facts), flush=True)
 
 
+async def _run(fleet: str, domain: str, first: str, count: str, slow_every: str, *addresses: str) -> None:
+    await main(Nodes(Path(fleet), domain, addresses), int(first), int(count), int(slow_every))
+
+
 if __name__ == "__main__":
-    fleet_file, trust_domain, first_, count_, slow_every_, *addresses_ = sys.argv[1:]
-    uvloop.run(main(Path(fleet_file), trust_domain, int(first_), int(count_), int(slow_every_), addresses_))
+    uvloop.run(_run(*sys.argv[1:]))

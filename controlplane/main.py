@@ -200,13 +200,16 @@ def _register(
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )
     issuing = EnrolmentServicer(enrolment, made.root, lambda: publisher.anchors.delegation)
+    behind_mtls = server.Handlers(api)
     enrolment_pb2_grpc.add_EnrolmentServicer_to_server(issuing, enrolment_server)
-    identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, svids, peers), api)
-    evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceServicer(collaborators.witness, peers), api)
-    admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(collaborators), api)
-    replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
+    identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, svids, peers), behind_mtls)
+    evidence_pb2_grpc.add_EvidenceServicer_to_server(
+        EvidenceServicer(collaborators.witness, peers), behind_mtls
+    )
+    admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(collaborators), behind_mtls)
+    replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), behind_mtls)
     overview = OverviewServicer(parts.overviews, peers, config, made.trust_domain, collaborators.root_sha256)
-    overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
+    overview_pb2_grpc.add_OverviewServicer_to_server(overview, behind_mtls)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub)
     api.add_generic_rpc_handlers((sync.handler(),))
 
