@@ -38,6 +38,7 @@ from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
 from controlplane.services import authorities, duties, explanation, policy_sets, setup
+from controlplane.services.admission import Admission
 from controlplane.services.authorities import Authorities
 from controlplane.services.duties import Duty, Housekeeping
 from controlplane.services.enrolment import Enrolment
@@ -81,7 +82,8 @@ async def _serve(
     publisher = Publisher(store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s)
     replicas = Replicas(store, made, config.replica, clock=time.time)
     tls = ServerTls(made, config.replica, publisher)
-    enrolment_server, api = server.enrolment_server(), server.api_server()
+    admission = Admission()
+    enrolment_server, api = server.enrolment_server(), server.api_server(admission)
     root_pem = setup.pem(made.root)
     enrolment_port = _bind(enrolment_server, config.enrolment_listen, server.anonymous(tls.current, root_pem))
     api_port = _bind(api, config.listen, server.mutual(tls.current))
@@ -98,7 +100,7 @@ async def _serve(
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
     watching = Watching(config, publisher, overviews)
-    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews)
+    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews, admission)
     _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
     await api.start()
@@ -137,6 +139,7 @@ class Parts:
     jwt_keys: JwtAuthorities
     following: Following
     overviews: Overviews
+    admission: Admission
 
 
 async def _work(parts: Parts, links: Links, watching: Watching) -> None:
@@ -210,7 +213,7 @@ def _register(
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), behind_mtls)
     overview = OverviewServicer(parts.overviews, peers, config, made.trust_domain, collaborators.root_sha256)
     overview_pb2_grpc.add_OverviewServicer_to_server(overview, behind_mtls)
-    sync = SyncServicer(peers, publisher, nodes, publisher.hub)
+    sync = SyncServicer(peers, publisher, nodes, parts.admission)
     api.add_generic_rpc_handlers((sync.handler(),))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import grpc
 
 from controlplane.rpc.guard import Guard
+from controlplane.services.admission import Admission
 
 MAX_MESSAGE_BYTES = 4 << 20  # policies, resources; everything else is far smaller
 MAX_ENROLMENT_BYTES = 32 << 10
@@ -18,6 +19,10 @@ OPTIONS: list[tuple[str, int]] = [
     ("grpc.server_handshake_timeout_ms", 5000),  # half a handshake holds a socket for 120 s by default
     ("grpc.max_connection_age_ms", 600_000),  # agents come back with a fresh handshake
     ("grpc.max_connection_age_grace_ms", 30_000),
+    (
+        "grpc.max_connection_idle_ms",
+        120_000,
+    ),  # an agent has its stream; whoever has none does not keep a socket
     ("grpc.max_concurrent_streams", 64),
     ("grpc.max_metadata_size", 8192),
     ("grpc.http2.min_ping_interval_without_data_ms", 5000),
@@ -40,9 +45,9 @@ class Tls:
     control_plane_cas: bytes
 
 
-def api_server() -> grpc.aio.Server:
+def api_server(admission: Admission) -> grpc.aio.Server:
     """The server behind mTLS."""
-    return grpc.aio.server(interceptors=[Guard()], options=[*OPTIONS, *_sizes(MAX_MESSAGE_BYTES)])
+    return grpc.aio.server(interceptors=[Guard(admission)], options=[*OPTIONS, *_sizes(MAX_MESSAGE_BYTES)])
 
 
 def enrolment_server() -> grpc.aio.Server:

@@ -24,7 +24,8 @@ from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
-from controlplane.services.hub import AgentState, Hub, Wake, keep_receipt
+from controlplane.services.admission import Admission
+from controlplane.services.hub import AgentState, Wake, keep_receipt
 from controlplane.services.issued import Issue
 from controlplane.services.nodes import Nodes
 from controlplane.services.publish import Publisher
@@ -56,8 +57,9 @@ class _Sent:
 class SyncServicer:
     """Handles the one stream. Requests are parsed, responses are bytes already."""
 
-    def __init__(self, peers: Peers, publisher: Publisher, nodes: Nodes, hub: Hub) -> None:
-        self._peers, self._publisher, self._nodes, self._hub = peers, publisher, nodes, hub
+    def __init__(self, peers: Peers, publisher: Publisher, nodes: Nodes, admission: Admission) -> None:
+        self._peers, self._publisher, self._nodes = peers, publisher, nodes
+        self._hub, self._admission = publisher.hub, admission
 
     def handler(self) -> grpc.GenericRpcHandler:
         method = grpc.stream_stream_rpc_method_handler(
@@ -67,12 +69,12 @@ class SyncServicer:
 
     async def connect(self, requests: AsyncIterator[sync_pb2.SyncRequest], context: Context) -> None:
         try:
-            caller = await self._peers.node(context)
-            async with asyncio.timeout(HELLO_S):
-                first = await anext(requests, None)
-            if first is None or first.WhichOneof("event") != "hello":
-                raise InvalidError("a stream begins with hello")
-            await self._session(caller, first.hello, requests, context)
+            with self._admission.arriving():
+                hello = await _hello(requests)
+                async with self._admission.turn():
+                    caller = await self._peers.node(context)
+                    noted = await self._note(caller, hello)
+            await self._session(caller, hello, noted, requests, context)
         except Exception as exc:  # noqa: BLE001 - the edge: everything ends as a status
             await ended(context, METHOD, exc)
 
@@ -80,11 +82,11 @@ class SyncServicer:
         self,
         caller: NodeIdentity,
         hello: sync_pb2.Hello,
+        noted: tuple[NodeRow, bool],
         requests: AsyncIterator[sync_pb2.SyncRequest],
         context: Context,
     ) -> None:
-        name = str(caller.spiffe_id)
-        row, changed = await self._note(caller, hello)
+        name, (row, changed) = str(caller.spiffe_id), noted
         reader = asyncio.ensure_future(self._read(caller, requests))
         state, wake = self._hub.attach(name, lambda: _cancel(reader))
         state.agent_version, state.envoy_version = hello.agent_version[:64], hello.envoy_version[:64]
@@ -195,6 +197,14 @@ class SyncServicer:
         if statement["node"] != str(caller.spiffe_id):
             raise InvalidError("a receipt is for its own node")
         keep_receipt(state, statement["generation"], int(time.time() * 1000), data)
+
+
+async def _hello(requests: AsyncIterator[sync_pb2.SyncRequest]) -> sync_pb2.Hello:
+    async with asyncio.timeout(HELLO_S):
+        first = await anext(requests, None)
+    if first is None or first.WhichOneof("event") != "hello":
+        raise InvalidError("a stream begins with hello")
+    return first.hello
 
 
 def _cancel(task: asyncio.Future[None]) -> None:
