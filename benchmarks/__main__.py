@@ -13,8 +13,11 @@ from benchmarks import (
     demo,
     evaluate,
     fanout,
+    growth,
     issuance,
+    reconnect,
     revoke,
+    revoke_mesh,
     rotate,
     simulate,
     status,
@@ -35,6 +38,9 @@ ALL = {
     "body_rule": body_rule.run,
     "status": status.run,
     "fanout": fanout.run,
+    "revoke_mesh": revoke_mesh.run,
+    "reconnect": reconnect.run,
+    "growth": growth.run,
 }
 
 

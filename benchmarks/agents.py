@@ -3,10 +3,11 @@
 They answer as agents do: enforced, and a signed receipt, for every generation that comes; health every five seconds. What they do
 not do is to verify what they are told, and to drive an Envoy: that costs the agent's machine, not the control plane's.
 
-python -m benchmarks.agents FLEET TRUST-DOMAIN FIRST COUNT SLOW-EVERY ADDRESS…
+python -m benchmarks.agents FLEET TRUST-DOMAIN FIRST COUNT SLOW-EVERY spread|together ADDRESS…
 """
 
 import asyncio
+import base64
 import json
 import os
 import random
@@ -17,11 +18,12 @@ from pathlib import Path
 
 import uvloop
 
-from agent.sync import HEALTH_S
+from agent.sync import FIRST_BACKOFF_S, HEALTH_S, MAX_BACKOFF_S
 from benchmarks.http2 import Connection
 from benchmarks.nodes import Nodes
 from certs import envelope
 from controlplane.api.gen import sync_pb2
+from controlplane.api.retry import DETAILS, told
 from policies import documents as d
 from policies import payloads
 
@@ -36,12 +38,12 @@ class Agent:
 
     def __init__(self, crowd: "Crowd", number: int, *, slow: bool) -> None:
         self._crowd, self._number, self.slow = crowd, number, slow
-        self._at = number
+        self._at = number if crowd.spread else 0
         self._connection: Connection | None = None
         self._stream = 0
         self._trust = ""
         self._blobs: list[str] = []
-        self._backoff_s = 0.1
+        self._backoff_s, self._asked_s = FIRST_BACKOFF_S, 0.0
         self.served = False
         self.began = 0.0
 
@@ -66,13 +68,15 @@ class Agent:
     def _message(self, _: int, data: bytes) -> None:
         now = time.monotonic()
         told = self._crowd.read(data)
-        self.served = True
+        if not self.served:
+            self.served, self._crowd.last_served, self._backoff_s = True, now, FIRST_BACKOFF_S
+        if told.tickets:
+            self._crowd.tickets.setdefault(self._number, now)
         if told.trust_document:
             generation = self._crowd.generation(told.trust_document)
             self._crowd.arrived[generation].append(now)
             self._trust = self._crowd.digest(told.heartbeat)
             self._crowd.loop.call_later(ENFORCE_S * random.uniform(0.5, 1.5), self._enforced, generation)
-        self._crowd.note_served(now)
 
     def _enforced(self, generation: int) -> None:
         if self._connection is None:
@@ -88,8 +92,9 @@ class Agent:
             connection.send(self._stream, Request(health=health).SerializeToString())
             self._crowd.loop.call_later(HEALTH_S, self._health, connection)
 
-    def _ended(self, _: int, status: str, __: dict[str, str]) -> None:
+    def _ended(self, _: int, status: str, said: dict[str, str]) -> None:
         self._crowd.failures[f"status {status or 'lost'}"] += 1
+        self._asked_s = _retry_s(said)
         if self._connection is not None and self._connection.transport is not None:
             self._connection.transport.close()
         self._connection, self.served = None, False
@@ -97,17 +102,20 @@ class Agent:
 
     def _again(self) -> None:
         self._at += 1
-        self._crowd.loop.call_later(
-            self._backoff_s * random.uniform(0.5, 1.0), lambda: self._crowd.spawn(self.connect())
-        )
-        self._backoff_s = min(self._backoff_s * 2, 20.0)
+        if self._asked_s:
+            pause, self._asked_s = self._asked_s * random.uniform(0.5, 1.5), 0.0
+        else:
+            pause = self._backoff_s * random.uniform(0.5, 1.0)
+            self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
+        self._crowd.loop.call_later(pause, lambda: self._crowd.spawn(self.connect()))
 
 
 class Crowd:
     """The agents of this process, and what they share: what was read once."""
 
-    def __init__(self, nodes: Nodes) -> None:
-        self.nodes = nodes
+    def __init__(self, nodes: Nodes, *, spread: bool) -> None:
+        """`spread`: over all control planes; else all begin at the first."""
+        self.nodes, self.spread = nodes, spread
         self._read: dict[bytes, sync_pb2.SyncResponse] = {}
         self._generations: dict[bytes, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,14 +123,12 @@ class Crowd:
         self.arrived: dict[int, list[float]] = defaultdict(list)
         self.failures: Counter[str] = Counter()
         self.last_served = 0.0
+        self.tickets: dict[int, float] = {}
 
     def spawn(self, work) -> None:
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def note_served(self, now: float) -> None:
-        self.last_served = now
 
     def read(self, data: bytes) -> sync_pb2.SyncResponse:
         """What goes to everybody is parsed once: an agent's machine parses for itself alone."""
@@ -141,12 +147,17 @@ class Crowd:
         return str(_payload(heartbeat, d.TYPE_HEARTBEAT)["trust"]) if heartbeat else ""
 
 
+def _retry_s(said: dict[str, str]) -> float:
+    details = said.get(DETAILS, "")
+    return told(base64.b64decode(details + "=" * (-len(details) % 4))) if details else 0.0
+
+
 def _payload(document: bytes, kind: str) -> dict:
     return json.loads(envelope.parse(document, payloads.MAX_DOCUMENT_BYTES[kind]).payload)
 
 
-async def main(nodes: Nodes, first: int, count: int, slow_every: int) -> None:
-    crowd = Crowd(nodes)
+async def main(nodes: Nodes, first: int, count: int, slow_every: int, *, spread: bool) -> None:
+    crowd = Crowd(nodes, spread=spread)
     agents = [
         Agent(crowd, number, slow=bool(slow_every) and number % slow_every == 0)
         for number in range(first, first + count)
@@ -171,6 +182,11 @@ async def main(nodes: Nodes, first: int, count: int, slow_every: int) -> None:
             say(slow=sum(agent.slow for agent in agents))
         elif line[0] == "report":
             await _report(crowd, int(line[1]), int(line[2]))
+        elif line[0] == "forget":
+            crowd.tickets = {}
+            say()
+        elif line[0] == "tickets":
+            await _tickets(crowd, count)
         elif line[0] == "state":
             say(served=sum(agent.served for agent in agents), last=crowd.last_served, failures=crowd.failures)
     os._exit(0)  # thousands of connections take longer to close than to use
@@ -184,12 +200,23 @@ async def _report(crowd: Crowd, generation: int, wanted: int) -> None:
     say(arrived=crowd.arrived[generation], failures=crowd.failures)
 
 
+async def _tickets(crowd: Crowd, wanted: int) -> None:
+    """When each agent had its first tickets since `forget`."""
+    deadline = time.monotonic() + 60
+    while len(crowd.tickets) < wanted and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+    say(arrived=list(crowd.tickets.values()))
+
+
 def say(**facts) -> None:
     print(json.dumps(facts), flush=True)
 
 
-async def _run(fleet: str, domain: str, first: str, count: str, slow_every: str, *addresses: str) -> None:
-    await main(Nodes(Path(fleet), domain, addresses), int(first), int(count), int(slow_every))
+async def _run(
+    fleet: str, domain: str, first: str, count: str, slow_every: str, spread: str, *addresses: str
+) -> None:
+    nodes = Nodes(Path(fleet), domain, addresses)
+    await main(nodes, int(first), int(count), int(slow_every), spread=spread == "spread")
 
 
 if __name__ == "__main__":

@@ -25,16 +25,21 @@ def raise_limits(sockets: int) -> None:
 class Crowd:
     """`count` agents in processes of their own, connected, and told all there is."""
 
-    def __init__(self, mesh: Mesh, fleet: Path, count: int, *, first: int = 0, slow_every: int = 0) -> None:
+    def __init__(
+        self, mesh: Mesh, fleet: Path, count: int, *, slow_every: int = 0, at: int | None = None
+    ) -> None:
+        """`at`: all begin at this replica, else they spread."""
         each = count // PROCESSES
-        addresses = [one.api for one in mesh.replicas]
+        apis = [one.api for one in mesh.replicas]
+        addresses = apis[at or 0 :] + apis[: at or 0]
         self._shares = [each] * (PROCESSES - 1) + [count - each * (PROCESSES - 1)]
-        starts = [first + sum(self._shares[:number]) for number in range(PROCESSES)]
+        starts = [sum(self._shares[:number]) for number in range(PROCESSES)]
         self._processes = [
             subprocess.Popen(
                 [
                     *(sys.executable, "-m", "benchmarks.agents", str(fleet), TRUST_DOMAIN),
-                    *(str(start), str(share), str(slow_every), *addresses),
+                    *(str(start), str(share), str(slow_every)),
+                    *("spread" if at is None else "together", *addresses),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -74,7 +79,7 @@ class Crowd:
 
 
 @contextmanager
-def crowd(mesh: Mesh, fleet: Path, count: int, **how: int) -> Iterator[Crowd]:
+def crowd(mesh: Mesh, fleet: Path, count: int, **how: Any) -> Iterator[Crowd]:
     made = Crowd(mesh, fleet, count, **how)
     try:
         yield made

@@ -55,7 +55,7 @@ def _once(directory: Path, store: str) -> tuple[float, float]:
                         str(nodes),
                         TRUST_DOMAIN,
                     ),
-                    *(str(number * each), str(each), str(IN_FLIGHT // PROCESSES)),
+                    *(str(number * each), str(each), str(IN_FLIGHT // PROCESSES), "0"),
                     *(one.api for one in mesh.replicas),
                 ],
                 stdin=subprocess.PIPE,

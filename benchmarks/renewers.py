@@ -1,8 +1,9 @@
 """A process of nodes that renew once each, a bounded number at a time, on connections that stand already. Driven by `issuance`.
+A line on stdin begins, another one ends before all have renewed.
 
 Plain HTTP/2 (`http2`), so that the load takes less of the cores that it shares with what is measured.
 
-python -m benchmarks.renewers FLEET TRUST-DOMAIN FIRST COUNT IN-FLIGHT ADDRESS…
+python -m benchmarks.renewers FLEET TRUST-DOMAIN FIRST COUNT IN-FLIGHT PAUSE-MS ADDRESS…
 """
 
 import asyncio
@@ -57,23 +58,27 @@ class Renewer:
             self._reply.set_exception(ConnectionError(status))
 
 
-async def main(nodes: Nodes, first: int, count: int, in_flight: int) -> None:
+async def main(nodes: Nodes, first: int, count: int, in_flight: int, pause_s: float) -> None:
     all_ = [Renewer(nodes, number) for number in range(first, first + count)]
     for start in range(0, count, OPENING):
         await asyncio.gather(*(one.open() for one in all_[start : start + OPENING]))
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    waiting = iter(all_)
+    waiting, stop = iter(all_), asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     took: list[float] = []
     certificates: set[bytes] = set()
     started = time.monotonic()
 
     async def work() -> None:
         for one in waiting:
+            if stop.done():
+                return
             began = time.monotonic()
             reply = await one.call(one.request)
             took.append(time.monotonic() - began)
             certificates.add(reply)
+            if pause_s:
+                await asyncio.sleep(pause_s)
 
     await asyncio.gather(*(work() for _ in range(in_flight)))
     ended = time.monotonic()
@@ -82,8 +87,11 @@ async def main(nodes: Nodes, first: int, count: int, in_flight: int) -> None:
     os._exit(0)  # thousands of channels take longer to close than to use
 
 
-async def _run(fleet: str, domain: str, first: str, count: str, in_flight: str, *addresses: str) -> None:
-    await main(Nodes(Path(fleet), domain, addresses), int(first), int(count), int(in_flight))
+async def _run(
+    fleet: str, domain: str, first: str, count: str, in_flight: str, pause_ms: str, *addresses: str
+) -> None:
+    nodes = Nodes(Path(fleet), domain, addresses)
+    await main(nodes, int(first), int(count), int(in_flight), int(pause_ms) / 1000)
 
 
 if __name__ == "__main__":
