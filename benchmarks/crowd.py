@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import fleet
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh
 
 PROCESSES = 2
@@ -26,9 +27,10 @@ class Crowd:
     """`count` agents in processes of their own, connected, and told all there is."""
 
     def __init__(
-        self, mesh: Mesh, fleet: Path, count: int, *, slow_every: int = 0, at: int | None = None
+        self, mesh: Mesh, nodes: Path, count: int, *, slow_every: int = 0, at: int | None = None
     ) -> None:
         """`at`: all begin at this replica, else they spread."""
+        fleet.believe(mesh, nodes)
         each = count // PROCESSES
         apis = [one.api for one in mesh.replicas]
         addresses = apis[at or 0 :] + apis[: at or 0]
@@ -37,7 +39,7 @@ class Crowd:
         self._processes = [
             subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "benchmarks.agents", str(fleet), TRUST_DOMAIN),
+                    *(sys.executable, "-m", "benchmarks.agents", str(nodes), TRUST_DOMAIN),
                     *(str(start), str(share), str(slow_every)),
                     *("spread" if at is None else "together", *addresses),
                 ],
@@ -79,8 +81,8 @@ class Crowd:
 
 
 @contextmanager
-def crowd(mesh: Mesh, fleet: Path, count: int, **how: Any) -> Iterator[Crowd]:
-    made = Crowd(mesh, fleet, count, **how)
+def crowd(mesh: Mesh, nodes: Path, count: int, **how: Any) -> Iterator[Crowd]:
+    made = Crowd(mesh, nodes, count, **how)
     try:
         yield made
     finally:

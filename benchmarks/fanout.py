@@ -108,6 +108,8 @@ def _measure(directory: Path, case: Case) -> Found:
             rounds = [_round(mesh, agents, case, number, spared) for number in range(ROUNDS)]
             cpu = sum(map(crowd.cpu_s, pids)) - cpu
             lost = sum(sum(answer["failures"].values()) for answer in agents.ask("state"))
+            if lost:
+                raise SystemExit(f"{lost} connections were lost: they do not count as what is measured")
     found = Found(
         ms=sorted(ms for one in rounds for ms in one),
         last_ms=[one[-1] for one in rounds],
@@ -118,7 +120,7 @@ def _measure(directory: Path, case: Case) -> Found:
     print(
         f"{case}: p50 {_p(found, 0.5):.0f} ms, p99 {_p(found, 0.99):.0f}, last {max(found.last_ms):.0f}; "
         f"by round {' '.join(f'{ms:.0f}' for ms in found.last_ms)}; {len(found.ms)} arrivals of {ROUNDS} documents; "
-        f"{found.connected_kib:.0f} KiB each; {found.cpu_us:.0f} us of CPU each; opened in {opened_s:.1f} s, {lost} lost",
+        f"{found.connected_kib:.0f} KiB each; {found.cpu_us:.0f} us of CPU each; opened in {opened_s:.1f} s, none lost",
         flush=True,
     )
     return found

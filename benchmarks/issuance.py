@@ -44,6 +44,7 @@ def _once(directory: Path, store: str) -> tuple[float, float]:
         mesh.init()
         nodes = fleet.seed(mesh, NODES)
         mesh.start_control_plane()
+        fleet.believe(mesh, nodes)
         each = NODES // PROCESSES
         load = [
             subprocess.Popen(

@@ -25,6 +25,7 @@ class Nodes:
         self._ca, self._chains = base64.b64decode(document["ca"]).decode(), document["chains"]
         self._names, self._key_pem = document["names"], document["key"]
         self._domain, self._addresses = domain, addresses
+        self._contexts: dict[int, ssl.SSLContext] = {}
         self._key = keys.load_private(self._key_pem.encode(), None)
 
     async def open(self, number: int, at: int, message: Message, ended: Ended) -> Connection:
@@ -42,6 +43,12 @@ class Nodes:
         return connection
 
     def _tls(self, number: int) -> ssl.SSLContext:
+        """Made once per node: reading key and chain takes longer than a handshake, and is each agent's own affair."""
+        if number not in self._contexts:
+            self._contexts[number] = self._context(number)
+        return self._contexts[number]
+
+    def _context(self, number: int) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=self._ca)
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the anchor is an issuing CA, as for agents

@@ -226,18 +226,22 @@ class ServerTls:
     def __init__(self, made: Authorities, replica: str, publisher: Publisher) -> None:
         self._made, self._replica, self._publisher = made, replica, publisher
         self._made_at, self._key, self._chain = 0.0, b"", b""
+        self._last: tuple[object, server.Tls] | None = None
 
     def current(self) -> server.Tls:
         if time.time() - self._made_at > SERVER_LIFETIME_S / 2:
             self._make()
         anchors = self._publisher.anchors
-        control_plane_cas = setup.pem(*anchors.control_plane_cas)
-        return server.Tls(
-            key=self._key,
-            chain=self._chain,
-            client_cas=setup.pem(*anchors.node_cas) + control_plane_cas,
-            control_plane_cas=control_plane_cas,
-        )
+        if self._last is None or self._last[0] is not anchors:  # asked by every handshake of thousands
+            control_plane_cas = setup.pem(*anchors.control_plane_cas)
+            newest = server.Tls(
+                key=self._key,
+                chain=self._chain,
+                client_cas=setup.pem(*anchors.node_cas) + control_plane_cas,
+                control_plane_cas=control_plane_cas,
+            )
+            self._last = anchors, newest
+        return self._last[1]
 
     def _make(self) -> None:
         key = keys.generate_p256()
@@ -250,7 +254,7 @@ class ServerTls:
             now=int(time.time()),
         )
         leaf = issue.sign(prepared, self._made.signing(prepared.key_name))
-        self._made_at, self._key = time.time(), keys.dump_private(key, None)
+        self._made_at, self._key, self._last = time.time(), keys.dump_private(key, None), None
         self._chain = setup.pem(leaf, self._made.control_plane_ca.certificate)
 
 
