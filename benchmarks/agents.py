@@ -42,7 +42,7 @@ class Agent:
         self._connection: Connection | None = None
         self._stream = 0
         self._trust = ""
-        self._blobs: list[str] = []
+        self._generation = self._held = 0
         self._backoff_s, self._asked_s = FIRST_BACKOFF_S, 0.0
         self.served = False
         self.began = 0.0
@@ -72,6 +72,8 @@ class Agent:
             self.served, self._crowd.last_served, self._backoff_s = True, now, FIRST_BACKOFF_S
         if told.tickets:
             self._crowd.tickets.setdefault(self._number, now)
+            self._held = max(_payload(ticket, d.TYPE_TICKET)["policy_version"] for ticket in told.tickets)
+            self._crowd.loop.call_later(ENFORCE_S, self._enforcing)
         if told.trust_document:
             generation = self._crowd.generation(told.trust_document)
             self._crowd.arrived[generation].append(now)
@@ -81,10 +83,17 @@ class Agent:
     def _enforced(self, generation: int) -> None:
         if self._connection is None:
             return
-        enforcing = sync_pb2.Enforcing(generation=generation, policy_version=0)
-        self._connection.send(self._stream, Request(enforcing=enforcing).SerializeToString())
+        self._generation = generation
+        self._enforcing()
         receipt = self._crowd.nodes.receipt(self._number, generation)
         self._connection.send(self._stream, Request(receipt=receipt).SerializeToString())
+
+    def _enforcing(self) -> None:
+        said = sync_pb2.Enforcing(
+            generation=self._generation, policy_version=self._held, staged_versions=[self._held]
+        )
+        if self._connection is not None:
+            self._connection.send(self._stream, Request(enforcing=said).SerializeToString())
 
     def _health(self, connection: Connection) -> None:
         if connection is self._connection and connection.transport is not None:

@@ -67,6 +67,7 @@ class AgentState:
 
 MAX_RECEIPTS = 64
 TURNS_S = 0.05  # between turns of waking: shorter than anybody notices
+LOOKS_APART = 10  # times what a look took
 TURN = 100  # sessions at the least in one turn
 
 
@@ -146,6 +147,17 @@ class Hub:
             state.changed = self.count
         async with self.moved:
             self.moved.notify_all()
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait for agents to get somewhere. One look at ten thousand takes long, and each of them moves: looks are spaced."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            count, started = self.count, clock()
+            if reached():
+                return
+            await asyncio.sleep(LOOKS_APART * (clock() - started))
+            async with self.moved:
+                await self.moved.wait_for(lambda: self.count > count)  # noqa: B023 - waits in this turn
 
     def ours_since(self, count: int) -> list[AgentState]:
         """Agents of this replica that changed after `count`."""
