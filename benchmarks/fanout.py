@@ -14,7 +14,7 @@ from benchmarks.rows import Row
 from controlplane.cli.demo.mesh import Mesh
 
 ROUNDS = 10
-SETTLE_S = 3.0
+SETTLE_S, REST_S = 3.0, 20.0  # two heartbeats of rest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +98,9 @@ def _measure(directory: Path, case: Case) -> Found:
         with crowd.crowd(mesh, nodes, case.agents, slow_every=case.slow_every) as agents:
             opened_s = time.monotonic() - started
             time.sleep(SETTLE_S)
+            resting = sum(map(crowd.cpu_s, pids))
+            time.sleep(REST_S)
+            resting = (sum(map(crowd.cpu_s, pids)) - resting) / REST_S
             after = [crowd.resident_kib(pid) for pid in pids]
             spared = (
                 [answer["slow"] for answer in agents.ask("slow")]
@@ -120,7 +123,7 @@ def _measure(directory: Path, case: Case) -> Found:
     print(
         f"{case}: p50 {_p(found, 0.5):.0f} ms, p99 {_p(found, 0.99):.0f}, last {max(found.last_ms):.0f}; "
         f"by round {' '.join(f'{ms:.0f}' for ms in found.last_ms)}; {len(found.ms)} arrivals of {ROUNDS} documents; "
-        f"{found.connected_kib:.0f} KiB each; {found.cpu_us:.0f} us of CPU each; opened in {opened_s:.1f} s, none lost",
+        f"{found.connected_kib:.0f} KiB each; {found.cpu_us:.0f} us of CPU each; at rest {resting * 100:.0f} % of a core; opened in {opened_s:.1f} s, none lost",
         flush=True,
     )
     return found
