@@ -99,7 +99,7 @@ async def _serve(
     await publisher.refresh_bundles()
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
-    watching = Watching(config, publisher, overviews)
+    watching = Watching(config, publisher, overviews, admission)
     parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews, admission)
     _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)

@@ -15,6 +15,7 @@ from controlplane.api.probes import Probes, Watched
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.services import vitals
+from controlplane.services.admission import Admission
 from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
 from controlplane.services.vitals import Vitals
@@ -27,8 +28,11 @@ Status = health_pb2.HealthCheckResponse
 class Watching:
     """One per process. `health` is a servicer for the API."""
 
-    def __init__(self, config: Config, publisher: Publisher, overviews: Overviews) -> None:
+    def __init__(
+        self, config: Config, publisher: Publisher, overviews: Overviews, admission: Admission
+    ) -> None:
         self._config, self._publisher, self._overviews = config, publisher, overviews
+        self._admission = admission
         self._probes = Probes(Watched(metrics=self._metrics, not_ready=self.not_ready))
         self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # bound at run time
 
@@ -72,4 +76,6 @@ class Watching:
             lease_s=config.lease_s,
             svid_lifetime_s=config.svid_lifetime_s,
             authorities=self._overviews.authorities(),
+            arriving=self._admission.arrived,
+            refused=self._admission.refused,
         )

@@ -7,7 +7,7 @@ CA has less time left than the certificates that it issues: agents and operators
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from controlplane.api.exposition import Metric, by_label, gauge
+from controlplane.api.exposition import Metric, by_label, counter, gauge
 from controlplane.services.overview import AuthorityEnd, Overview
 
 MISSED_BEATS = 3
@@ -23,6 +23,8 @@ class Vitals:
     lease_s: int
     svid_lifetime_s: int
     authorities: Sequence[AuthorityEnd]
+    arriving: int = 0  # streams that began and are not served yet
+    refused: int = 0  # agents that were told to come back
 
 
 def not_ready(vitals: Vitals, now: float) -> list[str]:
@@ -56,6 +58,8 @@ def metrics(vitals: Vitals, seen: Overview, now: float) -> list[Metric]:
         by_label("gauge", "writ_controlplane_policy_version", "Policy versions that count: from min to now.", "is", policy),
         by_label("gauge", "writ_controlplane_nodes", "Nodes by state.", "state", states),
         gauge("writ_controlplane_agents_connected", "Agents with an open stream.", seen.connected),
+        gauge("writ_controlplane_agents_arriving", "Streams that began and are not served yet.", vitals.arriving),
+        counter("writ_controlplane_agents_refused_total", "Calls of agents that were told to come back later.", vitals.refused),
         gauge("writ_controlplane_agents_lagging", "Connected agents that do not enforce generation and policy wanted.", seen.connected - seen.enforcing),
         gauge("writ_controlplane_agents_evidence_unwritable", "Agents that cannot write records, and deny.", sum(a.evidence_unwritable for a in live)),
         gauge("writ_controlplane_agents_cannot_cut", "Agents that cannot cut single streams.", sum(a.cannot_cut for a in live)),
