@@ -58,7 +58,11 @@ class Agent:
             self._again()
             return
         hello = sync_pb2.Hello(ingress_address="127.0.0.1:7443", trust_digest=self._trust)
-        self._stream = self._connection.call(PATH, Request(hello=hello).SerializeToString(), last=False)
+        try:
+            self._stream = self._connection.call(PATH, Request(hello=hello).SerializeToString(), last=False)
+        except ConnectionError:
+            self._ended(0, "", {})
+            return
         self._crowd.loop.call_later(HEALTH_S * random.random(), self._health, self._connection)
 
     def slow_down(self) -> None:

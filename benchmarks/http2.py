@@ -44,8 +44,14 @@ class Connection(asyncio.Protocol):
         for stream in list(self._bodies):
             self._end(stream, "", {})
 
+    @property
+    def closed(self) -> bool:
+        return self.transport is None or self.transport.is_closing()
+
     def call(self, path: str, first: bytes, *, last: bool) -> int:
-        """Begin a call with its first message; the stream's number."""
+        """Begin a call with its first message; the stream's number. ConnectionError when the server has left."""
+        if self.closed:
+            raise ConnectionError("closed")
         stream, self._next = self._next, self._next + 2
         self._bodies[stream] = bytearray()
         self._write(_frame(HEADERS, END_HEADERS, stream, _request(path, self._authority)))
@@ -61,7 +67,7 @@ class Connection(asyncio.Protocol):
         self._write(_frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW, 0)))
 
     def _write(self, data: bytes) -> None:
-        if self.transport is not None and not self.transport.is_closing():
+        if self.transport is not None and not self.closed:
             self.transport.write(data)
 
     def data_received(self, data: bytes) -> None:

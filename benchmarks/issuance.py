@@ -14,7 +14,7 @@ from benchmarks import crowd, fleet
 from benchmarks.rows import Row
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh
 
-NODES, PROCESSES, IN_FLIGHT, ROUNDS = 4000, 2, 64, 3
+NODES, PROCESSES, IN_FLIGHT, ROUNDS = 2000, 2, 64, 3
 CASES = (
     ("issuance_sqlite_per_s", "sqlite", 1, 2500, 1700),
     ("issuance_etcd_per_s", "etcd", 1, 1800, 1300),
