@@ -18,6 +18,7 @@ from agent import state as states
 from agent.documents import DocumentStore
 from agent.state import Lease
 from controlplane.api.gen import sync_pb2, sync_pb2_grpc
+from controlplane.api.retry import retry_after_s
 from policies import codec
 from policies.errors import DocumentError, MixError, RollbackError, SignatureError
 from policies.trusted import FEATURES, TrustedBundle, TrustedDocuments
@@ -81,11 +82,12 @@ class Sync:
         """
         backoff = FIRST_BACKOFF_S
         while True:
-            started = time.monotonic()
+            started, asked_s = time.monotonic(), 0.0
             try:
                 await self._session(channel())
             except grpc.aio.AioRpcError as exc:
                 log.info("sync_lost", code=exc.code().name, reason=exc.details())
+                asked_s = retry_after_s(exc)
                 if exc.code() is grpc.StatusCode.PERMISSION_DENIED:
                     self.denied = True
                     self._hooks.changed()
@@ -105,8 +107,11 @@ class Sync:
                 self.connected = False
             if time.monotonic() - started > MAX_BACKOFF_S:
                 backoff = FIRST_BACKOFF_S
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             longest = max(FIRST_BACKOFF_S, min(MAX_BACKOFF_S, self._lease_length() / 4))
+            if asked_s:  # around what it said: all who were told the same must not come back together
+                await asyncio.sleep(min(asked_s * random.uniform(0.5, 1.5), longest))  # noqa: S311 - jitter
+                continue
+            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             backoff = min(backoff * 2, longest)
 
     def _lease_length(self) -> float:

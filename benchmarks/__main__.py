@@ -12,10 +12,14 @@ from benchmarks import (
     datapath_growth,
     demo,
     evaluate,
+    fanout,
+    growth,
     issuance,
     issuance_local,
     policy_push,
+    reconnect,
     revoke,
+    revoke_mesh,
     rotate,
     simulate,
     soak,
@@ -41,6 +45,10 @@ ALL = {
     "body_rule": body_rule.run,
     "status": status.run,
     "soak": soak.run,
+    "fanout": fanout.run,
+    "revoke_mesh": revoke_mesh.run,
+    "reconnect": reconnect.run,
+    "growth": growth.run,
 }
 
 

@@ -32,6 +32,13 @@ def seed(mesh: Mesh, count: int) -> Path:
     return asyncio.run(_seed(mesh, count))
 
 
+def believe(mesh: Mesh, nodes: Path) -> None:
+    """Every control plane that runs by now, as nodes learn it from the trust document."""
+    document = json.loads(nodes.read_text())
+    document["ca"] = base64.b64encode(mesh.context().ca.read_bytes()).decode()
+    nodes.write_text(json.dumps(document))
+
+
 async def _seed(mesh: Mesh, count: int) -> Path:
     first = mesh.replicas[0]
     config = settings.load(first.config)
@@ -53,7 +60,15 @@ async def _seed(mesh: Mesh, count: int) -> Path:
     path = mesh.directory / "fleet.json"
     pem = keys.dump_private(key, None).decode()
     path.write_text(
-        json.dumps({"key": pem, "chains": chains, "ca": _text(made.control_plane_ca.certificate)})
+        json.dumps(
+            {
+                "key": pem,
+                "chains": chains,
+                "names": [
+                    f"spiffe://{made.trust_domain}/{JURISDICTION.lower()}/{SITE}/n{i}" for i in range(count)
+                ],
+            }
+        )
     )
     return path
 

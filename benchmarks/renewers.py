@@ -1,75 +1,103 @@
 """A process of nodes that renew once each, a bounded number at a time, on connections that stand already. Driven by `issuance`.
+A line on stdin begins, another one ends before all have renewed.
 
-python -m benchmarks.renewers FLEET ADDRESS TRUST-DOMAIN FIRST COUNT IN-FLIGHT
+Plain HTTP/2 (`http2`), so that the load takes less of the cores that it shares with what is measured.
+
+python -m benchmarks.renewers FLEET TRUST-DOMAIN FIRST COUNT IN-FLIGHT PAUSE-MS ADDRESS…
 """
 
 import asyncio
-import base64
 import json
 import os
 import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384")
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-
-import grpc
 import uvloop
 
+from benchmarks.nodes import Nodes
 from certs import keys
 from certs.csr import make_csr
-from controlplane.api.gen import identity_pb2, identity_pb2_grpc
+from controlplane.api.gen import identity_pb2
 
 OPENING = 32
+PATH = "/writ.v1.Identity/Renew"
+INVALID_ARGUMENT = "3"
 
 
-async def _open(channel: grpc.aio.Channel) -> None:
-    """A call that is refused needs the handshake, and nothing of what is measured."""
-    try:
-        await identity_pb2_grpc.IdentityStub(channel).Renew(identity_pb2.RenewRequest(), timeout=60)
-    except grpc.aio.AioRpcError as exc:
-        if exc.code() is not grpc.StatusCode.INVALID_ARGUMENT:
-            raise
+class Renewer:
+    """One node, one connection."""
 
-
-async def main(fleet: Path, address: str, domain: str, first: int, count: int, in_flight: int) -> None:
-    document = json.loads(fleet.read_text())
-    ca, key = base64.b64decode(document["ca"]), document["key"].encode()
-    options = [("grpc.ssl_target_name_override", f"control-plane.{domain}"), ("grpc.enable_http_proxy", 0)]
-    channels, requests = [], []
-    for number in range(first, first + count):
-        chain = base64.b64decode(document["chains"][number])
-        credentials = grpc.ssl_channel_credentials(ca, key, chain)
-        channels.append(grpc.aio.secure_channel(address, credentials, options=options))
-        request = identity_pb2.RenewRequest(
+    def __init__(self, nodes: Nodes, number: int) -> None:
+        self._nodes, self._number = nodes, number
+        self._reply: asyncio.Future[bytes] | None = None
+        self.request = identity_pb2.RenewRequest(
             csr=make_csr(keys.generate_p256()), idempotency_key=f"renew-{number:014d}"
-        )
-        requests.append(request)
+        ).SerializeToString()
+
+    async def open(self) -> None:
+        """A call that is refused needs the handshake, and nothing of what is measured."""
+        self._connection = await self._nodes.open(self._number, self._number, self._message, self._ended)
+        try:
+            await self.call(b"")
+        except ConnectionError as exc:
+            if str(exc) != INVALID_ARGUMENT:
+                raise
+
+    async def renew(self) -> bytes:
+        if self._connection.closed:  # the server does not keep idle ones for ever
+            await self.open()
+        return await self.call(self.request)
+
+    async def call(self, request: bytes) -> bytes:
+        self._reply = asyncio.get_running_loop().create_future()
+        self._connection.call(PATH, request, last=True)
+        return await self._reply
+
+    def _message(self, _: int, data: bytes) -> None:
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_result(data)
+
+    def _ended(self, _: int, status: str, __: dict[str, str]) -> None:
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(ConnectionError(status))
+
+
+async def main(nodes: Nodes, first: int, count: int, in_flight: int, pause_s: float) -> None:
+    all_ = [Renewer(nodes, number) for number in range(first, first + count)]
     for start in range(0, count, OPENING):
-        await asyncio.gather(*(_open(one) for one in channels[start : start + OPENING]))
+        await asyncio.gather(*(one.open() for one in all_[start : start + OPENING]))
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    waiting = iter(range(count))
+    waiting, stop = iter(all_), asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
     took: list[float] = []
     certificates: set[bytes] = set()
     started = time.monotonic()
 
     async def work() -> None:
-        for number in waiting:
+        for one in waiting:
+            if stop.done():
+                return
             began = time.monotonic()
-            reply = await identity_pb2_grpc.IdentityStub(channels[number]).Renew(requests[number], timeout=60)
+            reply = await one.renew()
             took.append(time.monotonic() - began)
-            certificates.add(reply.chain[0])
+            certificates.add(reply)
+            if pause_s:
+                await asyncio.sleep(pause_s)
 
     await asyncio.gather(*(work() for _ in range(in_flight)))
-    print(
-        json.dumps({"from": started, "to": time.monotonic(), "took": took, "distinct": len(certificates)}),
-        flush=True,
-    )
+    ended = time.monotonic()
+    distinct = len({identity_pb2.RenewResponse.FromString(reply).chain[0] for reply in certificates})
+    print(json.dumps({"from": started, "to": ended, "took": took, "distinct": distinct}), flush=True)
     os._exit(0)  # thousands of channels take longer to close than to use
 
 
+async def _run(
+    fleet: str, domain: str, first: str, count: str, in_flight: str, pause_ms: str, *addresses: str
+) -> None:
+    nodes = Nodes(Path(fleet), domain, addresses)
+    await main(nodes, int(first), int(count), int(in_flight), int(pause_ms) / 1000)
+
+
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    uvloop.run(main(Path(arguments[0]), arguments[1], arguments[2], *map(int, arguments[3:])))
+    uvloop.run(_run(*sys.argv[1:]))

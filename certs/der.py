@@ -22,6 +22,13 @@ def integer(value: int) -> bytes:
     return tlv(0x02, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
+def oid(dotted: str) -> bytes:
+    """OBJECT IDENTIFIER (X.690 8.19) whose arcs are below 16384: those of names are."""
+    first, second, *arcs = map(int, dotted.split("."))
+    body = [bytes([arc]) if arc < 0x80 else bytes([0x80 | arc >> 7, arc & 0x7F]) for arc in arcs]  # noqa: PLR2004 - base 128
+    return tlv(0x06, bytes([40 * first + second]), *body)
+
+
 def octets(body: bytes) -> bytes:
     return tlv(0x04, body)
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from certs import template
-from certs.attributes import Attributes, subject
+from certs.attributes import Attributes, subject_der
 from certs.errors import ProfileError
 from certs.keys import is_p256, spki_sha256
 from certs.profile import CaKind, Profile
@@ -58,7 +58,7 @@ def prepare(
     if not spiffe_id.is_node:
         raise ProfileError(f"`{spiffe_id}` is not a node")
     _check_issuer(issuer, CaKind.NODE, spiffe_id)
-    name = subject(spiffe_id, epoch, attributes)
+    name = subject_der(spiffe_id, epoch, attributes)
     dns = f"{spiffe_id.node}.{spiffe_id.site}.{spiffe_id.trust_domain}"
     return _prepare(profile, spiffe_id, name, dns, public_key, issuer, serial, now)
 
@@ -79,7 +79,7 @@ def prepare_workload(
         raise ProfileError(f"`{spiffe_id}` is not a workload")
     _check_issuer(issuer, CaKind.WORKLOAD, spiffe_id)
     dns = f"{spiffe_id.workload}.{spiffe_id.node}.{spiffe_id.site}.{spiffe_id.trust_domain}"
-    name = subject(spiffe_id, epoch, attributes)
+    name = subject_der(spiffe_id, epoch, attributes)
     return _prepare(profile, spiffe_id, name, dns, public_key, issuer, serial, now)
 
 
@@ -105,14 +105,21 @@ def prepare_control_plane(
         ]
     )
     return _prepare(
-        profile, spiffe_id, name, f"{role}.{spiffe_id.trust_domain}", public_key, issuer, serial, now
+        profile,
+        spiffe_id,
+        name.public_bytes(),
+        f"{role}.{spiffe_id.trust_domain}",
+        public_key,
+        issuer,
+        serial,
+        now,
     )
 
 
 def _prepare(
     profile: Profile,
     spiffe_id: SpiffeId,
-    name: x509.Name,
+    name: bytes,
     dns: str,
     public_key: ec.EllipticCurvePublicKey,
     issuer: IssuingCa,
@@ -129,7 +136,7 @@ def _prepare(
     if not_after <= now:
         raise ProfileError("the issuing CA has expired")
     san = template.san(str(spiffe_id), dns)
-    tbs = made.tbs(serial, not_before, not_after, name.public_bytes(), public_key, san)
+    tbs = made.tbs(serial, not_before, not_after, name, public_key, san)
     return Prepared(
         serial=serial,
         tbs=tbs,

@@ -54,7 +54,6 @@ class NodeIdentity:
     not_after: int
     public_key: ec.EllipticCurvePublicKey
     spki_sha256: bytes
-    subject: x509.Name
 
 
 def verify_node(leaf: bytes, anchors: Sequence[bytes], trust_domain: str, now: int) -> NodeIdentity:
@@ -70,6 +69,12 @@ def verify_expired_node(
     if not found[2].is_node:
         raise ChainError(f"`{found[2]}` is not a node")
     return _identity(*found)
+
+
+@lru_cache(maxsize=16)
+def first_end(anchors: tuple[bytes, ...]) -> int:
+    """When the first of these CAs ends: until then, what was verified against them would be again."""
+    return min(int(_anchor(der).not_valid_after_utc.timestamp()) for der in anchors)
 
 
 def verify_workload(leaf: bytes, anchors: Sequence[bytes], trust_domain: str, now: int) -> NodeIdentity:
@@ -91,7 +96,6 @@ def _identity(cert: x509.Certificate, key: ec.EllipticCurvePublicKey, spiffe_id:
         not_after=int(cert.not_valid_after_utc.timestamp()),
         public_key=key,
         spki_sha256=spki_sha256(key),
-        subject=cert.subject,
     )
 
 

@@ -52,7 +52,11 @@ class WaitingError(PreconditionError):
 
 
 class BusyError(ControlPlaneError):
-    """Too much at once; come back later."""
+    """Too much at once; come back later: after `retry_s`, if that is known, give or take a half."""
+
+    def __init__(self, message: str, *, hint: str = "", retry_s: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_s = retry_s
 
 
 class UnavailableError(ControlPlaneError):

@@ -44,6 +44,7 @@ from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
 from controlplane.services import authorities, ca_rows, duties, explanation, policy_sets, setup
 from controlplane.services.acknowledged import Acknowledged
+from controlplane.services.admission import Admission
 from controlplane.services.attestation import Attestation, StoredInvitations
 from controlplane.services.authorities import Authorities
 from controlplane.services.ca_authorities import CaAuthorities
@@ -110,7 +111,8 @@ async def _serve(
     )
     await cas.begin()
     desk = administering.made_of(config, store, made, signer, publisher)
-    enrolment_server, api = server.enrolment_server(), server.api_server(desk.by_certificate)
+    admission = Admission()
+    enrolment_server, api = server.enrolment_server(), server.api_server(admission, desk.by_certificate)
     root_pem = setup.pem(made.root)
     enrolment_port = _bind(enrolment_server, config.enrolment_listen, server.anonymous(tls.current, root_pem))
     api_port = _bind(api, config.listen, server.mutual(tls.current))
@@ -127,7 +129,7 @@ async def _serve(
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
     crls = Crls(store, made, _now, cas.signed)
-    watching = Watching(config, publisher, overviews, crls, attestation)
+    watching = Watching(config, publisher, overviews, crls, attestation, admission)
     federating = Federating(config, store, made, publisher)
     parts = Parts(
         config=config,
@@ -143,6 +145,7 @@ async def _serve(
         crls=crls,
         desk=desk,
         federating=federating,
+        admission=admission,
     )
     operators = _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
@@ -203,6 +206,7 @@ class Parts:
     crls: Crls
     desk: Desk
     federating: Federating
+    admission: Admission
 
 
 async def _work(parts: Parts, links: Links, watching: Watching) -> None:
@@ -295,14 +299,17 @@ def _register(
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )
     issuing = EnrolmentServicer(enrolment, made.root, lambda: publisher.anchors.delegation)
+    behind_mtls = server.Handlers(api)
     enrolment_pb2_grpc.add_EnrolmentServicer_to_server(issuing, enrolment_server)
-    identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, svids, peers), api)
-    evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceServicer(collaborators.witness, peers), api)
-    replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
+    identity_pb2_grpc.add_IdentityServicer_to_server(IdentityServicer(enrolment, svids, peers), behind_mtls)
+    evidence_pb2_grpc.add_EvidenceServicer_to_server(
+        EvidenceServicer(collaborators.witness, peers), behind_mtls
+    )
+    replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), behind_mtls)
     overview = OverviewServicer(parts.overviews, config, made.trust_domain, collaborators.root_sha256)
     operators = ForOperators(AdminServicer(collaborators), revocation, overview)
-    operators.add_to(api)
-    sync = SyncServicer(peers, publisher, nodes, publisher.hub, within_s)
+    operators.add_to(behind_mtls)
+    sync = SyncServicer(peers, publisher, nodes, parts.admission, within_s)
     api.add_generic_rpc_handlers((sync.handler(),))
     parts.desk.servicers.update(operators.by_name())
     return operators
@@ -316,7 +323,7 @@ class ForOperators:
     revocation: RevocationServicer
     overview: OverviewServicer
 
-    def add_to(self, of: grpc.aio.Server) -> None:
+    def add_to(self, of: server.Handlers) -> None:
         admin_pb2_grpc.add_AdminServicer_to_server(self.admin, of)
         revocation_pb2_grpc.add_RevocationServicer_to_server(self.revocation, of)
         overview_pb2_grpc.add_OverviewServicer_to_server(self.overview, of)
@@ -338,7 +345,7 @@ def _bearer_server(
         return [], {}
     made = server.bearer_server(parts.desk.by_token)
     port = _bind(made, parts.config.oidc.listen, server.anonymous(tls.current))
-    operators.add_to(made)
+    operators.add_to(server.Handlers(made))
     return [made], {"operators": port}
 
 
@@ -352,17 +359,21 @@ class ServerTls:
     def __init__(self, made: Authorities, replica: str, publisher: Publisher) -> None:
         self._publisher = publisher
         self._certificate = OwnCertificate(made, spiffe.control_plane_id(made.trust_domain, replica))
+        self._last: tuple[object, bytes, server.Tls] | None = None
 
     def current(self) -> server.Tls:
         key, chain = self._certificate.current()
         anchors = self._publisher.anchors
-        control_plane_cas = setup.pem(*anchors.control_plane_cas)
-        return server.Tls(
-            key=key,
-            chain=chain,
-            client_cas=setup.pem(*anchors.node_cas) + control_plane_cas,
-            control_plane_cas=control_plane_cas,
-        )
+        if self._last is None or self._last[0] is not anchors or self._last[1] != chain:
+            control_plane_cas = setup.pem(*anchors.control_plane_cas)
+            newest = server.Tls(
+                key=key,
+                chain=chain,
+                client_cas=setup.pem(*anchors.node_cas) + control_plane_cas,
+                control_plane_cas=control_plane_cas,
+            )
+            self._last = anchors, chain, newest  # asked for by every handshake of thousands
+        return self._last[2]
 
 
 def _bind(of: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> int:

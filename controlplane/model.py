@@ -367,11 +367,11 @@ def _names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(kind))
 
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=dataclasses.asdict).encode
 
 
 def dump(row: Any) -> bytes:
-    # Not `asdict`: it copies every value, and rows hold nothing but what JSON has. It was a quarter of issuing a certificate.
+    # Not `asdict`: it copies every value, and rows hold little but what JSON has. It was a quarter of issuing a certificate.
     return _encode({name: getattr(row, name) for name in _names(type(row))}).encode()  # type: ignore[arg-type]  # classes are hashable
 
 

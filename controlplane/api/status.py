@@ -2,6 +2,7 @@
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -28,9 +29,20 @@ def to_status(error: errors.ControlPlaneError) -> grpc.Status:
     info = error_details_pb2.ErrorInfo(
         reason=type(error).__name__, domain="writ", metadata={"hint": error.hint}
     )
+    details: list[Message] = [info]
+    if isinstance(error, errors.BusyError) and error.retry_s:
+        later = error_details_pb2.RetryInfo()
+        later.retry_delay.FromMilliseconds(int(error.retry_s * 1000))
+        details.append(later)
+    return rpc_status.to_status(
+        status_pb2.Status(code=code, message=str(error), details=list(map(_packed, details)))
+    )
+
+
+def _packed(message: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
-    packed.Pack(info)
-    return rpc_status.to_status(status_pb2.Status(code=code, message=str(error), details=[packed]))
+    packed.Pack(message)
+    return packed
 
 
 def wants_evidence(error: grpc.RpcError) -> bool:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import grpc
@@ -9,13 +10,22 @@ import structlog
 
 from controlplane.api.status import to_status
 from controlplane.errors import ControlPlaneError, InvalidError
+from controlplane.services.admission import Admission
 from policies.errors import DocumentError, PolicyError
 
 log = structlog.get_logger()
 
 
+RENEW = "/writ.v1.Identity/Renew"
+NODES = ("/writ.v1.Identity/", "/writ.v1.Evidence/")  # what nodes call beside their stream
+
+
 class Guard(grpc.aio.ServerInterceptor):
     """Wraps unary handlers; streams handle their own errors through `ended`."""
+
+    def __init__(self, admission: Admission | None = None) -> None:
+        """`admission` bounds what nodes may ask at once."""
+        self._admission = admission
 
     async def intercept_service(
         self,
@@ -30,7 +40,8 @@ class Guard(grpc.aio.ServerInterceptor):
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
             started = time.monotonic()
             try:
-                reply = await inner(request, context)
+                with self._admitted(method):
+                    reply = await inner(request, context)
             except Exception as exc:
                 await ended(context, method, exc)
                 raise
@@ -42,6 +53,11 @@ class Guard(grpc.aio.ServerInterceptor):
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
+
+    def _admitted(self, method: str) -> AbstractContextManager[None]:
+        if self._admission is None or not method.startswith(NODES):
+            return nullcontext()
+        return self._admission.renewal() if method == RENEW else self._admission.other()
 
 
 async def ended(context: grpc.aio.ServicerContext, method: str, error: Exception) -> None:

@@ -1,7 +1,8 @@
 """Who calls: read from the TLS peer's certificate, on every call, and from nowhere else.
 
 1. TLS 1.3, with a client certificate: gRPC's Python API cannot forbid 1.2, so it is refused here too.
-2. The certificate is verified again against the CA for the role: the handshake accepts nodes and operators alike.
+2. The certificate is verified again against the CA for the role: the handshake accepts nodes and operators alike. A node's
+   once, while it and the CAs stay the same (`verified`).
 3. A node's epoch is held against the floor at every call: an open connection outlives a revocation.
 4. Any replica's CA counts, as the newest trust document says; a removed replica's no more.
 """
@@ -18,6 +19,7 @@ from certs.spiffe import SpiffeId
 from certs.verify import NodeIdentity, load, verify_control_plane, verify_node, verify_operator
 from controlplane import model
 from controlplane.errors import DeniedError
+from controlplane.rpc.verified import Verified
 from controlplane.services import rows
 from controlplane.services.publish import Publisher
 from controlplane.store.base import Store
@@ -32,6 +34,7 @@ class Peers:
         self, store: Store, trust_domain: str, publisher: Publisher, clock: Callable[[], float] = time.time
     ) -> None:
         self._store, self._trust_domain, self._publisher, self._clock = store, trust_domain, publisher, clock
+        self._nodes = Verified(lambda shown, cas, now: verify_node(_der(shown), cas, trust_domain, now))
 
     async def node(self, context: Context) -> NodeIdentity:
         """The calling node: enrolled, and its certificate not below what may renew."""
@@ -59,9 +62,7 @@ class Peers:
 
     def _identity(self, context: Context) -> NodeIdentity:
         try:
-            return verify_node(
-                _leaf(context), self._publisher.anchors.node_cas, self._trust_domain, int(self._clock())
-            )
+            return self._nodes(_shown(context), self._publisher.anchors.node_cas, int(self._clock()))
         except CertError as exc:
             raise DeniedError(f"not a node: {exc}") from exc
 
@@ -87,10 +88,18 @@ class Peers:
 
 
 def _leaf(context: Context) -> bytes:
+    return _der(_shown(context))
+
+
+def _shown(context: Context) -> bytes:
     facts = context.auth_context()
     if facts.get("ssl_tls_version") != [b"TLSv1.3"]:
         raise DeniedError("TLS 1.3 is required")
     chain = facts.get("x509_pem_cert")
     if not chain:
         raise DeniedError("a client certificate is required")
-    return x509.load_pem_x509_certificate(next(iter(chain))).public_bytes(serialization.Encoding.DER)
+    return bytes(next(iter(chain)))
+
+
+def _der(pem: bytes) -> bytes:
+    return x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)

@@ -24,7 +24,8 @@ from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
-from controlplane.services.hub import AgentState, Hub, keep_receipt
+from controlplane.services.admission import Admission
+from controlplane.services.hub import AgentState, Wake, keep_receipt
 from controlplane.services.issued import Issue
 from controlplane.services.nodes import Nodes
 from controlplane.services.publish import Publisher
@@ -58,10 +59,16 @@ class SyncServicer:
     """Handles the one stream. Requests are parsed, responses are bytes already."""
 
     def __init__(
-        self, peers: Peers, publisher: Publisher, nodes: Nodes, hub: Hub, reissue_within_s: int = 1
+        self,
+        peers: Peers,
+        publisher: Publisher,
+        nodes: Nodes,
+        admission: Admission,
+        reissue_within_s: int = 1,
     ) -> None:
         """`reissue_within_s`: how long agents may take to replace what a tainted CA signed."""
-        self._peers, self._publisher, self._nodes, self._hub = peers, publisher, nodes, hub
+        self._peers, self._publisher, self._nodes = peers, publisher, nodes
+        self._hub, self._admission = publisher.hub, admission
         self._reissue_within_s = reissue_within_s
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -72,12 +79,12 @@ class SyncServicer:
 
     async def connect(self, requests: AsyncIterator[sync_pb2.SyncRequest], context: Context) -> None:
         try:
-            caller, _ = await self._peers.heard(context)
-            async with asyncio.timeout(HELLO_S):
-                first = await anext(requests, None)
-            if first is None or first.WhichOneof("event") != "hello":
-                raise InvalidError("a stream begins with hello")
-            await self._session(caller, first.hello, requests, context)
+            with self._admission.arriving():
+                hello = await _hello(requests)
+                async with self._admission.turn():
+                    caller, _ = await self._peers.heard(context)
+                    noted = await self._note(caller, hello)
+            await self._session(caller, hello, noted, requests, context)
         except Exception as exc:  # noqa: BLE001 - the edge: everything ends as a status
             await ended(context, METHOD, exc)
 
@@ -85,11 +92,11 @@ class SyncServicer:
         self,
         caller: NodeIdentity,
         hello: sync_pb2.Hello,
+        noted: tuple[NodeRow, bool],
         requests: AsyncIterator[sync_pb2.SyncRequest],
         context: Context,
     ) -> None:
-        name = str(caller.spiffe_id)
-        row, changed = await self._note(caller, hello)
+        name, (row, changed) = str(caller.spiffe_id), noted
         reader = asyncio.ensure_future(self._read(caller, requests))
         state, wake = self._hub.attach(name, lambda: _cancel(reader))
         state.agent_version, state.envoy_version = hello.agent_version[:64], hello.envoy_version[:64]
@@ -141,22 +148,25 @@ class SyncServicer:
     # --- down ------------------------------------------------------------------------------------------------
 
     async def _write(
-        self, caller: NodeIdentity, context: Context, state: AgentState, wake: asyncio.Event, sent: _Sent
+        self, caller: NodeIdentity, context: Context, state: AgentState, wake: Wake, sent: _Sent
     ) -> None:
         wake.set()
         while True:
-            await wake.wait()
-            wake.clear()
+            own = await wake.wait()
             if not self._publisher.may_go_on(state.spiffe_id, caller.epoch):
                 return  # the store is asked once more, and says why
             issue = self._publisher.issue
             if issue is None:
+                wake.own = own  # not looked at yet
                 continue
             # A new generation goes first and alone: it may be a revocation, and a bundle may be large.
             if issue.trust_digest != sent.trust or issue.heartbeat != sent.heartbeat:
-                await context.write(_news(issue, issue.trust_digest != sent.trust, self._first(sent)))
+                first = self._first(sent)
+                await context.write(_news(issue, issue.trust_digest != sent.trust, first))
                 sent.trust, sent.heartbeat = issue.trust_digest, issue.heartbeat
-            await self._write_bundles(context, state, sent)
+                own = own or bool(first) or self._publisher.anchors.tainted != sent.tainted
+            if own:
+                await self._write_bundles(context, state, sent)
 
     async def _write_bundles(self, context: Context, state: AgentState, sent: _Sent) -> None:
         mine = self._publisher.nodes.get(state.spiffe_id)
@@ -214,6 +224,14 @@ class SyncServicer:
         if statement["node"] != str(caller.spiffe_id):
             raise InvalidError("a receipt is for its own node")
         keep_receipt(state, statement["generation"], int(time.time() * 1000), data)
+
+
+async def _hello(requests: AsyncIterator[sync_pb2.SyncRequest]) -> sync_pb2.Hello:
+    async with asyncio.timeout(HELLO_S):
+        first = await anext(requests, None)
+    if first is None or first.WhichOneof("event") != "hello":
+        raise InvalidError("a stream begins with hello")
+    return first.hello
 
 
 def _cancel(task: asyncio.Future[None]) -> None:

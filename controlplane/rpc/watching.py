@@ -17,6 +17,7 @@ from controlplane.api.probes import Probes, Watched
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.services import vitals
+from controlplane.services.admission import Admission
 from controlplane.services.attestation import Attestation
 from controlplane.services.crls import Crls
 from controlplane.services.overview import Overviews
@@ -38,9 +39,10 @@ class Watching:
         overviews: Overviews,
         crls: Crls,
         attestation: Attestation,
+        admission: Admission,
     ) -> None:
         self._config, self._publisher, self._overviews = config, publisher, overviews
-        self._crls, self._attestation = crls, attestation
+        self._crls, self._attestation, self._admission = crls, attestation, admission
         self._probes = Probes(Watched(metrics=self._metrics, not_ready=self.not_ready, page=self._page))
         self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # bound at run time
 
@@ -93,5 +95,7 @@ class Watching:
             lease_s=config.lease_s,
             svid_lifetime_s=config.svid_lifetime_s,
             authorities=self._overviews.authorities(),
-            refused=self._attestation.refused,
+            evidence_refused=self._attestation.refused,
+            arriving=self._admission.arrived,
+            refused=self._admission.refused,
         )

@@ -67,6 +67,15 @@ class Plan:
     described: Mapping[str, tuple[ResourceFacts, ...]]
     remote: tuple[ResourceFacts, ...]  # of all nodes, in order
 
+    @property
+    def shared(self) -> object:
+        """All that any node's bundle may be made from, but for its own row; equal: equal bundles for equal rows."""
+        served = {
+            name: (self.own[name], str(self.alive[name].spiffe_id), self.alive[name].address)
+            for name in self.described
+        }
+        return self.version, self.policies, self.described, served
+
 
 class BundleMaker:
     """Makes bundles for one state of the mesh; compiled rules are kept as long as their inputs stay the same."""

@@ -12,6 +12,7 @@ from controlplane.model import NodeRow
 from controlplane.services.hub import AgentState
 from controlplane.services.publish import Publisher
 
+TOGETHER_S = 0.005  # receipts of so long are looked at together: a thousand come at once
 MARGIN_S = 0.2  # left of the caller's deadline to say who has not answered
 LONGEST_S = 60.0  # for a caller without a deadline
 
@@ -26,17 +27,24 @@ async def follow(
         yield _silent(publisher, spiffe_id, len(open_))
     loop = asyncio.get_running_loop()
     deadline = loop.time() + (LONGEST_S if remaining_s is None else remaining_s - MARGIN_S)
+    seen, known = -1, 0
     while open_:
-        for spiffe_id, (at_ms, receipt) in _answered(publisher, open_, generation):
+        count, exists = hub.count, publisher.issue.generation if publisher.issue else 0
+        seen = seen if exists == known else -1  # what was said too early may count now
+        moved = sorted(name for name in open_ if hub.agents[name].changed > seen)
+        for spiffe_id, (at_ms, receipt) in _answered(publisher, moved, generation, exists):
             open_.discard(spiffe_id)
             yield admin_pb2.Enforcement(
                 spiffe_id=spiffe_id, enforced=True, at_ms=at_ms, receipt=receipt, waiting=len(open_)
             )
+        seen, known = count, exists
         if not open_:
             break
         try:
-            async with asyncio.timeout_at(deadline), hub.moved:
-                await hub.moved.wait()
+            async with asyncio.timeout_at(deadline):
+                async with hub.moved:
+                    await hub.moved.wait_for(lambda: hub.count > seen)  # noqa: B023 - waits in this turn
+                await asyncio.sleep(TOGETHER_S)
         except TimeoutError:
             break
     for spiffe_id in sorted(open_):
@@ -45,11 +53,10 @@ async def follow(
 
 
 def _answered(
-    publisher: Publisher, open_: Iterable[str], generation: int
+    publisher: Publisher, open_: Iterable[str], generation: int, exists: int
 ) -> list[tuple[str, tuple[int, bytes]]]:
-    exists = publisher.issue.generation if publisher.issue else 0
     found = []
-    for spiffe_id in sorted(open_):
+    for spiffe_id in open_:
         receipts = publisher.hub.agents[spiffe_id].receipts
         earliest = min((g for g in receipts if generation <= g <= exists), default=None)
         if earliest is not None:

@@ -5,7 +5,8 @@ Nothing is decided here. A watch that lags delays a push by as much; what must n
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields
+from operator import attrgetter
 
 import structlog
 
@@ -19,6 +20,12 @@ from controlplane.store.base import Event, Store
 from controlplane.store.follow import follow
 
 log = structlog.get_logger()
+# What changes no bundle: each renewal writes it.
+BESIDE = {
+    *("serial", "not_after", "renew_serial", "issuer", "evidence_key", "reason"),
+    *("attested_by", "attested_at", "floor_at"),
+}
+MATTERING = attrgetter(*(field.name for field in fields(NodeRow) if field.name not in BESIDE))
 
 
 class Following:
@@ -59,7 +66,7 @@ class Following:
     def _node_changed(self, before: Stored[NodeRow] | None, event: Event, value: bytes) -> None:
         row = model.load(NodeRow, value)
         self._nodes[event.key] = Stored(event.key, row, event.revision)
-        if before is None or _matters(before.row) != _matters(row):
+        if before is None or MATTERING(before.row) != MATTERING(row):
             self._publisher.bundles_due.set()
         if row.renew_serial and (before is None or before.row.renew_serial != row.renew_serial):
             self._ask_to_renew(row)
@@ -70,8 +77,3 @@ class Following:
     async def _follow_replicas(self) -> None:
         async for _ in follow(self._store, "replica/"):
             self._replicas_changed()
-
-
-def _matters(row: NodeRow) -> NodeRow:
-    """A row without what changes no bundle: each renewal writes it."""
-    return replace(row, serial="", not_after=0, renew_serial="", issuer="", evidence_key="", reason="")

@@ -7,6 +7,7 @@ old news is skipped (latest wins). What goes to everybody is serialised once.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -72,6 +73,30 @@ class AgentState:
 
 
 MAX_RECEIPTS = 64
+TURNS_S = 0.05  # between turns of waking: shorter than anybody notices
+LOOKS_APART = 10  # times what a look took
+TURN = 100  # sessions at the least in one turn
+
+
+class Wake:
+    """Tells one session that there is something for it. What there is it looks up when it is ready: the newest wins."""
+
+    __slots__ = ("_event", "own")
+
+    def __init__(self) -> None:
+        self._event, self.own = asyncio.Event(), True
+
+    def set(self, *, own: bool = False) -> None:
+        """`own`: there is something for this node alone, not only what everybody is told."""
+        self.own = self.own or own
+        self._event.set()
+
+    async def wait(self) -> bool:
+        """Until there is something; True: look also for what is for this node alone."""
+        await self._event.wait()
+        self._event.clear()
+        own, self.own = self.own, False
+        return own
 
 
 class Hub:
@@ -81,31 +106,42 @@ class Hub:
         self.agents: dict[str, AgentState] = {}
         self.moved = asyncio.Condition()
         self.count = 0
-        self._wake: dict[str, asyncio.Event] = {}
+        self._wake: dict[str, Wake] = {}
         self._close: dict[str, Callable[[], None]] = {}
 
-    def attach(self, spiffe_id: str, close: Callable[[], None]) -> tuple[AgentState, asyncio.Event]:
+    def attach(self, spiffe_id: str, close: Callable[[], None]) -> tuple[AgentState, Wake]:
         """A session begins; an older one of the same node ends."""
         if spiffe_id in self._close:
             self._close[spiffe_id]()
         state = self.agents.setdefault(spiffe_id, AgentState(spiffe_id))
         state.connected, state.replica, state.away_since = True, "", 0
-        self._wake[spiffe_id], self._close[spiffe_id] = asyncio.Event(), close
+        self._wake[spiffe_id], self._close[spiffe_id] = Wake(), close
         return state, self._wake[spiffe_id]
 
-    def detach(self, spiffe_id: str, wake: asyncio.Event) -> None:
+    def detach(self, spiffe_id: str, wake: Wake) -> None:
         if self._wake.get(spiffe_id) is wake:
             self.agents[spiffe_id].connected = False
             self.agents[spiffe_id].away_since = int(time.time())
             del self._wake[spiffe_id], self._close[spiffe_id]
 
     def wake_all(self) -> None:
-        for event in self._wake.values():
-            event.set()
+        for wake in self._wake.values():
+            wake.set()
+
+    async def wake_in_turn(self, over_s: float) -> None:
+        """Everybody, spread over a time: what need not be at once must not keep what must from all of them."""
+        sessions = list(self._wake.values())
+        turn = max(TURN, math.ceil(len(sessions) * TURNS_S / max(over_s, TURNS_S)))
+        for start in range(0, len(sessions), turn):
+            if start:
+                await asyncio.sleep(TURNS_S)
+            for wake in sessions[start : start + turn]:
+                wake.set()
 
     def wake(self, spiffe_id: str) -> None:
+        """There is something for this node alone."""
         if spiffe_id in self._wake:
-            self._wake[spiffe_id].set()
+            self._wake[spiffe_id].set(own=True)
 
     def ask_to_renew(self, spiffe_id: str, serial: str) -> None:
         """Of an agent of ours: one that is away finds it in its row when it comes back."""
@@ -126,6 +162,17 @@ class Hub:
             state.changed = self.count
         async with self.moved:
             self.moved.notify_all()
+
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait for agents to get somewhere. One look at ten thousand takes long, and each of them moves: looks are spaced."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            count, started = self.count, clock()
+            if reached():
+                return
+            await asyncio.sleep(LOOKS_APART * (clock() - started))
+            async with self.moved:
+                await self.moved.wait_for(lambda: self.count > count)  # noqa: B023 - waits in this turn
 
     def ours_since(self, count: int) -> list[AgentState]:
         """Agents of this replica that changed after `count`."""

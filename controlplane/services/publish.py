@@ -22,6 +22,7 @@ from controlplane.services.hub import AgentState, Hub
 from controlplane.services.issued import Issue, NodeIssue
 from controlplane.services.replicas import Anchors
 from controlplane.services.rows import Stored
+from controlplane.services.unchanged import Unchanged
 from controlplane.services.versions import Plan, Versions
 from controlplane.services.workload_documents import WorkloadDocuments
 from controlplane.store.base import Item, Store
@@ -39,6 +40,8 @@ TRUST_PREFIXES = (
     rows.DELEGATION,
 )
 BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY, *workload_documents.PREFIXES)
+SPREAD_S = 5.0  # a heartbeat reaches all agents within so long, or half its interval
+MAX_REST_S = 2.0
 BREATH = 32  # bundles made in one go: a revocation must not wait for ten thousand
 FEATURES = ("rules-v1",)
 
@@ -69,7 +72,7 @@ class Publisher:
         self._apart: frozenset[str] = frozenset()  # SPIFFE IDs of the quarantined
         self.anchors = replicas.alone(made)
         self.versions = Versions(store)
-        self._maker = BundleMaker()
+        self._maker, self._unchanged = BundleMaker(), Unchanged()
         self._tickets: dict[tuple[str, int], tuple[tuple[str, str], bytes]] = {}
         self.workloads = WorkloadDocuments(made)
         self.issue: Issue | None = None
@@ -98,9 +101,11 @@ class Publisher:
         """A new heartbeat, after reading the store: without an answer there is none."""
         async with self._lock:
             before, self.issue = self.issue, await self._sign_trust()
-        self.hub.wake_all()
         if before is None or before.generation != self.issue.generation:
+            self.hub.wake_all()
             self.bundles_due.set()
+        else:
+            await self.hub.wake_in_turn(min(self._heartbeat_s / 2, SPREAD_S))
 
     def may_go_on(self, spiffe_id: str, epoch: int) -> bool:
         """Is a session of this node, begun with a certificate of this epoch, still wanted? As of the newest generation."""
@@ -118,8 +123,11 @@ class Publisher:
             tasks.create_task(self._bundle_runs())
 
     async def _beats(self) -> None:
+        clock = asyncio.get_running_loop().time
+        due = clock()
         while True:
-            await asyncio.sleep(self._heartbeat_s)
+            due = max(due + self._heartbeat_s, clock())
+            await asyncio.sleep(due - clock())
             try:
                 await self.beat()
             except ControlPlaneError as exc:
@@ -201,13 +209,17 @@ class Publisher:
     # --- bundles ---------------------------------------------------------------------------------------------
 
     async def _bundle_runs(self) -> None:
+        clock = asyncio.get_running_loop().time
         while True:
             await self.bundles_due.wait()
             self.bundles_due.clear()
+            started = clock()
             try:
                 await self.refresh_bundles()
             except ControlPlaneError as exc:
                 log.warning("bundles_withheld", reason=str(exc))
+            # As long as it took: while thousands of agents come, each with its address, there is time for them too.
+            await asyncio.sleep(min(clock() - started, MAX_REST_S))
 
     async def refresh_bundles(self) -> None:
         """Make the bundles of every version that counts, sign tickets for those that changed, wake their nodes."""
@@ -222,13 +234,14 @@ class Publisher:
             drafts = {
                 v: self._maker.plan(v, await self.versions.policies(v), nodes, resources) for v in plan.needed
             }
-            issued: dict[str, NodeIssue] = {}
             alive = [row for row in nodes.values() if row.state == model.ENROLLED]
-            for number, row in enumerate(alive):
+            due = self._unchanged.due(alive, (plan, {v: draft.shared for v, draft in drafts.items()}))
+            for number, row in enumerate(due):
                 if number % BREATH == 0:
                     await asyncio.sleep(0)
-                issued[str(row.spiffe_id)] = self._node_issue(row, plan, drafts, revision)
-            changed = [name for name, issue in issued.items() if issue != self.nodes.get(name)]
+                self._unchanged.keep(row, self._node_issue(row, plan, drafts, revision))
+            issued = self._unchanged.issues()
+            changed = [name for name, issue in issued.items() if issue is not self.nodes.get(name)]
             self.nodes = issued
             changed += self.workloads.take(*workload_items)
         for spiffe_id in changed:

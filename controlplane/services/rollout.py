@@ -9,7 +9,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from controlplane import model
@@ -17,10 +17,11 @@ from controlplane.errors import ConflictError, InvalidError, NotFoundError
 from controlplane.model import NodeRow, PolicySetRow, PolicyState, ResourceRow
 from controlplane.services import rows
 from controlplane.services.bundles import BundleMaker
-from controlplane.services.publish import Publisher
+from controlplane.services.publish import BREATH, Publisher
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
 from policies import parse
+from policies.syntax import Policy
 
 STAGE_WAIT_S = 5.0  # how long a new policy waits for agents to hold it before it is put in force
 LAG_WAIT_S = 60.0  # how long it waits for them to enforce it before older versions stop counting
@@ -65,8 +66,8 @@ class Rollout:
         version = state.row.next
         nodes = {stored.row.short: stored.row for stored in await rows.every(self._store, NodeRow, "node/")}
         resources = [stored.row for stored in await rows.every(self._store, ResourceRow, "resource/")]
-        bundles = BundleMaker().make(version, policies, nodes, resources)
-        applied = Applied(version=version, policies=len(policies), bundles=len(bundles))
+        bundles = await _made(version, policies, nodes, resources)
+        applied = Applied(version=version, policies=len(policies), bundles=bundles)
         if not how.dry_run:
             row = PolicySetRow(
                 version=version,
@@ -180,10 +181,25 @@ class Rollout:
 
     async def _until(self, reached: Callable[[], bool], timeout_s: float) -> bool:
         """Wait for agents to get somewhere; False when they did not in time."""
-        hub = self._publisher.hub
         try:
-            async with asyncio.timeout(timeout_s), hub.moved:
-                await hub.moved.wait_for(reached)
+            async with asyncio.timeout(timeout_s):
+                await self._publisher.hub.until(reached)
         except TimeoutError:
             return False
         return True
+
+
+async def _made(
+    version: int,
+    policies: Sequence[Policy],
+    nodes: Mapping[str, NodeRow],
+    resources: Sequence[ResourceRow],
+) -> int:
+    """How many bundles can be made; PolicyError where one cannot. With ten thousand nodes it takes seconds: others go on."""
+    maker = BundleMaker()
+    plan = maker.plan(version, policies, nodes, resources)
+    for number, row in enumerate(plan.alive.values()):
+        if number % BREATH == 0:
+            await asyncio.sleep(0)
+        maker.bundle(plan, row)
+    return len(plan.alive)

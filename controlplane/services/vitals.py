@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controlplane import model
-from controlplane.api.exposition import Metric, by_label, gauge
+from controlplane.api.exposition import Metric, by_label, counter, gauge
 from controlplane.services.overview import AuthorityEnd, Overview
 
 MISSED_BEATS = 3
@@ -25,8 +25,10 @@ class Vitals:
     lease_s: int
     svid_lifetime_s: int
     authorities: Sequence[AuthorityEnd]
-    refused: Mapping[str, int] = field(default_factory=dict)
+    evidence_refused: Mapping[str, int] = field(default_factory=dict)
     """Evidence that enrolled nobody, by kind."""
+    arriving: int = 0  # streams that began and are not served yet
+    refused: int = 0  # agents that were told to come back
 
 
 def not_ready(vitals: Vitals, now: float) -> list[str]:
@@ -60,6 +62,8 @@ def metrics(vitals: Vitals, seen: Overview, now: float) -> list[Metric]:
         by_label("gauge", "writ_controlplane_policy_version", "Policy versions that count: from min to now.", "is", policy),
         by_label("gauge", "writ_controlplane_nodes", "Nodes by state.", "state", states),
         gauge("writ_controlplane_agents_connected", "Agents with an open stream.", seen.connected),
+        gauge("writ_controlplane_agents_arriving", "Streams that began and are not served yet.", vitals.arriving),
+        counter("writ_controlplane_agents_refused_total", "Calls of agents that were told to come back later.", vitals.refused),
         gauge("writ_controlplane_agents_lagging", "Connected agents that do not enforce generation and policy wanted.", seen.connected - seen.enforcing),
         gauge("writ_controlplane_agents_evidence_unwritable", "Agents that cannot write records, and deny.", sum(a.evidence_unwritable for a in live)),
         gauge("writ_controlplane_agents_cannot_cut", "Agents that cannot cut single streams.", sum(a.cannot_cut for a in live)),
@@ -67,7 +71,7 @@ def metrics(vitals: Vitals, seen: Overview, now: float) -> list[Metric]:
         gauge("writ_controlplane_evidence_gaps", "Gap records that connected agents wrote since they started.", sum(a.gaps for a in live)),
         by_label("gauge", "writ_controlplane_node_certificates", "Certificates of enrolled nodes by seconds left, up to; `0`: ended.", "up_to", _bounds(seen.expiry)),
         by_label("gauge", "writ_controlplane_authority_seconds", "Seconds until root, CAs and delegation end.", "kind", ends),
-        by_label("counter", "writ_controlplane_evidence_refused_total", "Evidence that enrolled nobody, by kind.", "kind", vitals.refused),
+        by_label("counter", "writ_controlplane_evidence_refused_total", "Evidence that enrolled nobody, by kind.", "kind", vitals.evidence_refused),
         gauge("writ_controlplane_lease_seconds", "How long an agent may act on what it last heard.", vitals.lease_s),
         gauge("writ_controlplane_worst_case_authority_seconds", "How long a node that is cut off and revoked can act at most: certificate and lease.", worst),
     ]  # fmt: skip

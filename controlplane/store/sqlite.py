@@ -29,6 +29,12 @@ CREATE INDEX IF NOT EXISTS event_revision ON event (revision);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('revision', 0), ('compacted', 0);
 """
+# By revision, whatever the planner thinks of the key: there are few new events, and many old ones.
+EVENTS = """
+SELECT revision, key, value FROM event INDEXED BY event_revision
+WHERE revision > ? AND revision <= ? AND key >= ? AND key < ? ORDER BY seq
+"""
+LAST = "\U0010ffff"  # above every key with a prefix before it
 T = TypeVar("T")
 
 
@@ -84,7 +90,7 @@ class SqliteStore:
         query = "SELECT * FROM item WHERE key >= ? AND key < ? ORDER BY key"
 
         def read() -> tuple[Lists, int]:
-            found = [self._sql.execute(query, (one, one + "\U0010ffff")).fetchall() for one in prefixes]
+            found = [self._sql.execute(query, (one, one + LAST)).fetchall() for one in prefixes]
             return [[Item(*row) for row in rows] for rows in found], self._revision
 
         return await self._run(read)
@@ -101,9 +107,8 @@ class SqliteStore:
     async def watch(self, prefix: str, after: int) -> AsyncIterator[Event]:
         while True:
             seen = self._revision
-            for event in await self._run(lambda: self._events(after, seen)):  # noqa: B023 - runs in this turn
-                if event.key.startswith(prefix):
-                    yield event
+            for event in await self._run(lambda: self._events(prefix, after, seen)):  # noqa: B023 - runs in this turn
+                yield event
             after = max(after, seen)
             async with self._changed:
                 await self._changed.wait_for(lambda: self._revision > after)  # noqa: B023 - waits in this turn
@@ -179,12 +184,11 @@ class SqliteStore:
             self._sql.execute("DELETE FROM event WHERE revision <= ?", row)
             self._sql.execute("UPDATE meta SET value = ? WHERE name = 'compacted'", row)
 
-    def _events(self, after: int, upto: int) -> Sequence[Event]:
+    def _events(self, prefix: str, after: int, upto: int) -> Sequence[Event]:
         compacted = self._sql.execute("SELECT value FROM meta WHERE name = 'compacted'").fetchone()[0]
         if after < compacted:
             raise CompactedError(f"history starts at revision {compacted}")
-        query = "SELECT revision, key, value FROM event WHERE revision > ? AND revision <= ? ORDER BY seq"
-        return [Event(*row) for row in self._sql.execute(query, (after, upto))]
+        return [Event(*row) for row in self._sql.execute(EVENTS, (after, upto, prefix, prefix + LAST))]
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from pki import CLINICAL, TD, Pki
 
 from certs import spiffe, verify
-from certs.attributes import MAX_VALUES, Attributes, from_rendered, from_subject, rendered, subject
+from certs.attributes import (
+    MAX_VALUES,
+    Attributes,
+    from_rendered,
+    from_subject,
+    rendered,
+    subject,
+    subject_der,
+)
 from certs.errors import ChainError, ProfileError
 
 GPU_1 = spiffe.node_id(TD, "FR", "paris", "gpu-1")
@@ -38,6 +46,7 @@ def test_openssl_shows_the_subject_as_we_say_envoy_does() -> None:
 @given(ATTRIBUTES, st.integers(1, 999_999_999))
 def test_a_subject_reads_back_from_both_its_forms(attributes, epoch) -> None:
     name = subject(GPU_1, epoch, attributes)
+    assert subject_der(GPU_1, epoch, attributes) == name.public_bytes()
     assert from_subject(name, GPU_1) == (epoch, attributes)
     assert from_rendered(rendered(name)) == (epoch, attributes)
 
