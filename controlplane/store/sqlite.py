@@ -124,7 +124,7 @@ class SqliteStore:
             try:
                 results: Sequence[int | Exception] = await self._run(lambda: self._apply(group))  # noqa: B023 - runs in this turn
             except sqlite3.Error as exc:
-                results = [UnavailableError(f"the store cannot write: {exc}")] * len(group)
+                results = [_unwritable(exc)] * len(group)
             async with self._changed:
                 self._changed.notify_all()
             for pending, result in zip(group, results, strict=True):
@@ -185,6 +185,13 @@ class SqliteStore:
             raise CompactedError(f"history starts at revision {compacted}")
         query = "SELECT revision, key, value FROM event WHERE revision > ? AND revision <= ? ORDER BY seq"
         return [Event(*row) for row in self._sql.execute(query, (after, upto))]
+
+
+def _unwritable(exc: sqlite3.Error) -> UnavailableError:
+    """SQLite takes a group back that it could not sync, and writes all of it anew with the next: nothing is synced twice."""
+    full = exc.sqlite_errorcode == sqlite3.SQLITE_FULL
+    hint = "make room on its device" if full else "look at its device: what the kernel says of it is in dmesg"
+    return UnavailableError(f"the store cannot write: {exc}", hint=hint)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
