@@ -5,6 +5,7 @@ import json
 import secrets
 import threading
 import time
+from pathlib import Path
 
 import grpc
 from clients import ask, root_and_ca
@@ -38,7 +39,7 @@ class Node:
         root, ca = root_and_ca(mesh, text, tmp_path / name)
         credentials = grpc.ssl_channel_credentials(identity.pem(ca))
         address = f"127.0.0.1:{mesh.replicas[0].process.ports()['enrolment']}"
-        with grpc.secure_channel(address, credentials, _options()) as open_:
+        with grpc.secure_channel(address, credentials, trust_domain_options()) as open_:
             self.chain = tuple(ask(enrolment_pb2_grpc.EnrolmentStub(open_), text, self.key).chain)
         assert identity.make(self.key, self.chain, root, int(time.time())).spiffe_id.node == name
 
@@ -48,20 +49,22 @@ class Node:
         cas = self.mesh.context().ca.read_bytes()
         pem = keys.dump_private(self.key, None)
         credentials = grpc.ssl_channel_credentials(cas, pem, identity.pem(*(chain or self.chain)))
-        return grpc.secure_channel(address, credentials, _options())
+        return grpc.secure_channel(address, credentials, trust_domain_options())
 
     def renew(self, replica: Replica | str, key, idempotency: str, timeout_s: float = 15):
+        with self.channel(replica) as open_:
+            return self.ask(open_, key, idempotency, timeout_s)
+
+    def ask(self, open_: grpc.Channel, key, idempotency: str, timeout_s: float = 15):
+        """Renew on a channel that is open: the chain, or the status that it ends with."""
         request = identity_pb2.RenewRequest(csr=make_csr(key), idempotency_key=idempotency)
-        answer = self.identity(replica, "Renew", request, timeout_s)
+        answer = _answer(open_, "Renew", request, timeout_s)
         return answer if isinstance(answer, CODE) else tuple(answer.chain)
 
     def identity(self, replica: Replica | str, method: str, request, timeout_s: float = 15):
         """The answer of Identity at this replica, or the status that it ends with."""
         with self.channel(replica) as open_:
-            try:
-                return getattr(identity_pb2_grpc.IdentityStub(open_), method)(request, timeout=timeout_s)
-            except grpc.RpcError as exc:
-                return exc.code()
+            return _answer(open_, method, request, timeout_s)
 
     def workload(self, name: str) -> None:
         wanted = admin_pb2.Workload(node=self.name, site="paris", name=name, selectors=["unix:uid:4242"])
@@ -79,6 +82,7 @@ class Listening:
         self.beats: list[bytes] = []
         self.trust: list[bytes] = []
         self.workloads: list[bytes] = []
+        self.delegations: list[bytes] = []
         self.came, self.ended, self.code = threading.Event(), threading.Event(), None
         self._say = threading.Event()
         self._channel = node.channel(replica)
@@ -94,6 +98,8 @@ class Listening:
             for response in self._call:
                 if response.trust_document:
                     self.trust.append(response.trust_document)
+                if response.delegation:
+                    self.delegations.append(response.delegation)
                 if response.workloads:
                     self.workloads.append(response.workloads)
                 if response.heartbeat:
@@ -107,13 +113,32 @@ class Listening:
         self.came.clear()
         return self.came.wait(timeout_s)
 
+    def holds(self) -> sync_pb2.SyncRequest:
+        """A hello with proof of what was heard here."""
+        held = sync_pb2.Held(heartbeat=self.beats[-1], delegation=self.delegations[-1])
+        return sync_pb2.SyncRequest(hello=sync_pb2.Hello(ingress_address="127.0.0.1:7443", held=held))
+
+    def keep(self, directory: Path) -> Path:
+        """What was heard, as an agent has it on disk."""
+        (directory / "documents").mkdir(parents=True)
+        (directory / "documents" / "trust.json").write_bytes(self.trust[-1])
+        (directory / "documents" / "delegation.json").write_bytes(self.delegations[-1])
+        return directory
+
     def close(self) -> None:
         self._call.cancel()
         self.ended.wait(5)
         self._channel.close()
 
 
-def _options():
+def _answer(open_: grpc.Channel, method: str, request, timeout_s: float):
+    try:
+        return getattr(identity_pb2_grpc.IdentityStub(open_), method)(request, timeout=timeout_s)
+    except grpc.RpcError as exc:
+        return exc.code()
+
+
+def trust_domain_options():
     return [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
 
 

@@ -106,6 +106,7 @@ class Issuance:
     async def grant(self, wanted: Wanted, now: int) -> Issued:
         """Store, then sign. ConflictError when the node changed meanwhile: read again and decide again."""
         prepared = self._prepare(wanted.becomes, wanted.becomes.epoch, wanted.public_key, now)
+        failpoints.reach("issue.prepared")
         await self._store_prepared(wanted, prepared)
         failpoints.reach("issue.stored")
         chain = self._sign(prepared.tbs, prepared.key_name)
