@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from agent import enrol, files, identity
+from agent import enrol, files, held, identity
 from agent import state as states
 from agent.config import Config
 from agent.controlplanes import ControlPlanes
@@ -309,6 +309,7 @@ class Agent:
             trust_digest=self._received.trusted.highest.trust_digest if self._received.trusted.trust else "",
             blob_digests=list(self._received.blobs),
             evidence_key=self._statements.evidence_statement(),
+            held=held.documents(self._config.state_dir),
         )
 
     def _health(self) -> sync_pb2.Health:

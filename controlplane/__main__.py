@@ -33,6 +33,11 @@ CEREMONIES: dict[str, Callable[[Any, argparse.Namespace], None]] = {
     "admit": lambda ceremonies, arguments: ceremonies.admit(arguments),
     "remove": lambda ceremonies, arguments: ceremonies.remove(arguments),
 }
+BACKUPS: dict[str, Callable[[Any, argparse.Namespace], None]] = {
+    "backup-create": lambda backups, arguments: backups.create(arguments),
+    "backup-restore": lambda backups, arguments: backups.restore(arguments),
+    "new-epoch": lambda backups, arguments: backups.new_epoch(arguments),
+}
 
 
 def main() -> int:
@@ -42,6 +47,10 @@ def main() -> int:
             from controlplane import ceremonies  # delayed: the service needs none of it
 
             CEREMONIES[arguments.command](ceremonies, arguments)
+        elif arguments.command in BACKUPS:
+            from controlplane import backups  # delayed: as above
+
+            BACKUPS[arguments.command](backups, arguments)
         else:
             config = settings.load(arguments.config)
             _logs(config.log_level)
@@ -92,7 +101,21 @@ def _arguments() -> argparse.Namespace:
     remove.add_argument("--root", type=Path, required=True)
     remove.add_argument("--root-passphrase-file", type=Path)
     remove.add_argument("--replica", required=True)
+    _backup_arguments(commands)
     return parser.parse_args()
+
+
+def _backup_arguments(commands: Any) -> None:
+    create = commands.add_parser("backup-create", help="every row of the store into a file")
+    create.add_argument("--config", type=Path, required=True)
+    create.add_argument("--out", type=Path, required=True)
+    restore = commands.add_parser("backup-restore", help="a backup into an empty store")
+    restore.add_argument("--file", type=Path, required=True)
+    restore.add_argument("--new-epoch", action="store_true")
+    for one in (restore, commands.add_parser("new-epoch", help="go on from an older state")):
+        one.add_argument("--config", type=Path, required=True)
+        one.add_argument("--agent", type=Path, action="append", default=[])
+        one.add_argument("--without-agents", action="store_true")
 
 
 def _logs(level: str) -> None:

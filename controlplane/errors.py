@@ -33,6 +33,14 @@ class PreconditionError(ControlPlaneError):
     """Not in this state."""
 
 
+class RolledBackError(PreconditionError):
+    """The store is older than what the mesh has acted on: nothing may be signed from it."""
+
+    def __init__(self, message: str) -> None:
+        hint = "go back to the newer store; if it is lost: writ backup new-epoch"
+        super().__init__(message, hint=hint)
+
+
 class BusyError(ControlPlaneError):
     """Too much at once; come back later."""
 

@@ -37,7 +37,7 @@ from controlplane.rpc.peer import Peers
 from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
-from controlplane.services import authorities, duties, explanation, policy_sets, setup
+from controlplane.services import authorities, duties, epochs, explanation, policy_sets, setup
 from controlplane.services.authorities import Authorities
 from controlplane.services.duties import Duty, Housekeeping
 from controlplane.services.enrolment import Enrolment
@@ -45,6 +45,7 @@ from controlplane.services.following import Following
 from controlplane.services.hub import Hub
 from controlplane.services.issuance import Issuance
 from controlplane.services.jwt_authorities import JwtAuthorities
+from controlplane.services.mark import FILE, Mark
 from controlplane.services.nodes import Nodes
 from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
@@ -78,7 +79,11 @@ async def run(config: Config) -> None:
 async def _serve(
     config: Config, store: Store, made: Authorities, signer: FileSigner, stop: asyncio.Event
 ) -> None:
-    publisher = Publisher(store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s)
+    mark = Mark(config.state_dir / FILE)
+    await epochs.check(store, mark)
+    publisher = Publisher(
+        store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s, mark=mark
+    )
     replicas = Replicas(store, made, config.replica, clock=time.time)
     tls = ServerTls(made, config.replica, publisher)
     enrolment_server, api = server.enrolment_server(), server.api_server()
@@ -189,7 +194,7 @@ def _register(
         rollout=Rollout(store, publisher),
         policy_sets=policy_sets.PolicySets(store),
         explanation=explanation.Explaining(store, publisher),
-        witness=Witness(store, made),
+        witness=Witness(store, made, publisher.mark.accuse),
         identities=Identities(
             made=made,
             workloads=Registry(store, publisher.refresh),

@@ -13,6 +13,7 @@ import typer
 from controlplane.cli import (
     audit,
     authority,
+    backup,
     check,
     daemons,
     demo_command,
@@ -67,6 +68,7 @@ for noun, sub in {
     "resource": resource.app,
     "policy": policy.app,
     "audit": audit.app,
+    "backup": backup.app,
     "controlplane": daemons.controlplane,
     "agent": daemons.agent,
 }.items():

@@ -22,7 +22,7 @@ def run_controlplane(
     config: Annotated[Path, typer.Option(help="Its settings.")] = Path("/etc/writ/controlplane.toml"),
 ) -> None:
     """Run the control plane in the foreground."""
-    _become("controlplane", "--config", str(config))
+    become("controlplane", "--config", str(config))
 
 
 RootDir = Annotated[
@@ -59,7 +59,7 @@ def join(
     path = contexts.config_path()
     if path.exists() and not request:
         words += ["--out-context", str(path), "--context", contexts.load(session.options.context).name]
-    _become("controlplane", "join", "--config", str(config), *words)
+    become("controlplane", "join", "--config", str(config), *words)
 
 
 @controlplane.command()
@@ -72,7 +72,7 @@ def admit(
     """Where the root is: sign the request of a new replica."""
     words = ["--root", str(root), "--request", str(request), "--grant", str(grant)]
     words += ["--root-passphrase-file", str(root_passphrase_file)] if root_passphrase_file else []
-    _become("controlplane", "admit", *words)
+    become("controlplane", "admit", *words)
 
 
 @controlplane.command()
@@ -90,7 +90,7 @@ def remove(
     session.confirm(f"remove replica `{replica}`?")
     words = ["--config", str(config), "--root", str(root), "--replica", replica]
     words += ["--root-passphrase-file", str(root_passphrase_file)] if root_passphrase_file else []
-    _become("controlplane", "remove", *words)
+    become("controlplane", "remove", *words)
 
 
 @agent.command("run")
@@ -98,7 +98,7 @@ def run_agent(
     config: Annotated[Path, typer.Option(help="Its settings.")] = Path("/etc/writ/agent.toml"),
 ) -> None:
     """Run the agent in the foreground. SIGTERM leaves Envoy enforcing; Ctrl-C stops it too."""
-    _become("agent", "--config", str(config))
+    become("agent", "--config", str(config))
 
 
 @agent.command("files")
@@ -132,8 +132,9 @@ def write_files(
         "--pid-file": str(pid_file or ""),
     }
     words = [f"{name}={value}" for name, value in given.items() if value]
-    _become("agent.workload", *words, *(("--once",) if once else ()))
+    become("agent.workload", *words, *(("--once",) if once else ()))
 
 
-def _become(module: str, *arguments: str) -> None:
+def become(module: str, *arguments: str) -> None:
+    """Turn into a service, or a ceremony of one."""
     os.execv(sys.executable, [sys.executable, "-I", "-m", module, *arguments])  # noqa: S606 - replaces this process

@@ -2,7 +2,8 @@
 
 1. Trust and heartbeat first: a revocation waits for no compilation.
 2. A heartbeat is signed only after the store was read in this interval: a replica that is cut off keeps nobody alive.
-3. A shadow's ticket needs a feature of its own: an agent that does not know shadows refuses it, and none enforces it.
+3. Nothing is signed from a store that is older than what the mesh has acted on (`mark`).
+4. A shadow's ticket needs a feature of its own: an agent that does not know shadows refuses it, and none enforces it.
 """
 
 import asyncio
@@ -13,13 +14,14 @@ from dataclasses import replace
 import structlog
 
 from controlplane import model
-from controlplane.errors import ControlPlaneError
+from controlplane.errors import ControlPlaneError, RolledBackError
 from controlplane.model import JwtKeyRow, NodeRow, PolicyState, ReplicaRow, ResourceRow
 from controlplane.services import bundles, replicas, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
 from controlplane.services.hub import Hub
 from controlplane.services.issued import Issue, NodeIssue
+from controlplane.services.mark import Mark
 from controlplane.services.replicas import Anchors
 from controlplane.services.versions import Plan, Versions
 from controlplane.services.workload_documents import WorkloadDocuments
@@ -46,8 +48,10 @@ class Publisher:
         lease_s: int,
         heartbeat_s: float,
         clock: Callable[[], float] = time.time,
+        mark: Mark | None = None,
     ) -> None:
         self._store, self._made, self.hub = store, made, hub
+        self.mark, self.root = mark or Mark(), made.root
         self._lease_s, self._heartbeat_s, self._clock = lease_s, heartbeat_s, clock
         self._lock, self.bundles_due = asyncio.Lock(), asyncio.Event()
         self._bundle_lock = asyncio.Lock()
@@ -91,6 +95,11 @@ class Publisher:
         if before is None or before.generation != self.issue.generation:
             self.bundles_due.set()
 
+    async def shown(self, generation: int) -> None:
+        """An agent proved that the mesh was here once. RolledBackError when the store has never been."""
+        self.mark.reach(generation)
+        await self.refresh()
+
     def may_go_on(self, spiffe_id: str, epoch: int) -> bool:
         """Is a session of this node, begun with a certificate of this epoch, still wanted? As of the newest generation."""
         floor = self._renew_floors.get(spiffe_id, 1)
@@ -107,6 +116,8 @@ class Publisher:
             await asyncio.sleep(self._heartbeat_s)
             try:
                 await self.beat()
+            except RolledBackError:
+                raise  # ends this replica: nothing that it says may count
             except ControlPlaneError as exc:
                 log.warning("heartbeat_withheld", reason=str(exc))
 
@@ -114,6 +125,7 @@ class Publisher:
         now = int(self._clock())
         mesh = await self._store.get(rows.MESH)
         generation = mesh.revision if mesh else 0
+        self.mark.check(generation)
         if self.issue is not None and generation == self.issue.generation:
             return self._with_heartbeat(self.issue, now)
         (mesh_items, floor_items, policy_items, *anchor_items), _ = await self._store.snapshot(TRUST_PREFIXES)
@@ -136,6 +148,7 @@ class Publisher:
         )
         payload = payloads.dump_trust(document)
         sealed = payloads.seal(d.TYPE_TRUST, payload, self._made.document_signer()).to_json()
+        await asyncio.to_thread(self.mark.reach, generation)
         issue = Issue(
             generation=generation,
             trust=sealed,

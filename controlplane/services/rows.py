@@ -17,6 +17,9 @@ WITNESS_KEY = "witness-key"
 JWT_AUTHORITIES = "authority/jwt/"
 WORKLOADS = "workload/"
 JWTS = "jwt/"
+RESTORED = "restored"
+"""Present from the first row of a restore until a new epoch is opened: nothing is served from such a store."""
+EPOCH = "epoch"
 
 
 @dataclass(frozen=True, slots=True)

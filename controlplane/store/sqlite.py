@@ -6,6 +6,7 @@ see its own rollback (a torn WAL loses acknowledged rows silently); cosigned che
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -15,7 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from controlplane.errors import CompactedError, ConflictError, CorruptError, UnavailableError
+from controlplane.errors import (
+    CompactedError,
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    UnavailableError,
+)
 from controlplane.store.base import Event, Expect, Item, Lists
 from controlplane.store.checks import check_commit, conflict
 
@@ -29,6 +36,7 @@ CREATE INDEX IF NOT EXISTS event_revision ON event (revision);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('revision', 0), ('compacted', 0);
 """
+TABLES = frozenset({"item", "event", "meta"})
 T = TypeVar("T")
 
 
@@ -69,6 +77,9 @@ class SqliteStore:
         except sqlite3.DatabaseError as exc:
             os.close(lock)
             raise CorruptError(f"`{path}` cannot be used: {exc}", hint="restore it from a backup") from exc
+        except CorruptError:
+            os.close(lock)
+            raise
 
     async def get(self, key: str) -> Item | None:
         rows = await self._run(
@@ -107,6 +118,18 @@ class SqliteStore:
             after = max(after, seen)
             async with self._changed:
                 await self._changed.wait_for(lambda: self._revision > after)  # noqa: B023 - waits in this turn
+
+    async def advance(self, revision: int) -> None:
+        """Begin again above `revision`: every row is as if it had been written then. For `epochs`, while nobody else looks."""
+        await self._run(lambda: self._advance(revision))
+
+    def _advance(self, revision: int) -> None:
+        with self._sql:
+            self._sql.execute("BEGIN IMMEDIATE")
+            self._sql.execute("UPDATE item SET revision = ?", (revision,))
+            self._sql.execute("DELETE FROM event")
+            self._sql.execute("UPDATE meta SET value = ?", (revision,))  # of both: no history before it
+        self._revision = revision
 
     async def close(self) -> None:
         if self._writing is not None:
@@ -187,6 +210,21 @@ class SqliteStore:
         return [Event(*row) for row in self._sql.execute(query, (after, upto))]
 
 
+def look(path: Path) -> tuple[list[Item], int]:
+    """All rows and their revision, of one moment, beside the process that writes: it is not held up, nothing is locked."""
+    if not path.exists():
+        raise NotFoundError(f"there is no store at `{path}`", hint="is state_dir right?")
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as reading:
+            check_ours(reading, path)
+            reading.execute("BEGIN")  # one snapshot for both questions
+            items = [Item(*row) for row in reading.execute("SELECT * FROM item ORDER BY key")]
+            revision = reading.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0]
+    except sqlite3.DatabaseError as exc:
+        raise CorruptError(f"`{path}` cannot be read: {exc}", hint="restore it from a backup") from exc
+    return items, int(revision)
+
+
 def _unwritable(exc: sqlite3.Error) -> UnavailableError:
     """SQLite takes a group back that it could not sync, and writes all of it anew with the next: nothing is synced twice."""
     full = exc.sqlite_errorcode == sqlite3.SQLITE_FULL
@@ -196,12 +234,27 @@ def _unwritable(exc: sqlite3.Error) -> UnavailableError:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    path.chmod(0o600)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        check_ours(connection, path)
+        path.chmod(0o600)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    """CorruptError when a file is of another version, or somebody else's. Reads only: nothing is written before."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version not in {0, SCHEMA_VERSION}:
-        raise sqlite3.DatabaseError(f"schema version {version}, this program knows {SCHEMA_VERSION}")
-    connection.executescript(SCHEMA)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    return connection
+        hint = "upgrade this control plane" if version > SCHEMA_VERSION else "migrate the store"
+        what = f"`{path}` has schema version {version}, this program knows {SCHEMA_VERSION}"
+        raise CorruptError(what, hint=hint)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if tables - TABLES or (tables and not version):
+        raise CorruptError(
+            f"`{path}` is a database of something else", hint="give state_dir another directory"
+        )

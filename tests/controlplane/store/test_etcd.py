@@ -86,7 +86,7 @@ async def test_an_empty_prefix_is_no_mesh(access) -> None:
 @pytest.mark.parametrize(
     ("document", "said"),
     [
-        ('{"version": 2, "trust_domain": "acme.example", "check": "00"}', "schema version 2"),
+        ('{"version": 3, "trust_domain": "acme.example", "check": "00"}', "schema version 3"),
         (
             '{"version": 1, "trust_domain": "other.example", "check": "00"}',
             "belongs to the mesh `other.example`",
@@ -308,3 +308,32 @@ async def test_user_and_password(tmp_path, prefix) -> None:
             await again(Access(endpoints=known.endpoints), prefix)
         with pytest.raises(UnavailableError, match="refuses our credentials"):
             await again(known, "/not/ours/")
+
+
+# --- an epoch later ----------------------------------------------------------------------------------------------
+
+
+class TestEtcdAdvanced(StoreConformance):
+    """Above a base, where every revision is etcd's and as much more."""
+
+    @pytest.fixture
+    async def store(self, store):
+        await store.commit(expect={}, put={"before": b""})
+        await store.advance(1 << 40)
+        await store.commit(expect={}, put={}, delete=["before"])
+        return store
+
+
+async def test_what_advanced_stays_so_and_old_programs_are_kept_out(store, etcd, access, prefix) -> None:
+    await store.commit(expect={}, put={"a": b"1"})
+    await store.advance(1 << 40)
+    assert (await store.get("a")).revision <= 1 << 40
+    made = await store.commit(expect={}, put={"b": b"1"})
+    assert made > 1 << 40
+    other = await again(access, prefix)
+    assert (await other.get("b")).revision == made
+    await other.advance(5)  # never back
+    assert (await other.get("b")).revision == made
+    assert await other.commit(expect={"b": made}, put={"b": b"2"}) > made
+    await other.close()
+    assert '"version": 2' in etcd.control("get", f"{prefix}schema")
