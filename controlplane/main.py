@@ -49,6 +49,7 @@ from controlplane.services.mark import FILE, Mark
 from controlplane.services.nodes import Nodes
 from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
+from controlplane.services.pulse import Pulse
 from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
 from controlplane.services.rollout import Rollout
@@ -102,8 +103,9 @@ async def _serve(
     await publisher.refresh_bundles()
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
-    watching = Watching(config, publisher, overviews)
-    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews)
+    pulse = Pulse(store)
+    watching = Watching(config, publisher, overviews, pulse)
+    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews, pulse)
     _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
     await api.start()
@@ -142,6 +144,7 @@ class Parts:
     jwt_keys: JwtAuthorities
     following: Following
     overviews: Overviews
+    pulse: Pulse
 
 
 async def _work(parts: Parts, links: Links, watching: Watching) -> None:
@@ -156,6 +159,7 @@ async def _work(parts: Parts, links: Links, watching: Watching) -> None:
         tasks.create_task(Housekeeping(parts.store, publisher, duty, grace_s=config.grace_s).run())
         tasks.create_task(parts.replicas.activate(publisher.hub, generation, links.complete, config.lease_s))
         tasks.create_task(watching.run())
+        tasks.create_task(parts.pulse.run())
 
 
 def _register(
@@ -210,7 +214,9 @@ def _register(
     evidence_pb2_grpc.add_EvidenceServicer_to_server(EvidenceServicer(collaborators.witness, peers), api)
     admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(collaborators), api)
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), api)
-    overview = OverviewServicer(parts.overviews, peers, config, made.trust_domain, collaborators.root_sha256)
+    overview = OverviewServicer(
+        parts.overviews, parts.pulse, peers, config, made.trust_domain, collaborators.root_sha256
+    )
     overview_pb2_grpc.add_OverviewServicer_to_server(overview, api)
     sync = SyncServicer(peers, publisher, nodes, publisher.hub)
     api.add_generic_rpc_handlers((sync.handler(),))

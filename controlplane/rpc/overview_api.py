@@ -10,6 +10,8 @@ from controlplane.api.gen import overview_pb2, overview_pb2_grpc
 from controlplane.config import Config
 from controlplane.rpc.peer import Peers
 from controlplane.services.overview import NodeView, Overview, Overviews
+from controlplane.services.pulse import Pulse
+from controlplane.store.base import Health
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 1000
 MAX_TROUBLES = 4
@@ -20,9 +22,15 @@ class OverviewServicer(overview_pb2_grpc.OverviewServicer):
     """One method."""
 
     def __init__(
-        self, overviews: Overviews, peers: Peers, config: Config, trust_domain: str, root_sha256: str
+        self,
+        overviews: Overviews,
+        pulse: Pulse,
+        peers: Peers,
+        config: Config,
+        trust_domain: str,
+        root_sha256: str,
     ) -> None:
-        self._overviews, self._peers, self._config = overviews, peers, config
+        self._overviews, self._pulse, self._peers, self._config = overviews, pulse, peers, config
         self._trust_domain, self._root_sha256 = trust_domain, root_sha256
 
     async def GetOverview(
@@ -42,6 +50,8 @@ class OverviewServicer(overview_pb2_grpc.OverviewServicer):
             message.authorities.add(kind=end.kind, not_before=end.not_before, not_after=end.not_after)
         for name, connected in self._overviews.replicas(self._config.replica).items():
             message.replicas.add(name=name, connected=connected)
+        if self._pulse.last is not None:
+            message.store.CopyFrom(_store(self._pulse.last))
         return message
 
 
@@ -59,6 +69,15 @@ def _counts(seen: Overview) -> overview_pb2.MeshOverview:
     )
     for bound, count in seen.expiry.items():
         message.certificates.add(up_to_s=bound, count=count)
+    return message
+
+
+def _store(health: Health) -> overview_pb2.Store:
+    message = overview_pb2.Store(kind=health.kind, room=health.room)
+    for one in health.members:
+        message.members.add(
+            name=one.name, up=one.up, leads=one.leads, version=one.version, size=one.size, errors=one.errors
+        )
     return message
 
 

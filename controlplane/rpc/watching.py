@@ -17,6 +17,7 @@ from controlplane.errors import UnavailableError
 from controlplane.services import vitals
 from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
+from controlplane.services.pulse import Pulse
 from controlplane.services.vitals import Vitals
 
 SERVICES = ("", "writ.v1.Admin", "writ.v1.Identity", "writ.v1.Sync", "writ.v1.Evidence")
@@ -27,8 +28,8 @@ Status = health_pb2.HealthCheckResponse
 class Watching:
     """One per process. `health` is a servicer for the API."""
 
-    def __init__(self, config: Config, publisher: Publisher, overviews: Overviews) -> None:
-        self._config, self._publisher, self._overviews = config, publisher, overviews
+    def __init__(self, config: Config, publisher: Publisher, overviews: Overviews, pulse: Pulse) -> None:
+        self._config, self._publisher, self._overviews, self._pulse = config, publisher, overviews, pulse
         self._probes = Probes(Watched(metrics=self._metrics, not_ready=self.not_ready))
         self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # bound at run time
 
@@ -72,4 +73,5 @@ class Watching:
             lease_s=config.lease_s,
             svid_lifetime_s=config.svid_lifetime_s,
             authorities=self._overviews.authorities(),
+            store=self._pulse.last,
         )

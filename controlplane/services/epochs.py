@@ -64,13 +64,17 @@ class Opened:
 
 
 async def check(store: Store, mark: Mark) -> None:
-    """RolledBackError when this store may not be served from. Before anything else is read or written."""
+    """RolledBackError when this store may not be served from, CorruptError when it holds what we do not write.
+
+    Before anything is written.
+    """
     found = await rows.find(store, RestoredRow, rows.RESTORED)
     if found is not None:
         what = "was restored from a backup" if found.row.whole else "holds a part of a backup only"
         raise RolledBackError(f"the store {what}, and no new epoch was opened")
     mesh = await store.get(rows.MESH)
     mark.check(mesh.revision if mesh else 0)
+    await rows.check(store)
 
 
 async def restore(store: Store, taken_at: int, revision: int, found: Put) -> None:

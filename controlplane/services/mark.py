@@ -60,4 +60,6 @@ def _read(path: Path) -> tuple[int, str]:
         document = json.loads(path.read_text())
         return int(document["generation"]), str(document["accused"])
     except (ValueError, KeyError, TypeError) as exc:
-        raise CorruptError(f"`{path}` is malformed", hint="restore it, or open a new epoch") from exc
+        raise CorruptError(
+            f"`{path}` is malformed", hint="move it away: agents still know how far the mesh has gone"
+        ) from exc

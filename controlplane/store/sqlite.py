@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ from controlplane.errors import (
     NotFoundError,
     UnavailableError,
 )
-from controlplane.store.base import Event, Expect, Item, Lists
+from controlplane.store.base import Event, Expect, Health, Item, Lists, Member
 from controlplane.store.checks import check_commit, conflict
 
 SCHEMA_VERSION = 1
@@ -53,8 +54,10 @@ class _Pending:
 class SqliteStore:
     """Open with `open`; all SQL runs on one thread of its own."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: int, thread: ThreadPoolExecutor) -> None:
-        self._sql, self._lock, self._thread = connection, lock, thread
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, lock: int, thread: ThreadPoolExecutor
+    ) -> None:
+        self._path, self._sql, self._lock, self._thread = path, connection, lock, thread
         self._pending: list[_Pending] = []
         self._writing: asyncio.Task[None] | None = None
         self._changed = asyncio.Condition()
@@ -73,7 +76,7 @@ class SqliteStore:
             hint = "stop the other process, or give this one a directory of its own"
             raise UnavailableError(f"another control plane uses `{path}`", hint=hint) from exc
         try:
-            return cls(_connect(path), lock, ThreadPoolExecutor(1, thread_name_prefix="sqlite"))
+            return cls(path, _connect(path), lock, ThreadPoolExecutor(1, thread_name_prefix="sqlite"))
         except sqlite3.DatabaseError as exc:
             os.close(lock)
             raise CorruptError(f"`{path}` cannot be used: {exc}", hint="restore it from a backup") from exc
@@ -118,6 +121,11 @@ class SqliteStore:
             after = max(after, seen)
             async with self._changed:
                 await self._changed.wait_for(lambda: self._revision > after)  # noqa: B023 - waits in this turn
+
+    async def health(self) -> Health:
+        size = sum(path.stat().st_size for path in self._path.parent.glob(f"{self._path.name}*"))
+        file = Member(name=str(self._path), up=True, leads=True, version=sqlite3.sqlite_version, size=size)
+        return Health(kind="sqlite", members=(file,), room=shutil.disk_usage(self._path.parent).free)
 
     async def advance(self, revision: int) -> None:
         """Begin again above `revision`: every row is as if it had been written then. For `epochs`, while nobody else looks."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+import commands
 import pytest
 from barenode import CODE, Node, until
 from faultproxy import FaultProxy
@@ -126,6 +127,9 @@ def test_a_full_etcd_is_said_to_be_full(tmp_path, saw) -> None:
         assert "NOSPACE" in caught.value.message
         assert node.renew(mesh.replicas[0], keys.generate_p256(), "f" * 20) is CODE.UNAVAILABLE
         assert stream.next_beat(10)
+        until(lambda: "NOSPACE" in commands.writ("status", config=mesh.context_file).stdout)
+        checked = commands.writ("check", config=mesh.context_file)
+        assert (checked.returncode, "alarm disarm" in checked.stdout) == (1, True), checked.stdout
         _room(mesh.etcd)
         until(lambda: _made(mesh, "after"))
         assert isinstance(node.renew(mesh.replicas[0], keys.generate_p256(), "f" * 20), tuple)

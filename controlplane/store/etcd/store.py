@@ -7,12 +7,20 @@ Revisions of the port are etcd's and a base, which stands in `schema`: a cluster
 agents hold must stay below.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from controlplane.errors import CorruptError, ExistsError, InvalidError, NotFoundError, UnavailableError
-from controlplane.store.base import Event, Expect, Item, Lists
+from controlplane.errors import (
+    ControlPlaneError,
+    CorruptError,
+    ExistsError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+)
+from controlplane.store.base import Event, Expect, Health, Item, Lists, Member
 from controlplane.store.checks import check_commit
 from controlplane.store.etcd import groups, watching
 from controlplane.store.etcd.connection import Access, Connection
@@ -164,6 +172,24 @@ class EtcdStore:
                 item = None if event.type == event.DELETE else self._item(event.kv)
                 key = event.kv.key.decode().removeprefix(self._data)
                 yield Event(event.kv.mod_revision + self._base, key, item.value if item else None)
+
+    async def health(self) -> Health:
+        found = await asyncio.gather(*map(self._member, self._connection.endpoints))
+        return Health(kind="etcd", members=tuple(found))
+
+    async def _member(self, endpoint: str) -> Member:
+        try:
+            said = await self._connection.once("Maintenance.Status", rpc.StatusRequest(), endpoint=endpoint)
+        except ControlPlaneError as exc:
+            return Member(name=endpoint, up=False, errors=(str(exc),))
+        return Member(
+            name=endpoint,
+            up=True,
+            leads=bool(said.leader) and said.leader == said.header.member_id,
+            version=said.version,
+            size=said.dbSize,
+            errors=tuple(said.errors),
+        )
 
     async def advance(self, revision: int) -> None:
         """Begin again above `revision`: every row is as if it had been written then. For `epochs`, while no replica runs.
