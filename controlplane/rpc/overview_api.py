@@ -13,6 +13,7 @@ from controlplane.services.overview import NodeView, Overview, Overviews
 from controlplane.services.pulse import Pulse
 from controlplane.store.base import Health
 
+VERSION = metadata.version("writ-mesh")
 DEFAULT_LIMIT, MAX_LIMIT = 50, 1000
 MAX_TROUBLES = 4
 Context = grpc.aio.ServicerContext
@@ -42,7 +43,7 @@ class OverviewServicer(overview_pb2_grpc.OverviewServicer):
         seen = await self._overviews.look(int(now))
         message = _counts(seen)
         message.trust_domain, message.root_sha256 = self._trust_domain, self._root_sha256
-        message.version, message.now_ms = metadata.version("writ-mesh"), int(now * 1000)
+        message.version, message.now_ms = VERSION, int(now * 1000)
         message.svid_lifetime_s, message.lease_s = self._config.svid_lifetime_s, self._config.lease_s
         message.attention.extend(map(_node, seen.attention[:limit]))
         message.listed.extend(map(_node, seen.nodes if len(seen.nodes) <= limit else ()))

@@ -22,6 +22,9 @@ from controlplane.services.vitals import Vitals
 
 SERVICES = ("", "writ.v1.Admin", "writ.v1.Identity", "writ.v1.Sync", "writ.v1.Evidence")
 LOOK_S = 1.0
+VERSION = metadata.version(
+    "writ-mesh"
+)  # read once: it is a file, and there may be no descriptor left when it is asked for
 Status = health_pb2.HealthCheckResponse
 
 
@@ -67,7 +70,7 @@ class Watching:
         config, issue = self._config, self._publisher.issue
         signed_at = issue.lease_until - config.lease_s if issue else None
         return Vitals(
-            version=metadata.version("writ-mesh"),
+            version=VERSION,
             beat_age_s=None if signed_at is None else max(0.0, time.time() - signed_at),
             heartbeat_s=max(config.heartbeat_s, 1.0),  # heartbeats carry whole seconds
             lease_s=config.lease_s,
