@@ -13,7 +13,7 @@ from controlplane import model, opening
 from controlplane.config import Config
 from controlplane.errors import CorruptError, ExistsError, InvalidError, UnavailableError
 from controlplane.model import ReplicaRow
-from controlplane.services import authorities, backup, epochs
+from controlplane.services import authorities, backup, epochs, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.epochs import Opened, Told
 from controlplane.services.mark import FILE, Mark
@@ -33,6 +33,7 @@ def create(arguments: argparse.Namespace) -> None:
     if out.exists():
         raise ExistsError(f"`{out}` exists", hint="give --out another file")
     items, revision = _all(config)
+    items = [item for item in items if item.key != rows.WITNESS_KEY]  # each replica has it, and puts it back
     if config.store.kind == "sqlite" and new_key_file(config.store.kek_file):
         _say(f"key file made: {config.store.kek_file}")
     sealer = load_key_file(config.store.kek_file)

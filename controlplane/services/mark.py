@@ -8,7 +8,7 @@ import json
 import os
 from pathlib import Path
 
-from controlplane.errors import CorruptError, RolledBackError
+from controlplane.errors import CorruptError, RolledBackError, UnavailableError
 
 FILE = "mark.json"
 EPOCH_BITS = 40  # of a generation count within an epoch: 34 years at 1,000 commits a second
@@ -44,15 +44,22 @@ class Mark:
         return generation >> EPOCH_BITS > self.generation >> EPOCH_BITS
 
     def _keep(self, generation: int, accused: str) -> None:
+        if self._path is not None:
+            try:
+                _write(self._path, {"generation": generation, "accused": accused})
+            except OSError as exc:
+                hint = "nothing new is signed before it can be written"
+                raise UnavailableError(f"cannot write `{self._path}`: {exc.strerror}", hint=hint) from exc
         self.generation, self.accused = generation, accused
-        if self._path is None:
-            return
-        temporary = self._path.with_name(f".{self._path.name}.new")
-        with temporary.open("w") as file:
-            json.dump({"generation": generation, "accused": accused}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+
+
+def _write(path: Path, document: dict[str, object]) -> None:
+    temporary = path.with_name(f".{path.name}.new")
+    with temporary.open("w") as file:
+        json.dump(document, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
 
 
 def _read(path: Path) -> tuple[int, str]:

@@ -96,7 +96,7 @@ def test_requests_do_not_wait_for_a_slow_control_plane(tmp_path) -> None:
     made = small.start(tmp_path, before=behind(proxies))
     try:
         proxies[0].heal()
-        proxies[0].delay(2.5)  # each way
+        proxies[0].delay(5.0)
         for node in (caller(made), callee(made)):
             node.agent.kill()
             node.agent.start()
@@ -104,6 +104,7 @@ def test_requests_do_not_wait_for_a_slow_control_plane(tmp_path) -> None:
         eventually(lambda: ask(made) == "allowed")
         assert ask(made, purpose="research") == "no_permit"
         assert not made.find(CALLER).connected  # decided from disk: nothing had been heard yet
+        proxies[0].heal()
         eventually(lambda: made.find(CALLER).connected)
     finally:
         made.stop()

@@ -20,6 +20,7 @@ from controlplane.cli.demo.mesh import Mesh
 
 pytestmark = pytest.mark.timeout(180)
 HERD = 300
+STRANGERS = 60
 PATIENCE_S = 60.0
 
 
@@ -111,20 +112,17 @@ def test_strangers_that_take_every_descriptor_end_no_session(mesh, tmp_path, saw
     limit = len(list(Path(f"/proc/{pid}/fd").iterdir())) + 20
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
     host, _, port = mesh.replicas[0].api.rpartition(":")
-    strangers = []
-    for _ in range(60):
-        with contextlib.suppress(OSError):
-            strangers.append(socket.create_connection((host, int(port)), 5))
-    assert other.renew(mesh.replicas[0], keys.generate_p256(), "o" * 20, 3) in {
-        CODE.UNAVAILABLE,
-        CODE.DEADLINE_EXCEEDED,
-    }
-    assert stream.next_beat(10)
-    assert not stream.ended.is_set()
-    for one in strangers:
-        one.close()
+    with contextlib.ExitStack() as strangers:
+        for _ in range(STRANGERS):
+            with contextlib.suppress(OSError):
+                strangers.enter_context(socket.create_connection((host, int(port)), 5))
+        answer = other.renew(mesh.replicas[0], keys.generate_p256(), "o" * 20, 3)
+        assert answer in {CODE.UNAVAILABLE, CODE.DEADLINE_EXCEEDED}
+        for _ in range(6):
+            assert stream.next_beat(10)
+        assert not stream.ended.is_set()
     key = keys.generate_p256()
     until(lambda: isinstance(other.renew(mesh.replicas[0], key, "p" * 20, 5), tuple))
     assert stream.next_beat(10)
     stream.close()
-    saw(f"{len(strangers)} strangers, {limit} descriptors")
+    saw(f"{STRANGERS} strangers, {limit} descriptors")
