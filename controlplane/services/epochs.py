@@ -73,7 +73,7 @@ async def check(store: Store, mark: Mark) -> None:
         what = "was restored from a backup" if found.row.whole else "holds a part of a backup only"
         raise RolledBackError(f"the store {what}, and no new epoch was opened")
     mesh = await store.get(rows.MESH)
-    mark.check(mesh.revision if mesh else 0)
+    mark.check(mesh.revision if mesh else 0, mark.generation)
     await rows.check(store)
 
 

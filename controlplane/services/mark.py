@@ -23,12 +23,15 @@ class Mark:
         if path is not None and path.exists():
             self.generation, self.accused = _read(path)
 
-    def check(self, generation: int) -> None:
-        """RolledBackError when the store is behind, or something else has shown that it is older, and no epoch began since."""
+    def check(self, generation: int, reached: int) -> None:
+        """RolledBackError when the store is behind, or something else has shown that it is older, and no epoch began since.
+
+        `reached` is the mark as it was before the store was read.
+        """
         if self.accused and not self._later_epoch(generation):
             raise RolledBackError(f"the store is older than the mesh: {self.accused}")
-        if generation < self.generation:
-            what = f"it is at generation {generation}, the mesh was at {self.generation}"
+        if generation < reached:
+            what = f"it is at generation {generation}, the mesh was at {reached}"
             raise RolledBackError(f"the store is older than the mesh: {what}")
 
     def reach(self, generation: int) -> None:

@@ -123,9 +123,10 @@ class Publisher:
 
     async def _sign_trust(self) -> Issue:
         now = int(self._clock())
+        reached = self.mark.generation  # before the store is read: later proofs are of later states
         mesh = await self._store.get(rows.MESH)
         generation = mesh.revision if mesh else 0
-        self.mark.check(generation)
+        self.mark.check(generation, reached)
         if self.issue is not None and generation == self.issue.generation:
             return self._with_heartbeat(self.issue, now)
         (mesh_items, floor_items, policy_items, *anchor_items), _ = await self._store.snapshot(TRUST_PREFIXES)

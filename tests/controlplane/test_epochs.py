@@ -133,6 +133,20 @@ async def test_a_proof_of_what_the_store_has_meanwhile_is_no_proof(world) -> Non
     assert publisher.issue.generation == newer
 
 
+async def test_a_proof_that_comes_while_the_store_is_read_is_about_what_comes_next(
+    world, monkeypatch
+) -> None:
+    publisher, read = world.publisher(world.mark()), world.store.get
+
+    async def get(key: str):
+        item = await read(key)
+        publisher.mark.reach(item.revision + 1)  # an agent of another replica, which has just committed
+        return item
+
+    monkeypatch.setattr(world.store, "get", get)
+    await publisher.beat()
+
+
 async def test_no_generation_leaves_before_the_mark_is_on_disk(world) -> None:
     publisher = world.publisher(world.mark())
     await publisher.refresh()
