@@ -104,6 +104,7 @@ async def _serve(
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
     pulse = Pulse(store)
+    await pulse.look()
     watching = Watching(config, publisher, overviews, pulse)
     parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews, pulse)
     _register(parts, api, enrolment_server, enrolment_port)

@@ -18,10 +18,13 @@ class Pulse:
         self._store = store
         self.last: Health | None = None
 
+    async def look(self) -> None:
+        try:
+            self.last = await self._store.health()
+        except (ControlPlaneError, OSError) as exc:
+            log.info("store_not_examined", reason=str(exc))
+
     async def run(self) -> None:
         while True:
-            try:
-                self.last = await self._store.health()
-            except (ControlPlaneError, OSError) as exc:
-                log.info("store_not_examined", reason=str(exc))
             await asyncio.sleep(LOOK_S)
+            await self.look()

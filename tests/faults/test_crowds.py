@@ -19,7 +19,7 @@ from controlplane.api.gen import sync_pb2_grpc
 from controlplane.cli.demo.mesh import Mesh
 
 pytestmark = pytest.mark.timeout(180)
-HERD = 300
+HERD = 200
 STRANGERS = 60
 PATIENCE_S = 60.0
 
