@@ -141,13 +141,14 @@ def _documents(directory: Path, made: Authorities, now: int) -> Told:
 
 
 def _report(opened: Opened) -> None:
+    merged = opened.merged
     _say(f"epoch {opened.number}, from generation {opened.generation}: start the control plane")
-    if opened.narrowed:
-        _say(f"revoked or raised, as agents know it: {', '.join(opened.narrowed)}")
-    if opened.dropped:
-        _say(f"replicas that were removed since, and stay so: {', '.join(opened.dropped)}")
-    if opened.policy != opened.policy_before and opened.policy_before:
-        _say(f"policy {opened.policy} is in force; agents had {opened.policy_before}: apply what is missing")
+    if merged.narrowed:
+        _say(f"revoked or raised, as agents know it: {', '.join(merged.narrowed)}")
+    if merged.dropped:
+        _say(f"replicas that were removed since, and stay so: {', '.join(merged.dropped)}")
+    if merged.policy not in {0, opened.policy}:
+        _say(f"policy {opened.policy} is in force; agents had {merged.policy}: apply what is missing")
     _say("tokens are forgotten; nodes that were invited since need a new one")
 
 

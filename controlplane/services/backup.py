@@ -13,7 +13,7 @@ import json
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Protocol
+from typing import Protocol, get_type_hints
 
 from controlplane.errors import CorruptError, InvalidError
 from controlplane.store.base import MAX_KEY_BYTES, MAX_VALUE_BYTES, Item
@@ -55,6 +55,9 @@ class Header:
         """What chunk `number` is sealed under."""
         bound = hashlib.sha256(replace(self, sha256="").line()).hexdigest()
         return f"{FORMAT}/{bound}/{number}"
+
+
+SHAPE = {name: get_type_hints(Header)[name] for name in Header.__dataclass_fields__}
 
 
 def dump(trust_domain: str, items: Sequence[Item], revision: int, now: int, sealer: Seals) -> bytes:
@@ -99,27 +102,20 @@ def _packed(items: Sequence[Item]) -> Iterator[bytes]:
 
 
 def _header(data: bytes) -> tuple[Header, bytes]:
-    line, newline, body = data[:MAX_HEADER_BYTES].partition(b"\n")
+    line, newline, _ = data[:MAX_HEADER_BYTES].partition(b"\n")
     try:
         fields = json.loads(line)
-        version = fields["version"] if fields["format"] == FORMAT else 0
+        if fields["format"] != FORMAT:
+            raise ValueError(fields["format"])
+        version = fields["version"]
     except (ValueError, KeyError, TypeError) as exc:
         raise CorruptError("this is no backup of `writ backup create`") from exc
     if version != VERSION:
         hint = "restore it with the version of Writ that made it, or a newer one"
         raise CorruptError(f"the backup has format {version}, this program knows {VERSION}", hint=hint)
-    try:
-        header = Header(**fields)
-        whole = all(
-            type(value) is type(default)
-            for value, default in zip(asdict(header).values(), ("", 0, 0, 0, 0, "", "", 0), strict=True)
-        )
-    except TypeError as exc:
-        raise CorruptError("the backup's header is malformed") from exc
-    if not newline or not whole:
+    if not newline or {name: type(value) for name, value in fields.items()} != SHAPE:
         raise CorruptError("the backup's header is malformed")
-    del body
-    return header, data[len(line) + 1 :]
+    return Header(**fields), data[len(line) + 1 :]
 
 
 def _chunks(body: bytes) -> Iterator[bytes]:

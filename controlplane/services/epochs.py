@@ -52,15 +52,22 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """What was taken over from an agent."""
+
+    narrowed: tuple[str, ...] = ()  # SPIFFE IDs
+    dropped: tuple[str, ...] = ()  # replicas
+    policy: int = 0  # in force then; 0: not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """What a new epoch changed; for the operator."""
+    """A new epoch; for the operator."""
 
     number: int
     generation: int
-    narrowed: tuple[str, ...] = ()  # SPIFFE IDs
-    dropped: tuple[str, ...] = ()  # replicas
-    policy: int = 0  # in force now
-    policy_before: int = 0  # as the agents had it
+    policy: int  # in force now
+    merged: Merged
 
 
 async def check(store: Store, mark: Mark) -> None:
@@ -109,64 +116,65 @@ async def begin(store: Advances, mark: Mark, told: Sequence[Told], made: Authori
         raise RolledBackError("the store holds a part of a backup only: restore again, into an empty one")
     mesh, revision = await store.list(rows.MESH)
     known = restored.row.revision if restored else max((item.revision for item in mesh), default=0)
+    number = _next([revision, mark.generation, *(one.trust.generation for one in told)])
     newest = max(told, key=lambda one: one.trust.generation, default=None)
-    opened = Opened(number=0, generation=0)
-    if (
+    newer = (
         newest is not None and newest.trust.generation > known
-    ):  # an older one would take away what came after it
-        opened = await _merge(store, newest, made)
-    highest = max([revision, mark.generation, *(one.trust.generation for one in told)])
-    number = (highest >> EPOCH_BITS) + 1
-    if number << EPOCH_BITS >= LAST:
-        raise PreconditionError("there are no epochs left: make a new mesh")
+    )  # an older one takes away what came after it
+    merged = await _merge(store, newest, made) if newest is not None and newer else Merged()
     await store.advance(number << EPOCH_BITS)
-    tokens = [item.key for item in (await store.list("token/"))[0]]
-    for start in range(0, len(tokens), MAX_OPERATIONS):
-        await store.commit(expect={}, put={}, delete=tokens[start : start + MAX_OPERATIONS])
+    await _delete(store, [item.key for item in (await store.list("token/"))[0]])
     put = {rows.EPOCH: model.dump(EpochRow(number=number, opened_at=now)), rows.MESH: b"{}"}
     generation = await store.commit(expect={}, put=put, delete=[rows.RESTORED])
     mark.reach(generation)
     policy = (await rows.policy_state(store)).row
-    return replace(opened, number=number, generation=generation, policy=policy.now)
+    return Opened(number=number, generation=generation, policy=policy.now, merged=merged)
 
 
-async def _merge(store: Store, told: Told, made: Authorities) -> Opened:
+def _next(generations: Sequence[int]) -> int:
+    """The first epoch that none of these belongs to."""
+    number = (max(generations) >> EPOCH_BITS) + 1
+    if number << EPOCH_BITS >= LAST:
+        raise PreconditionError("there are no epochs left", hint="make a new mesh")
+    return number
+
+
+async def _merge(store: Store, told: Told, made: Authorities) -> Merged:
     """Take over of the newer state whatever narrows."""
-    put: dict[str, bytes] = {}
-    delete: list[str] = []
     nodes = {str(one.row.spiffe_id): one.row for one in await rows.every(store, NodeRow, "node/")}
-    narrowed = []
-    for name, floor in told.trust.floors.items():
-        before = nodes.get(name) or _unknown(name)
-        after = _narrowed(before, floor)
-        if after != nodes.get(name):
-            narrowed.append(name)
-            put |= {key: model.dump(after) for key in _node_keys(after)}
-    dropped = [
-        one for one in await rows.every(store, ReplicaRow, "replica/")
-        if bytes.fromhex(one.row.node_ca) not in told.trust.node_cas
-    ]  # fmt: skip
-    gone = {one.row.name for one in dropped}
-    delete += [one.key for one in dropped]
-    delete += [
-        one.key for one in await rows.every(store, JwtKeyRow, rows.JWT_AUTHORITIES)
-        if one.row.replica in gone or bytes.fromhex(one.row.public) not in told.trust.jwt_keys
-    ]  # fmt: skip
+    narrowed = {
+        name: row
+        for name, floor in told.trust.floors.items()
+        if (row := _narrowed(nodes.get(name) or _unknown(name), floor)) != nodes.get(name)
+    }
+    put = {key: model.dump(row) for row in narrowed.values() for key in _node_keys(row)}
     put |= await _newer_delegation(store, told.delegation, made)
     state = (await rows.policy_state(store)).row
     latest = max(state.latest, told.trust.policy_now)  # a number stands for one content for ever
     put[rows.POLICY] = model.dump(replace(state, latest=latest))
     for batch in _batches(put):
         await store.commit(expect={}, put=batch)
-    for start in range(0, len(delete), MAX_OPERATIONS):
-        await store.commit(expect={}, put={}, delete=delete[start : start + MAX_OPERATIONS])
-    return Opened(
-        number=0,
-        generation=0,
-        narrowed=tuple(sorted(narrowed)),
-        dropped=tuple(sorted(gone)),
-        policy_before=told.trust.policy_now,
-    )
+    dropped = await _drop_keys(store, told.trust)
+    return Merged(narrowed=tuple(sorted(narrowed)), dropped=dropped, policy=told.trust.policy_now)
+
+
+async def _drop_keys(store: Store, trust: d.TrustDocument) -> tuple[str, ...]:
+    """CAs and JWT keys that agents no longer believe; the names of replicas that are gone with theirs."""
+    known = await rows.every(store, ReplicaRow, "replica/")
+    gone = [one for one in known if bytes.fromhex(one.row.node_ca) not in trust.node_cas]
+    names = {one.row.name for one in gone}
+    jwt_keys = [
+        one.key
+        for one in await rows.every(store, JwtKeyRow, rows.JWT_AUTHORITIES)
+        if one.row.replica in names or bytes.fromhex(one.row.public) not in trust.jwt_keys
+    ]
+    await _delete(store, [*(one.key for one in gone), *jwt_keys])
+    return tuple(sorted(names))
+
+
+async def _delete(store: Store, keys: Sequence[str]) -> None:
+    for start in range(0, len(keys), MAX_OPERATIONS):
+        await store.commit(expect={}, put={}, delete=keys[start : start + MAX_OPERATIONS])
 
 
 def _narrowed(row: NodeRow, floor: int | None) -> NodeRow:

@@ -84,7 +84,7 @@ def test_chunks_of_another_backup_do_not_open() -> None:
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ({"format": "tar", "version": 1}, "format 0"),
+        ({"format": "tar", "version": 1}, "no backup"),
         ({**json.loads(HEADER), "version": 2}, "format 2, this program knows 1"),
         ({**json.loads(HEADER), "rows": "4000"}, "malformed"),
         ({**json.loads(HEADER), "more": 1}, "malformed"),

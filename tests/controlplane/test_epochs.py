@@ -199,7 +199,7 @@ async def test_generations_begin_above_all_that_was_signed(world) -> None:
 async def test_what_agents_know_to_be_revoked_stays_so(world) -> None:
     ours, theirs = str(NODE.spiffe_id), str(NODE.spiffe_id).replace("gpu-1", "gpu-9")
     found = await opened(world, await told(world, floors={ours: None, theirs: 4}))
-    assert found.narrowed == (ours, theirs)
+    assert found.merged.narrowed == (ours, theirs)
     assert (await world.row()).state == model.REVOKED
     unknown = await world.row("gpu-9")
     assert (unknown.state, unknown.epoch, unknown.floor, unknown.renew_floor) == (model.INVITED, 4, 4, 4)
@@ -237,7 +237,7 @@ async def test_a_replica_that_was_removed_since_stays_removed_with_all_its_keys(
         )
         await world.keep(rows.jwt_authority_key(key_id), row)
     found = await opened(world, await told(world))
-    assert found.dropped == ("two",)
+    assert found.merged.dropped == ("two",)
     left = [one.row.name for one in await rows.every(world.store, ReplicaRow, "replica/")]
     assert left == ["one"]
     assert await rows.every(world.store, JwtKeyRow, rows.JWT_AUTHORITIES) == []
@@ -246,14 +246,14 @@ async def test_a_replica_that_was_removed_since_stays_removed_with_all_its_keys(
 async def test_documents_older_than_the_store_take_nothing_away(world) -> None:
     older = await told(world, floors={str(NODE.spiffe_id): None}, generation=1)
     found = await opened(world, older)
-    assert (found.narrowed, (await world.row()).state) == ((), model.ENROLLED)
+    assert (found.merged.narrowed, (await world.row()).state) == ((), model.ENROLLED)
 
 
 async def test_tokens_are_forgotten_and_policy_numbers_are_not_given_again(world) -> None:
     await world.keep(rows.token_key("t"), TokenRow(node="gpu-1", site="berlin", expires_at=NOW + 600))
     await world.keep(rows.POLICY, PolicyState(minimum=3, now=3, latest=3))
     found = await opened(world, await told(world, policy_min=5, policy_now=6))
-    assert (found.policy, found.policy_before) == (3, 6)
+    assert (found.policy, found.merged.policy) == (3, 6)
     assert (await rows.policy_state(world.store)).row.next == 7
     assert await world.store.get(rows.token_key("t")) is None
 
