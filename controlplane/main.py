@@ -199,7 +199,7 @@ def _register(
         rollout=Rollout(store, publisher),
         policy_sets=policy_sets.PolicySets(store),
         explanation=explanation.Explaining(store, publisher),
-        witness=Witness(store, made, publisher.mark.accuse),
+        witness=Witness(store, made, publisher.accuse),
         identities=Identities(
             made=made,
             workloads=Registry(store, publisher.refresh),

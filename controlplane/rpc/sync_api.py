@@ -24,7 +24,7 @@ from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
-from controlplane.services.held import Held, proven
+from controlplane.services.held import Held
 from controlplane.services.hub import AgentState, Hub, keep_receipt
 from controlplane.services.issued import Issue
 from controlplane.services.nodes import Nodes
@@ -85,7 +85,7 @@ class SyncServicer:
         context: Context,
     ) -> None:
         name = str(caller.spiffe_id)
-        await self._look_at(hello.held)
+        await self._publisher.shown(Held(heartbeat=hello.held.heartbeat, delegation=hello.held.delegation))
         row, changed = await self._note(caller, hello)
         reader = asyncio.ensure_future(self._read(caller, requests))
         state, wake = self._hub.attach(name, lambda: _cancel(reader))
@@ -120,14 +120,6 @@ class SyncServicer:
             statement = _statement(caller, hello.evidence_key, d.TYPE_EVIDENCE_KEY, {"vkey": str})
             facts["evidence_key"] = str(statement["vkey"])
         return await self._nodes.note(caller.spiffe_id.node, caller.spiffe_id.site, **facts)
-
-    async def _look_at(self, said: sync_pb2.Held) -> None:
-        """RolledBackError when the agent proves that our store is older than the mesh."""
-        issue, held = self._publisher.issue, Held(heartbeat=said.heartbeat, delegation=said.delegation)
-        root, delegation = self._publisher.root, self._publisher.anchors.delegation
-        generation = proven(held, root, delegation, issue.generation if issue else 0)
-        if generation:
-            await self._publisher.shown(generation)
 
     # --- down ------------------------------------------------------------------------------------------------
 

@@ -22,9 +22,8 @@ from controlplane.services.vitals import Vitals
 
 SERVICES = ("", "writ.v1.Admin", "writ.v1.Identity", "writ.v1.Sync", "writ.v1.Evidence")
 LOOK_S = 1.0
-VERSION = metadata.version(
-    "writ-mesh"
-)  # read once: it is a file, and there may be no descriptor left when it is asked for
+# Read once: it is a file, and there may be no descriptor left when it is asked for.
+VERSION = metadata.version("writ-mesh")
 Status = health_pb2.HealthCheckResponse
 
 

@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from controlplane.model import JwtKeyRow, NodeRow, PolicyState, ReplicaRow, Reso
 from controlplane.services import bundles, replicas, rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
+from controlplane.services.held import Held, proven
 from controlplane.services.hub import Hub
 from controlplane.services.issued import Issue, NodeIssue
 from controlplane.services.mark import Mark
@@ -51,7 +53,7 @@ class Publisher:
         mark: Mark | None = None,
     ) -> None:
         self._store, self._made, self.hub = store, made, hub
-        self.mark, self.root = mark or Mark(), made.root
+        self._mark, self._doubted = mark or Mark(), asyncio.Event()
         self._lease_s, self._heartbeat_s, self._clock = lease_s, heartbeat_s, clock
         self._lock, self.bundles_due = asyncio.Lock(), asyncio.Event()
         self._bundle_lock = asyncio.Lock()
@@ -95,10 +97,23 @@ class Publisher:
         if before is None or before.generation != self.issue.generation:
             self.bundles_due.set()
 
-    async def shown(self, generation: int) -> None:
-        """An agent proved that the mesh was here once. RolledBackError when the store has never been."""
-        self.mark.reach(generation)
-        await self.refresh()
+    async def shown(self, held: Held) -> None:
+        """What an agent holds. RolledBackError, and the end of this replica, when it proves that our store is older."""
+        known = self.issue.generation if self.issue else 0
+        generation = proven(held, self._made.root, self.anchors.delegation, known)
+        if not generation:
+            return
+        self._mark.reach(generation)
+        try:
+            await self.refresh()
+        except RolledBackError:
+            self._doubted.set()
+            raise
+
+    def accuse(self, what: str) -> None:
+        """Something that was signed here is not in the store: this replica ends."""
+        self._mark.accuse(what)
+        self._doubted.set()
 
     def may_go_on(self, spiffe_id: str, epoch: int) -> bool:
         """Is a session of this node, begun with a certificate of this epoch, still wanted? As of the newest generation."""
@@ -113,7 +128,10 @@ class Publisher:
 
     async def _beats(self) -> None:
         while True:
-            await asyncio.sleep(self._heartbeat_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._heartbeat_s):
+                    await self._doubted.wait()
+            self._doubted.clear()
             try:
                 await self.beat()
             except RolledBackError:
@@ -123,10 +141,10 @@ class Publisher:
 
     async def _sign_trust(self) -> Issue:
         now = int(self._clock())
-        reached = self.mark.generation  # before the store is read: later proofs are of later states
+        reached = self._mark.generation  # before the store is read: later proofs are of later states
         mesh = await self._store.get(rows.MESH)
         generation = mesh.revision if mesh else 0
-        self.mark.check(generation, reached)
+        self._mark.check(generation, reached)
         if self.issue is not None and generation == self.issue.generation:
             return self._with_heartbeat(self.issue, now)
         (mesh_items, floor_items, policy_items, *anchor_items), _ = await self._store.snapshot(TRUST_PREFIXES)
@@ -149,7 +167,7 @@ class Publisher:
         )
         payload = payloads.dump_trust(document)
         sealed = payloads.seal(d.TYPE_TRUST, payload, self._made.document_signer()).to_json()
-        await asyncio.to_thread(self.mark.reach, generation)
+        await asyncio.to_thread(self._mark.reach, generation)
         issue = Issue(
             generation=generation,
             trust=sealed,

@@ -115,8 +115,11 @@ async def test_the_agent_may_know_a_delegation_that_the_store_has_forgotten(worl
 async def test_a_proof_ends_the_replica_and_stays_after_a_restart(world) -> None:
     publisher = world.publisher(world.mark())
     await publisher.refresh()
+    held = Held(heartbeat=beat(world, publisher.issue.generation + 1), delegation=b"")
     with pytest.raises(RolledBackError):
-        await publisher.shown(publisher.issue.generation + 1)
+        await publisher.shown(held)
+    with pytest.raises(ExceptionGroup, match="unhandled errors"):
+        await publisher.run()  # ends at once, not with the next heartbeat
     with pytest.raises(RolledBackError):
         await publisher.beat()
     with pytest.raises(RolledBackError, match="older than the mesh"):
@@ -129,18 +132,19 @@ async def test_a_proof_of_what_the_store_has_meanwhile_is_no_proof(world) -> Non
     await publisher.refresh()
     await world.keep(rows.node_key("gpu-2", "berlin"), dataclasses.replace(NODE, node="gpu-2"))
     newer = (await world.store.get(rows.MESH)).revision
-    await publisher.shown(newer)
+    await publisher.shown(Held(heartbeat=beat(world, newer), delegation=b""))
     assert publisher.issue.generation == newer
 
 
 async def test_a_proof_that_comes_while_the_store_is_read_is_about_what_comes_next(
     world, monkeypatch
 ) -> None:
-    publisher, read = world.publisher(world.mark()), world.store.get
+    mark, read = world.mark(), world.store.get
+    publisher = world.publisher(mark)
 
     async def get(key: str):
         item = await read(key)
-        publisher.mark.reach(item.revision + 1)  # an agent of another replica, which has just committed
+        mark.reach(item.revision + 1)  # an agent of another replica, which has just committed
         return item
 
     monkeypatch.setattr(world.store, "get", get)

@@ -13,7 +13,7 @@ class GetOverviewRequest(_message.Message):
     def __init__(self, limit: _Optional[int] = ...) -> None: ...
 
 class MeshOverview(_message.Message):
-    __slots__ = ("trust_domain", "version", "root_sha256", "now_ms", "generation", "policy_min", "policy_now", "svid_lifetime_s", "lease_s", "nodes", "by_state", "connected", "enforcing", "certificates", "authorities", "replicas", "attention", "attention_total", "troubles", "store", "listed")
+    __slots__ = ("trust_domain", "version", "root_sha256", "now_ms", "generation", "policy_min", "policy_now", "svid_lifetime_s", "lease_s", "nodes", "by_state", "connected", "enforcing", "certificates", "authorities", "replicas", "attention", "attention_total", "troubles", "listed", "store")
     class ByStateEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -47,8 +47,8 @@ class MeshOverview(_message.Message):
     ATTENTION_FIELD_NUMBER: _ClassVar[int]
     ATTENTION_TOTAL_FIELD_NUMBER: _ClassVar[int]
     TROUBLES_FIELD_NUMBER: _ClassVar[int]
-    STORE_FIELD_NUMBER: _ClassVar[int]
     LISTED_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     trust_domain: str
     version: str
     root_sha256: str
@@ -68,9 +68,9 @@ class MeshOverview(_message.Message):
     attention: _containers.RepeatedCompositeFieldContainer[NodeView]
     attention_total: int
     troubles: _containers.ScalarMap[str, int]
-    store: Store
     listed: _containers.RepeatedCompositeFieldContainer[NodeView]
-    def __init__(self, trust_domain: _Optional[str] = ..., version: _Optional[str] = ..., root_sha256: _Optional[str] = ..., now_ms: _Optional[int] = ..., generation: _Optional[int] = ..., policy_min: _Optional[int] = ..., policy_now: _Optional[int] = ..., svid_lifetime_s: _Optional[int] = ..., lease_s: _Optional[int] = ..., nodes: _Optional[int] = ..., by_state: _Optional[_Mapping[str, int]] = ..., connected: _Optional[int] = ..., enforcing: _Optional[int] = ..., certificates: _Optional[_Iterable[_Union[ExpiryBucket, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[AuthorityEnd, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaView, _Mapping]]] = ..., attention: _Optional[_Iterable[_Union[NodeView, _Mapping]]] = ..., attention_total: _Optional[int] = ..., troubles: _Optional[_Mapping[str, int]] = ..., store: _Optional[_Union[Store, _Mapping]] = ..., listed: _Optional[_Iterable[_Union[NodeView, _Mapping]]] = ...) -> None: ...
+    store: Store
+    def __init__(self, trust_domain: _Optional[str] = ..., version: _Optional[str] = ..., root_sha256: _Optional[str] = ..., now_ms: _Optional[int] = ..., generation: _Optional[int] = ..., policy_min: _Optional[int] = ..., policy_now: _Optional[int] = ..., svid_lifetime_s: _Optional[int] = ..., lease_s: _Optional[int] = ..., nodes: _Optional[int] = ..., by_state: _Optional[_Mapping[str, int]] = ..., connected: _Optional[int] = ..., enforcing: _Optional[int] = ..., certificates: _Optional[_Iterable[_Union[ExpiryBucket, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[AuthorityEnd, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaView, _Mapping]]] = ..., attention: _Optional[_Iterable[_Union[NodeView, _Mapping]]] = ..., attention_total: _Optional[int] = ..., troubles: _Optional[_Mapping[str, int]] = ..., listed: _Optional[_Iterable[_Union[NodeView, _Mapping]]] = ..., store: _Optional[_Union[Store, _Mapping]] = ...) -> None: ...
 
 class Store(_message.Message):
     __slots__ = ("kind", "members", "room")
