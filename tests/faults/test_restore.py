@@ -208,3 +208,37 @@ def test_a_backup_is_restored_into_an_empty_store(tmp_path, store) -> None:
         assert gone.renew(mesh.replicas[0], keys.generate_p256(), "g" * 20) is CODE.PERMISSION_DENIED
         assert isinstance(stays.renew(mesh.replicas[0], keys.generate_p256(), "s" * 20), tuple)
         after.close()
+
+
+@case(
+    5,
+    "the whole state directory put back",
+    "an agent's proof ends it; it goes on in a new epoch, nobody comes back",
+)
+def test_a_replica_that_was_removed_since_does_not_come_back(tmp_path) -> None:
+    with started(tmp_path, store="etcd", replicas=2) as mesh:
+        stays, (first, second) = Node(mesh, "stays", tmp_path), mesh.replicas
+        done = writ("backup", "create", "--config", first.config, "--out", tmp_path / "backup")
+        assert done.returncode == 0, done.stderr
+        words = ["--config", first.config, "--root", first.state]
+        done = writ("controlplane", "remove", second.name, *words)
+        assert done.returncode == 0, done.stderr
+        before = heard(stays, mesh)
+        until(lambda: len(trust(before.trust[-1]).node_cas) == 1)
+        assert second.process.child.wait(END_S) == 1
+        before.close()
+        first.process.kill()
+        mesh.etcd.control("del", "--prefix", "/")
+        words = ["--config", first.config, "--new-epoch", "--agent", before.keep(tmp_path / "agent")]
+        done = writ("backup", "restore", tmp_path / "backup", *words)
+        assert (done.returncode, "stay so: replica-2" in done.stdout) == (0, True), done.stderr
+        mesh.control_plane.start()
+        mesh.control_plane.ports()
+        second.process.start()
+        assert second.process.child.wait(END_S) == 1
+        assert "has not delegated the document key" in second.process.log.read_text()
+        second.process.child = None
+        after = heard(stays, mesh, before.holds())
+        assert trust(after.trust[-1]).node_cas == trust(before.trust[-1]).node_cas
+        accepted(before, after)
+        after.close()
