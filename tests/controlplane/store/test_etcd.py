@@ -230,7 +230,8 @@ async def test_a_stalled_etcd_fails_by_deadline_and_its_commit_is_never_made_twi
         item = await store.get("n")
         etcd.members[0].kill(signal.SIGSTOP)
         committing = asyncio.ensure_future(store.commit(expect={"n": item.revision}, put={"n": b"1"}))
-        while store._writer._settled:  # until the deadline: the answer is lost, the request is not
+        # Until the deadline: the answer is lost, the request is not. Or it was quicker than the signal.
+        while store._writer._settled and not committing.done():
             await asyncio.sleep(0.01)
         etcd.members[0].resume()
         outcome = await asyncio.wait_for(asyncio.gather(committing, return_exceptions=True), 20)
