@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from controlplane.errors import (
+    CompactedError,
     ControlPlaneError,
     CorruptError,
     ExistsError,
@@ -31,6 +32,7 @@ from controlplane.store.sealing import Sealer
 SCHEMA_VERSION = 1
 BASED_VERSION = 2  # with a base: who does not know what that is must not serve it
 EMPTY = b""
+SNAPSHOT_TRIES = 5
 
 
 class EtcdStore:
@@ -151,13 +153,30 @@ class EtcdStore:
         return lists[0], revision
 
     async def snapshot(self, prefixes: Sequence[str]) -> tuple[Lists, int]:
-        ranges = [
-            rpc.RequestOp(request_range=rpc.RangeRequest(key=start, range_end=end, sort_order="ASCEND"))
-            for start, end in map(self._range, prefixes)
-        ]
-        reply = await self._connection.read("KV.Txn", rpc.TxnRequest(success=ranges))
-        lists = [[self._item(kv) for kv in op.response_range.kvs] for op in reply.responses]
-        return lists, reply.header.revision + self._base
+        """The first list says of which revision the others are to be.
+
+        In one transaction would be simpler, but a full etcd refuses all transactions, also those that only read.
+        """
+        for _ in range(SNAPSHOT_TRIES):
+            try:
+                return await self._snapshot(prefixes)
+            except CompactedError:
+                continue  # that revision went between two questions
+        raise UnavailableError("etcd forgets faster than it can be read", hint="compact it less often")
+
+    async def _snapshot(self, prefixes: Sequence[str]) -> tuple[Lists, int]:
+        first, *rest = prefixes
+        reply = await self._ranged(first, 0)
+        revision = reply.header.revision
+        others = await asyncio.gather(*(self._ranged(one, revision) for one in rest))
+        lists = [[self._item(kv) for kv in one.kvs] for one in (reply, *others)]
+        return lists, revision + self._base
+
+    async def _ranged(self, prefix: str, revision: int) -> Any:
+        start, end = self._range(prefix)
+        return await self._connection.read(
+            "KV.Range", rpc.RangeRequest(key=start, range_end=end, revision=revision)
+        )
 
     async def commit(self, *, expect: Expect, put: Mapping[str, bytes], delete: Sequence[str] = ()) -> int:
         check_commit(expect, put, delete)

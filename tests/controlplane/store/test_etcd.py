@@ -273,6 +273,8 @@ async def test_a_full_etcd_reads_and_says_why_it_does_not_write(tmp_path) -> Non
                 await store.commit(expect={}, put={"big": bytes(512 << 10)})
         assert "alarm disarm" in caught.value.hint
         assert (await store.get("kept")).value == b"1"
+        (kept, none), _ = await store.snapshot(["kept", "w/"])
+        assert ([item.value for item in kept], none) == ([b"1"], [])
         await store.close()
 
 
