@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 PROTOS := $(wildcard controlplane/api/v1/*.proto)
 
-.PHONY: demo test test-long agree check lint format proto bench clean help
+.PHONY: demo test test-long faults agree check lint format proto bench clean help
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t14
@@ -19,6 +19,9 @@ test: lint  ## static checks, then every quick test, real Envoy included
 
 test-long: $(VENV)/.dev $(VENV)/.clients  ## the slow tests
 	$(BIN)/python -m pytest -m "slow or soak or clients" --timeout 900 $(ARGS)
+
+faults: $(VENV)/.dev  ## kill, stop, cut off and starve everything, and print what held
+	$(BIN)/python -m pytest tests/faults --timeout 600 $(ARGS)
 
 agree: $(VENV)/.dev  ## the three policy engines on ten times as many random decisions (SCENES=n)
 	WRIT_AGREE_TIMEOUT_S=86400 WRIT_AGREE_SCENES=$(or $(SCENES),6200) $(BIN)/python -m pytest -s -m slow $(ARGS) \

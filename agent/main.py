@@ -10,7 +10,7 @@ from importlib import metadata
 
 import structlog
 
-from agent import files, starting
+from agent import files, held, starting
 from agent import state as states
 from agent.config import Config
 from agent.controlplanes import ControlPlanes
@@ -274,6 +274,7 @@ class Agent:
             trust_digest=self._received.trusted.highest.trust_digest if self._received.trusted.trust else "",
             blob_digests=list(self._received.blobs),
             evidence_key=self._statements.evidence_statement(),
+            held=held.documents(self._config.state_dir),
         )
 
     def _health(self) -> sync_pb2.Health:

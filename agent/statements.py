@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from agent import files
+from agent import files, held
 from agent.evidence.keeper import SizeError
 from agent.identity import Identity
 from audit import note
@@ -29,7 +29,7 @@ class Statements:
     """Signs in the name of the node. Knows the identity of the moment."""
 
     def __init__(self, directory: Path, identity: Identity) -> None:
-        self._identity = identity
+        self._identity, self._directory = identity, directory
         self._evidence = _evidence_key(directory / KEY_FILE)
         mine = identity.spiffe_id
         origin = f"{mine.trust_domain}/audit/{mine.site}/{mine.node}"
@@ -57,24 +57,37 @@ class Statements:
     async def cosign(
         self, channel: grpc.aio.Channel, old: int, proof: list[bytes], text: str, tallies: Tallies
     ) -> str:
-        """One cosignature line of the control plane; SizeError when it holds another size than `old`."""
+        """One cosignature line of the control plane; SizeError when it holds another size than `old`.
+
+        One that has forgotten what it cosigned is shown it.
+        """
         rows: list[canonical.Json] = [list(row) for row in tallies.rows()[-MAX_TALLY_ROWS:]]
         payload = payloads.dump_statement(self._identity.spiffe_id.trust_domain, rows=rows)
         request = evidence_pb2.CosignRequest(
             old_size=old, proof=proof, checkpoint=text.encode(), tallies=self._seal(d.TYPE_TALLIES, payload)
         )
         try:
-            reply = await evidence_pb2_grpc.EvidenceStub(channel).Cosign(request, timeout=CALL_S)
-        except grpc.aio.AioRpcError as exc:
-            size = (exc.details() or "").rpartition(" ")[2]
-            if exc.code() is grpc.StatusCode.FAILED_PRECONDITION and size.isdigit():
-                raise SizeError(int(size)) from exc
-            raise
-        return str(reply.cosignature.decode())
+            return await _cosigned(channel, request)
+        except SizeError as exc:
+            request.cosigned = held.cosigned(self._directory, exc.size)
+            if not request.cosigned:
+                raise
+        return await _cosigned(channel, request)
 
     def _seal(self, kind: str, payload: bytes) -> bytes:
         key = self._identity.key
         return envelope.sign_envelope(kind, payload, [("node", lambda data: keys.sign(key, data))]).to_json()
+
+
+async def _cosigned(channel: grpc.aio.Channel, request: evidence_pb2.CosignRequest) -> str:
+    try:
+        reply = await evidence_pb2_grpc.EvidenceStub(channel).Cosign(request, timeout=CALL_S)
+    except grpc.aio.AioRpcError as exc:
+        size = (exc.details() or "").rpartition(" ")[2]
+        if exc.code() is grpc.StatusCode.FAILED_PRECONDITION and size.isdigit():
+            raise SizeError(int(size)) from exc
+        raise
+    return str(reply.cosignature.decode())
 
 
 def _evidence_key(path: Path) -> ed25519.Ed25519PrivateKey:

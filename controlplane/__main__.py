@@ -39,6 +39,11 @@ ROOT_CEREMONIES: dict[str, Callable[[Any, argparse.Namespace], None]] = {
     "root-backup": lambda ceremonies, arguments: ceremonies.backup(arguments),
     "root-restore": lambda ceremonies, arguments: ceremonies.restore(arguments),
 }
+BACKUPS: dict[str, Callable[[Any, argparse.Namespace], None]] = {
+    "backup-create": lambda backups, arguments: backups.create(arguments),
+    "backup-restore": lambda backups, arguments: backups.restore(arguments),
+    "new-epoch": lambda backups, arguments: backups.new_epoch(arguments),
+}
 
 
 def main() -> int:
@@ -52,6 +57,10 @@ def main() -> int:
             from controlplane import root_ceremonies  # delayed, as above
 
             ROOT_CEREMONIES[arguments.command](root_ceremonies, arguments)
+        elif arguments.command in BACKUPS:
+            from controlplane import backups  # delayed: as above
+
+            BACKUPS[arguments.command](backups, arguments)
         else:
             config = settings.load(arguments.config)
             _logs(config.log_level)
@@ -109,6 +118,7 @@ def _arguments() -> argparse.Namespace:
     remove.add_argument("--root-passphrase-file", type=Path)
     remove.add_argument("--replica", required=True)
     _root_arguments(commands)
+    _backup_arguments(commands)
     return parser.parse_args()
 
 
@@ -130,6 +140,19 @@ def _root_arguments(commands: Any) -> None:
         command.add_argument("--root-passphrase-file", type=Path)
     for command in (backup, restore):
         command.add_argument("--passphrase-file", type=Path)
+
+
+def _backup_arguments(commands: Any) -> None:
+    create = commands.add_parser("backup-create", help="every row of the store into a file")
+    create.add_argument("--config", type=Path, required=True)
+    create.add_argument("--out", type=Path, required=True)
+    restore = commands.add_parser("backup-restore", help="a backup into an empty store")
+    restore.add_argument("--file", type=Path, required=True)
+    restore.add_argument("--new-epoch", action="store_true")
+    for one in (restore, commands.add_parser("new-epoch", help="go on from an older state")):
+        one.add_argument("--config", type=Path, required=True)
+        one.add_argument("--agent", type=Path, action="append", default=[])
+        one.add_argument("--without-agents", action="store_true")
 
 
 def _logs(level: str) -> None:

@@ -51,7 +51,7 @@ def made_of(
 ) -> Desk:
     """Everything in place; the log is opened with its first record."""
     peers, operators = Peers(store, made.trust_domain, publisher), Operators(store, made)
-    witness = Witness(store, made)
+    witness = Witness(store, made, publisher.accuse)
     key_name = f"evidence-{config.replica}"
     public = setup.raw_public(signer, key_name, ED25519)
     recording = Recording(

@@ -51,6 +51,14 @@ class WaitingError(PreconditionError):
         self.approval = approval
 
 
+class RolledBackError(PreconditionError):
+    """The store is older than what the mesh has acted on: nothing may be signed from it."""
+
+    def __init__(self, message: str) -> None:
+        hint = "go back to the newer store; if it is lost: writ backup new-epoch"
+        super().__init__(message, hint=hint)
+
+
 class BusyError(ControlPlaneError):
     """Too much at once; come back later: after `retry_s`, if that is known, give or take a half."""
 

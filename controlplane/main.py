@@ -42,7 +42,7 @@ from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.revocation_api import Reach, RevocationServicer
 from controlplane.rpc.sync_api import SyncServicer
 from controlplane.rpc.watching import Watching
-from controlplane.services import authorities, ca_rows, duties, explanation, policy_sets, setup
+from controlplane.services import authorities, ca_rows, duties, epochs, explanation, policy_sets, setup
 from controlplane.services.acknowledged import Acknowledged
 from controlplane.services.admission import Admission
 from controlplane.services.attestation import Attestation, StoredInvitations
@@ -57,10 +57,12 @@ from controlplane.services.hub import Hub
 from controlplane.services.issuance import Issuance
 from controlplane.services.jwt_authorities import JwtAuthorities
 from controlplane.services.lifecycle import Lifecycle
+from controlplane.services.mark import FILE, Mark
 from controlplane.services.nodes import Nodes
 from controlplane.services.overview import Overviews
 from controlplane.services.own_certificate import OwnCertificate
 from controlplane.services.publish import Publisher
+from controlplane.services.pulse import Pulse
 from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
 from controlplane.services.revocation import Revocation
@@ -91,10 +93,14 @@ async def run(config: Config) -> None:
 async def _serve(
     config: Config, store: Store, made: Authorities, signer: FileSigner, stop: asyncio.Event
 ) -> None:
+    mark = Mark(config.state_dir / FILE)
+    await epochs.check(store, mark)
     challenges = Challenges(_now)
     accepted = attestors.configured(config.attest, StoredInvitations(store), challenges, _now)
     attestation = Attestation(store, made.trust_domain, accepted, _now)
-    publisher = Publisher(store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s)
+    publisher = Publisher(
+        store, made, Hub(), lease_s=config.lease_s, heartbeat_s=config.heartbeat_s, mark=mark
+    )
     replicas = Replicas(store, made, config.replica, clock=time.time)
     tls = ServerTls(made, config.replica, publisher)
     links = Links(replicas, publisher.hub, tls.current, made.trust_domain)
@@ -128,8 +134,10 @@ async def _serve(
     await publisher.refresh_bundles()
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
+    pulse = Pulse(store)
+    await pulse.look()
     crls = Crls(store, made, _now, cas.signed)
-    watching = Watching(config, publisher, overviews, crls, attestation, admission)
+    watching = Watching(config, publisher, overviews, crls, attestation, admission, pulse)
     federating = Federating(config, store, made, publisher)
     parts = Parts(
         config=config,
@@ -146,6 +154,7 @@ async def _serve(
         desk=desk,
         federating=federating,
         admission=admission,
+        pulse=pulse,
     )
     operators = _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
@@ -207,6 +216,7 @@ class Parts:
     desk: Desk
     federating: Federating
     admission: Admission
+    pulse: Pulse
 
 
 async def _work(parts: Parts, links: Links, watching: Watching) -> None:
@@ -228,6 +238,7 @@ async def _work(parts: Parts, links: Links, watching: Watching) -> None:
         tasks.create_task(watching.run())
         tasks.create_task(parts.desk.recording.run())
         tasks.create_task(parts.federating.run())
+        tasks.create_task(parts.pulse.run())
 
 
 def _register(
@@ -306,7 +317,9 @@ def _register(
         EvidenceServicer(collaborators.witness, peers), behind_mtls
     )
     replica_pb2_grpc.add_ReplicaServicer_to_server(ReplicaServicer(peers, publisher.hub), behind_mtls)
-    overview = OverviewServicer(parts.overviews, config, made.trust_domain, collaborators.root_sha256)
+    overview = OverviewServicer(
+        parts.overviews, parts.pulse, config, made.trust_domain, collaborators.root_sha256
+    )
     operators = ForOperators(AdminServicer(collaborators), revocation, overview)
     operators.add_to(behind_mtls)
     sync = SyncServicer(peers, publisher, nodes, parts.admission, within_s)

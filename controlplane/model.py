@@ -302,6 +302,23 @@ class DutyRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RestoredRow:
+    """Where a store comes from that was restored; `whole` once all of it is there."""
+
+    taken_at: int  # Unix seconds
+    revision: int  # of the backup
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRow:
+    """The newest epoch: since when nothing that was lost before is missed."""
+
+    number: int
+    opened_at: int  # Unix seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessRow:
     """The last checkpoint of a node's log that was cosigned."""
 

@@ -5,14 +5,13 @@ from pathlib import Path
 
 from controlplane.config import Config, StoreConfig
 from controlplane.errors import UnavailableError
-from controlplane.store.base import Store
 from controlplane.store.etcd.connection import Access
 from controlplane.store.etcd.store import EtcdStore
 from controlplane.store.sealing import load_key_file
 from controlplane.store.sqlite import SqliteStore
 
 
-async def open_store(config: Config, writer: str) -> Store:
+async def open_store(config: Config, writer: str) -> SqliteStore | EtcdStore:
     """The store of these settings. `writer` names this process among those that share it."""
     settings = config.store
     if settings.kind == "sqlite":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controlplane.cli import checks, output, session
+from controlplane.cli import checks, output, session, store_checks
 from controlplane.cli.checks import Line, State
 from controlplane.cli.errors import CliError, Exit
 
@@ -63,7 +63,11 @@ def _looked(client: "Client") -> list[Line]:
         now=int(after),
     )
     took = f"`{client.context.address}` answered in {(after - before) * 1000:.0f} ms, version {mesh.version}"
-    return [Line(about="control plane", state=State.OK, text=took), *checks.lines(mesh, here)]
+    return [
+        Line(about="control plane", state=State.OK, text=took),
+        *checks.lines(mesh, here),
+        *store_checks.lines(mesh.store),
+    ]
 
 
 def _ends(client: "Client") -> int:

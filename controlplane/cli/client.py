@@ -121,22 +121,23 @@ def translated(context: Context) -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as exc:
-        code = exc.code()
-        if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+        code, said = exc.code(), _said(exc)
+        if said is None and code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
             raise CliError(
                 f"control plane `{context.address}` cannot be reached: {exc.details()}",
                 code=Exit.UNREACHABLE,
                 hint="is it running, and is this operator certificate still valid?",
             ) from exc
         raise CliError(
-            exc.details() or code.name, code=EXITS.get(code, Exit.FAILED), hint=_hint(exc)
+            exc.details() or code.name, code=EXITS.get(code, Exit.FAILED), hint=said or ""
         ) from exc
 
 
-def _hint(exc: grpc.RpcError) -> str:
+def _said(exc: grpc.RpcError) -> str | None:
+    """The control plane's own hint; None when the error is not its own: then it was not reached."""
     status = rpc_status.from_call(exc)  # type: ignore[arg-type]  # raised errors are calls too
     for detail in status.details if status else ():
         info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):
             return str(info.metadata.get("hint", ""))
-    return ""
+    return None

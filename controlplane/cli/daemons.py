@@ -149,5 +149,5 @@ def write_files(
 
 
 def become(module: str, *arguments: str) -> None:
-    """Run one of our services or ceremonies in place of this process."""
+    """Turn into a service, or a ceremony of one."""
     os.execv(sys.executable, [sys.executable, "-I", "-m", module, *arguments])  # noqa: S606 - replaces this process

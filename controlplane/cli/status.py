@@ -77,6 +77,7 @@ def _fields(mesh: "overview_pb2.MeshOverview") -> dict[str, object]:
         "certificates": "  ".join(_bucket(bucket) for bucket in mesh.certificates if bucket.count) or "none",
         "authorities": "  ".join(f"{end.kind} {span(end.not_after - now)}" for end in mesh.authorities),
         "replicas": "  ".join(f"{one.name} ({one.connected} agents)" for one in mesh.replicas),
+        "store": store(mesh.store),
         "lease budget": budget(mesh),
     }
 
@@ -85,6 +86,17 @@ def budget(mesh: "overview_pb2.MeshOverview") -> str:
     """The bound an operator chose, in words."""
     worst = span(mesh.svid_lifetime_s + mesh.lease_s)
     return f"{span(mesh.lease_s)} alone, then deny; cut off and revoked at the wrong moment: at most {worst}"
+
+
+def store(found: "overview_pb2.Store") -> str:
+    """The control plane's store, in one line."""
+    size = max((one.size for one in found.members), default=0) >> 20
+    if found.kind != "etcd":
+        return f"{found.kind or 'not examined yet'}, {size} MiB"
+    up = [one for one in found.members if one.up]
+    leader = next((one.name for one in up if one.leads), "none")
+    said = "".join(f"; {error}" for error in sorted({error for one in up for error in one.errors}))
+    return f"etcd, {len(up)} of {len(found.members)} members, leader {leader}, {size} MiB{said}"
 
 
 def _counts(items: Iterable[tuple[str, int]]) -> str:
@@ -131,9 +143,25 @@ def document(mesh: "overview_pb2.MeshOverview") -> dict[str, object]:
             for e in mesh.authorities
         ],
         "replicas": [{"name": one.name, "connected": one.connected} for one in mesh.replicas],
+        "store": _store(mesh.store),
         "attention": [_node(node) for node in mesh.attention],
         "nodes": [_node(node) for node in mesh.listed],
     }
+
+
+def _store(store: "overview_pb2.Store") -> dict[str, object]:
+    members = [
+        {
+            "name": m.name,
+            "up": m.up,
+            "leads": m.leads,
+            "version": m.version,
+            "size": m.size,
+            "errors": list(m.errors),
+        }
+        for m in store.members
+    ]
+    return {"kind": store.kind, "room": store.room, "members": members}
 
 
 def _node(node: "overview_pb2.NodeView") -> dict[str, object]:

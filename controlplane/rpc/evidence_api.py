@@ -19,6 +19,8 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServicer):
         self, request: evidence_pb2.CosignRequest, context: Context
     ) -> evidence_pb2.CosignResponse:
         _, row = await self._peers.heard(context)
+        if request.cosigned:
+            await self._witness.remember(row, request.cosigned.decode("utf-8", "replace"))
         text = request.checkpoint.decode("utf-8", "replace")
         line = await self._witness.cosign(row, request.old_size, list(request.proof), text, request.tallies)
         return evidence_pb2.CosignResponse(cosignature=line.encode())

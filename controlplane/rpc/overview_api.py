@@ -10,7 +10,10 @@ from controlplane.api.gen import overview_pb2, overview_pb2_grpc
 from controlplane.config import Config
 from controlplane.rpc.operators import calling
 from controlplane.services.overview import NodeView, Overview, Overviews
+from controlplane.services.pulse import Pulse
+from controlplane.store.base import Health
 
+VERSION = metadata.version("writ-mesh")
 DEFAULT_LIMIT, MAX_LIMIT = 50, 1000
 MAX_TROUBLES = 4
 Context = grpc.aio.ServicerContext
@@ -19,8 +22,10 @@ Context = grpc.aio.ServicerContext
 class OverviewServicer(overview_pb2_grpc.OverviewServicer):
     """One method."""
 
-    def __init__(self, overviews: Overviews, config: Config, trust_domain: str, root_sha256: str) -> None:
-        self._overviews, self._config = overviews, config
+    def __init__(
+        self, overviews: Overviews, pulse: Pulse, config: Config, trust_domain: str, root_sha256: str
+    ) -> None:
+        self._overviews, self._pulse, self._config = overviews, pulse, config
         self._trust_domain, self._root_sha256 = trust_domain, root_sha256
 
     async def GetOverview(
@@ -33,7 +38,7 @@ class OverviewServicer(overview_pb2_grpc.OverviewServicer):
         seen = await self._overviews.look(int(now))
         message = _counts(seen)
         message.trust_domain, message.root_sha256 = self._trust_domain, self._root_sha256
-        message.version, message.now_ms = metadata.version("writ-mesh"), int(now * 1000)
+        message.version, message.now_ms = VERSION, int(now * 1000)
         message.svid_lifetime_s, message.lease_s = self._config.svid_lifetime_s, self._config.lease_s
         message.attention.extend(map(_node, seen.attention[:limit]))
         message.listed.extend(map(_node, seen.nodes if len(seen.nodes) <= limit else ()))
@@ -41,6 +46,8 @@ class OverviewServicer(overview_pb2_grpc.OverviewServicer):
             message.authorities.add(kind=end.kind, not_before=end.not_before, not_after=end.not_after)
         for name, connected in self._overviews.replicas(self._config.replica).items():
             message.replicas.add(name=name, connected=connected)
+        if self._pulse.last is not None:
+            message.store.CopyFrom(_store(self._pulse.last))
         return message
 
 
@@ -58,6 +65,15 @@ def _counts(seen: Overview) -> overview_pb2.MeshOverview:
     )
     for bound, count in seen.expiry.items():
         message.certificates.add(up_to_s=bound, count=count)
+    return message
+
+
+def _store(health: Health) -> overview_pb2.Store:
+    message = overview_pb2.Store(kind=health.kind, room=health.room)
+    for one in health.members:
+        message.members.add(
+            name=one.name, up=one.up, leads=one.leads, version=one.version, size=one.size, errors=one.errors
+        )
     return message
 
 

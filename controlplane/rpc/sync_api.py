@@ -25,6 +25,7 @@ from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
 from controlplane.services.admission import Admission
+from controlplane.services.held import Held
 from controlplane.services.hub import AgentState, Wake, keep_receipt
 from controlplane.services.issued import Issue
 from controlplane.services.nodes import Nodes
@@ -83,6 +84,8 @@ class SyncServicer:
                 hello = await _hello(requests)
                 async with self._admission.turn():
                     caller, _ = await self._peers.heard(context)
+                    held = Held(heartbeat=hello.held.heartbeat, delegation=hello.held.delegation)
+                    await self._publisher.shown(held)
                     noted = await self._note(caller, hello)
             await self._session(caller, hello, noted, requests, context)
         except Exception as exc:  # noqa: BLE001 - the edge: everything ends as a status

@@ -22,10 +22,13 @@ from controlplane.services.attestation import Attestation
 from controlplane.services.crls import Crls
 from controlplane.services.overview import Overviews
 from controlplane.services.publish import Publisher
+from controlplane.services.pulse import Pulse
 from controlplane.services.vitals import Vitals
 
 SERVICES = ("", "writ.v1.Admin", "writ.v1.Identity", "writ.v1.Sync", "writ.v1.Evidence")
 LOOK_S = 1.0
+# Read once: it is a file, and there may be no descriptor left when it is asked for.
+VERSION = metadata.version("writ-mesh")
 Status = health_pb2.HealthCheckResponse
 
 
@@ -40,9 +43,11 @@ class Watching:
         crls: Crls,
         attestation: Attestation,
         admission: Admission,
+        pulse: Pulse,
     ) -> None:
         self._config, self._publisher, self._overviews = config, publisher, overviews
-        self._crls, self._attestation, self._admission = crls, attestation, admission
+        self._crls, self._attestation = crls, attestation
+        self._admission, self._pulse = admission, pulse
         self._probes = Probes(Watched(metrics=self._metrics, not_ready=self.not_ready, page=self._page))
         self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # bound at run time
 
@@ -89,7 +94,7 @@ class Watching:
         config, issue = self._config, self._publisher.issue
         signed_at = issue.lease_until - config.lease_s if issue else None
         return Vitals(
-            version=metadata.version("writ-mesh"),
+            version=VERSION,
             beat_age_s=None if signed_at is None else max(0.0, time.time() - signed_at),
             heartbeat_s=max(config.heartbeat_s, 1.0),  # heartbeats carry whole seconds
             lease_s=config.lease_s,
@@ -98,4 +103,5 @@ class Watching:
             evidence_refused=self._attestation.refused,
             arriving=self._admission.arrived,
             refused=self._admission.refused,
+            store=self._pulse.last,
         )

@@ -123,6 +123,7 @@ class Issuance:
         """Store, then sign. ConflictError when the node changed meanwhile: read again and decide again."""
         ours = self._made.node_ca  # another may be active by the time that this is stored
         prepared = self._prepare(ours, wanted.becomes, wanted.becomes.epoch, wanted.public_key, now)
+        failpoints.reach("issue.prepared")
         await self._store_prepared(wanted, prepared)
         failpoints.reach("issue.stored")
         chain = self._sign(prepared.tbs, ours)

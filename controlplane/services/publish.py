@@ -2,10 +2,12 @@
 
 1. Trust and heartbeat first: a revocation waits for no compilation.
 2. A heartbeat is signed only after the store was read in this interval: a replica that is cut off keeps nobody alive.
-3. A shadow's ticket needs a feature of its own: an agent that does not know shadows refuses it, and none enforces it.
+3. Nothing is signed from a store that is older than what the mesh has acted on (`mark`).
+4. A shadow's ticket needs a feature of its own: an agent that does not know shadows refuses it, and none enforces it.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,13 +15,15 @@ from dataclasses import replace
 import structlog
 
 from controlplane import model
-from controlplane.errors import ControlPlaneError
+from controlplane.errors import ControlPlaneError, RolledBackError
 from controlplane.model import CaRow, JwtKeyRow, NodeRow, PolicyState, ReplicaRow, ResourceRow
 from controlplane.services import bundles, ca_rows, replicas, rows, workload_documents
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
+from controlplane.services.held import Held, proven
 from controlplane.services.hub import AgentState, Hub
 from controlplane.services.issued import Issue, NodeIssue
+from controlplane.services.mark import Mark
 from controlplane.services.replicas import Anchors
 from controlplane.services.rows import Stored
 from controlplane.services.unchanged import Unchanged
@@ -58,8 +62,10 @@ class Publisher:
         lease_s: int,
         heartbeat_s: float,
         clock: Callable[[], float] = time.time,
+        mark: Mark | None = None,
     ) -> None:
         self._store, self._made, self.hub = store, made, hub
+        self._mark, self._doubted = mark or Mark(), asyncio.Event()
         self._lease_s, self._heartbeat_s, self._clock = lease_s, heartbeat_s, clock
         self._lock, self.bundles_due = asyncio.Lock(), asyncio.Event()
         self._bundle_lock = asyncio.Lock()
@@ -107,6 +113,24 @@ class Publisher:
         else:
             await self.hub.wake_in_turn(min(self._heartbeat_s / 2, SPREAD_S))
 
+    async def shown(self, held: Held) -> None:
+        """What an agent holds. RolledBackError, and the end of this replica, when it proves that our store is older."""
+        known = self.issue.generation if self.issue else 0
+        generation = proven(held, self._made.root, self.anchors.delegation, known)
+        if not generation:
+            return
+        self._mark.reach(generation)
+        try:
+            await self.refresh()
+        except RolledBackError:
+            self._doubted.set()
+            raise
+
+    def accuse(self, what: str) -> None:
+        """Something that was signed here is not in the store: this replica ends."""
+        self._mark.accuse(what)
+        self._doubted.set()
+
     def may_go_on(self, spiffe_id: str, epoch: int) -> bool:
         """Is a session of this node, begun with a certificate of this epoch, still wanted? As of the newest generation."""
         floor = self._renew_floors.get(spiffe_id, 1)
@@ -127,16 +151,23 @@ class Publisher:
         due = clock()
         while True:
             due = max(due + self._heartbeat_s, clock())
-            await asyncio.sleep(due - clock())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._doubted.wait()
+            self._doubted.clear()
             try:
                 await self.beat()
+            except RolledBackError:
+                raise  # ends this replica: nothing that it says may count
             except ControlPlaneError as exc:
                 log.warning("heartbeat_withheld", reason=str(exc))
 
     async def _sign_trust(self) -> Issue:
         now = int(self._clock())
+        reached = self._mark.generation  # before the store is read: later proofs are of later states
         mesh = await self._store.get(rows.MESH)
         generation = mesh.revision if mesh else 0
+        self._mark.check(generation, reached)
         if self.issue is not None and generation == self.issue.generation:
             return self._with_heartbeat(self.issue, now)
         (mesh_items, floor_items, policy_items, *anchor_items), _ = await self._store.snapshot(TRUST_PREFIXES)
@@ -158,6 +189,7 @@ class Publisher:
         )
         payload = payloads.dump_trust(document)
         sealed = payloads.seal(d.TYPE_TRUST, payload, *self._made.document_signers()).to_json()
+        await asyncio.to_thread(self._mark.reach, generation)
         issue = Issue(
             generation=generation,
             trust=sealed,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from controlplane import model
-from controlplane.errors import NotFoundError
+from controlplane.errors import CorruptError, NotFoundError
 from controlplane.store.base import Item, Store
 
 R = TypeVar("R")
@@ -27,6 +27,26 @@ FLOORS = "floor/"
 OPERATORS = "operator/"
 APPROVALS = "approval/"
 APPROVAL_SETTING = "settings/approval"
+RESTORED = "restored"
+"""Present from the first row of a restore until a new epoch is opened: nothing is served from such a store."""
+EPOCH = "epoch"
+KINDS: dict[str, type] = {
+    "site/": model.SiteRow,
+    "node/": model.NodeRow,
+    FLOORS: model.NodeRow,
+    "resource/": model.ResourceRow,
+    "replica/": model.ReplicaRow,
+    POLICY: model.PolicyState,
+    "policy/set/": model.PolicySetRow,
+    DELEGATION: model.DelegationRow,
+    CA_AUTHORITIES: model.CaRow,
+    JWT_AUTHORITIES: model.JwtKeyRow,
+    WORKLOADS: model.WorkloadsRow,
+    FOREIGN_BUNDLES: model.ForeignBundleRow,
+    RESTORED: model.RestoredRow,
+    EPOCH: model.EpochRow,
+}
+"""What the rows hold that every document is made of, by prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +186,20 @@ async def every(store: Store, kind: type[R], prefix: str) -> list[Stored[R]]:
     return [_stored(kind, item) for item in items]
 
 
+async def check(store: Store) -> None:
+    """CorruptError names the first row that is not as we write it, of those that everything rests on."""
+    lists, _ = await store.snapshot([*KINDS])
+    for kind, items in zip(KINDS.values(), lists, strict=True):
+        for item in items:
+            _stored(kind, item)
+
+
 def _stored(kind: type[R], item: Item) -> Stored[R]:
-    return Stored(item.key, model.load(kind, item.value), item.revision)
+    try:
+        return Stored(item.key, model.load(kind, item.value), item.revision)
+    except CorruptError as exc:
+        hint = "somebody else writes there, or the store is damaged: docs/backup.md"
+        raise CorruptError(f"`{item.key}`: {exc}", hint=hint) from exc
 
 
 async def read_node(store: Store, node: str, site: str) -> Stored[model.NodeRow]:

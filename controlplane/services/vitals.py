@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from controlplane import model
 from controlplane.api.exposition import Metric, by_label, counter, gauge
 from controlplane.services.overview import AuthorityEnd, Overview
+from controlplane.store.base import Health
 
 MISSED_BEATS = 3
 STATES = (model.INVITED, model.ENROLLED, model.QUARANTINED, model.REVOKED, model.LOCKED)
@@ -29,6 +30,7 @@ class Vitals:
     """Evidence that enrolled nobody, by kind."""
     arriving: int = 0  # streams that began and are not served yet
     refused: int = 0  # agents that were told to come back
+    store: Health | None = None  # None: not examined yet
 
 
 def not_ready(vitals: Vitals, now: float) -> list[str]:
@@ -73,7 +75,24 @@ def metrics(vitals: Vitals, seen: Overview, now: float) -> list[Metric]:
         by_label("gauge", "writ_controlplane_authority_seconds", "Seconds until root, CAs and delegation end.", "kind", ends),
         by_label("counter", "writ_controlplane_evidence_refused_total", "Evidence that enrolled nobody, by kind.", "kind", vitals.evidence_refused),
         gauge("writ_controlplane_lease_seconds", "How long an agent may act on what it last heard.", vitals.lease_s),
+        *_store(vitals.store),
         gauge("writ_controlplane_worst_case_authority_seconds", "How long a node that is cut off and revoked can act at most: certificate and lease.", worst),
+    ]  # fmt: skip
+
+
+def _store(health: Health | None) -> list[Metric]:
+    """How the store is, member by member."""
+    if health is None:
+        return []
+    up = {one.name: int(one.up) for one in health.members}
+    sizes = {one.name: one.size for one in health.members if one.up}
+    errors = {one.name: len(one.errors) for one in health.members}
+    return [
+        by_label("gauge", "writ_controlplane_store_up", "1 when this member of the store answers.", "member", up),
+        gauge("writ_controlplane_store_leader", "1 when a member of the store leads.", int(any(one.leads for one in health.members))),
+        by_label("gauge", "writ_controlplane_store_bytes", "Size on disk.", "member", sizes),
+        by_label("gauge", "writ_controlplane_store_errors", "What a member says of itself: alarms, a missing leader.", "member", errors),
+        gauge("writ_controlplane_store_room_bytes", "Left on the device of an embedded store; -1: not known.", health.room),
     ]  # fmt: skip
 
 

@@ -5,13 +5,20 @@ nor fork its past, and the control plane sees no record.
 """
 
 import time
+from collections.abc import Callable
 
 from audit import merkle, note
 from audit.errors import NoteError, ProofError
 from certs import spiffe
 from controlplane import model
-from controlplane.errors import ConflictError, DeniedError, InvalidError, PreconditionError
-from controlplane.model import NodeRow, WitnessRow
+from controlplane.errors import (
+    ConflictError,
+    DeniedError,
+    InvalidError,
+    PreconditionError,
+    RolledBackError,
+)
+from controlplane.model import EpochRow, NodeRow, WitnessRow
 from controlplane.services import rows
 from controlplane.services.authorities import Authorities
 from controlplane.store.base import Store
@@ -21,10 +28,12 @@ OWN = f"witness/{spiffe.CONTROL_PLANE}/"
 
 
 class Witness:
-    """Cosigns, and remembers what it cosigned."""
+    """Cosigns, and remembers what it cosigned. `accuse` is told when it turns out to have forgotten."""
 
-    def __init__(self, store: Store, made: Authorities) -> None:
-        self._store, self._made = store, made
+    def __init__(
+        self, store: Store, made: Authorities, accuse: Callable[[str], None] = lambda _what: None
+    ) -> None:
+        self._store, self._made, self._accuse = store, made, accuse
         self.key = note.VerifierKey(f"{made.trust_domain}/witness", note.COSIGNATURE, made.witness_key)
 
     async def cosign(
@@ -67,6 +76,38 @@ class Witness:
         await self._store.commit(expect={key: before.revision if before else 0}, put={key: model.dump(row)})
         return self._line(row)
 
+    async def remember(self, node: NodeRow, text: str) -> None:
+        """A node shows what we cosigned for it. What an epoch before lost is taken over; else our store is older than we are.
+
+        RolledBackError: this control plane must not go on.
+        """
+        try:
+            mine = [note.parse_key(node.evidence_key), self.key]
+            head, signers = note.open_checkpoint(text, mine)
+        except NoteError as exc:
+            raise DeniedError(f"checkpoint of `{node.short}`: {exc}") from exc
+        cosigned_at = signers.get(self.key.name, 0)
+        if not cosigned_at or head.origin != origin(node):
+            raise DeniedError(f"this checkpoint of `{node.short}` was not cosigned")
+        key = rows.witness_key(node.node, node.site)
+        before = await rows.find(self._store, WitnessRow, key)
+        if before is not None and before.row.size >= head.size:
+            return
+        epoch = await rows.find(self._store, EpochRow, rows.EPOCH)
+        if epoch is None or cosigned_at >= epoch.row.opened_at:
+            known = before.row.size if before else 0
+            what = f"`{node.short}` has {head.size} entries cosigned, the store knows of {known}"
+            self._accuse(what)
+            raise RolledBackError(f"the store is older than the mesh: {what}")
+        row = WitnessRow(
+            origin=head.origin,
+            size=head.size,
+            root=head.root.hex(),
+            checkpoint=_without(text, self.key.name),
+            cosigned_at=cosigned_at,
+        )
+        await self._store.commit(expect={key: before.revision if before else 0}, put={key: model.dump(row)})
+
     def cosigned(self, row: WitnessRow) -> str:
         """The checkpoint with its cosignature, made again from what is stored."""
         return row.checkpoint + self._line(row)
@@ -104,6 +145,11 @@ def _open(name: str, key_text: str, text: str) -> note.Checkpoint:
 def own_origin(trust_domain: str, replica: str) -> str:
     """The name of a control plane's log: where nodes have their site, it has what no site can be called."""
     return f"{trust_domain}/audit/{spiffe.CONTROL_PLANE}/{replica}"
+
+
+def _without(text: str, signer: str) -> str:
+    """A note without one signer's line."""
+    return "\n".join(line for line in text.split("\n") if not line.startswith(f"{note.DASH}{signer} "))
 
 
 def origin(node: NodeRow) -> str:

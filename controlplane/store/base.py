@@ -40,6 +40,27 @@ Lists = list[list[Item]]
 """One list per prefix that was asked for."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One server of a store, or its one file. `errors` are its own words: an alarm, a missing leader."""
+
+    name: str
+    up: bool
+    leads: bool = False
+    version: str = ""
+    size: int = 0  # bytes on disk
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How a store is, as far as its members say. `room`: bytes left on its device; -1: not ours to know."""
+
+    kind: str  # memory, sqlite, etcd
+    members: tuple[Member, ...]
+    room: int = -1
+
+
 class Store(Protocol):
     """One adapter per kind of storage; all pass `tests/conformance/store.py`."""
 
@@ -59,6 +80,10 @@ class Store(Protocol):
 
     def watch(self, prefix: str, after: int) -> AsyncIterator[Event]:
         """Changes after a revision, in order, each once; CompactedError when history does not reach back."""
+        ...
+
+    async def health(self) -> Health:
+        """Soon, whatever is down: it is asked for when something is."""
         ...
 
     async def close(self) -> None: ...

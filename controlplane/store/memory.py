@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from controlplane.errors import CompactedError
-from controlplane.store.base import Event, Expect, Item, Lists
+from controlplane.store.base import Event, Expect, Health, Item, Lists
 from controlplane.store.checks import check_commit, conflict
 
 
@@ -62,6 +62,9 @@ class MemoryStore:
                     yield event
             async with self._changed:
                 await self._changed.wait_for(lambda: self._revision > after)  # noqa: B023 - waits in this turn
+
+    async def health(self) -> Health:
+        return Health(kind="memory", members=())
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -6,8 +6,10 @@ see its own rollback (a torn WAL loses acknowledged rows silently); cosigned che
 """
 
 import asyncio
+import contextlib
 import fcntl
 import os
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from controlplane.errors import CompactedError, ConflictError, CorruptError, UnavailableError
-from controlplane.store.base import Event, Expect, Item, Lists
+from controlplane.errors import (
+    CompactedError,
+    ConflictError,
+    CorruptError,
+    NotFoundError,
+    UnavailableError,
+)
+from controlplane.store.base import Event, Expect, Health, Item, Lists, Member
 from controlplane.store.checks import check_commit, conflict
 
 SCHEMA_VERSION = 1
@@ -35,6 +43,7 @@ SELECT revision, key, value FROM event INDEXED BY event_revision
 WHERE revision > ? AND revision <= ? AND key >= ? AND key < ? ORDER BY seq
 """
 LAST = "\U0010ffff"  # above every key with a prefix before it
+TABLES = frozenset({"item", "event", "meta"})
 T = TypeVar("T")
 
 
@@ -51,8 +60,10 @@ class _Pending:
 class SqliteStore:
     """Open with `open`; all SQL runs on one thread of its own."""
 
-    def __init__(self, connection: sqlite3.Connection, lock: int, thread: ThreadPoolExecutor) -> None:
-        self._sql, self._lock, self._thread = connection, lock, thread
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, lock: int, thread: ThreadPoolExecutor
+    ) -> None:
+        self._path, self._sql, self._lock, self._thread = path, connection, lock, thread
         self._pending: list[_Pending] = []
         self._writing: asyncio.Task[None] | None = None
         self._changed = asyncio.Condition()
@@ -71,10 +82,13 @@ class SqliteStore:
             hint = "stop the other process, or give this one a directory of its own"
             raise UnavailableError(f"another control plane uses `{path}`", hint=hint) from exc
         try:
-            return cls(_connect(path), lock, ThreadPoolExecutor(1, thread_name_prefix="sqlite"))
+            return cls(path, _connect(path), lock, ThreadPoolExecutor(1, thread_name_prefix="sqlite"))
         except sqlite3.DatabaseError as exc:
             os.close(lock)
             raise CorruptError(f"`{path}` cannot be used: {exc}", hint="restore it from a backup") from exc
+        except CorruptError:
+            os.close(lock)
+            raise
 
     async def get(self, key: str) -> Item | None:
         rows = await self._run(
@@ -113,6 +127,23 @@ class SqliteStore:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._revision > after)  # noqa: B023 - waits in this turn
 
+    async def health(self) -> Health:
+        size = sum(path.stat().st_size for path in self._path.parent.glob(f"{self._path.name}*"))
+        file = Member(name=str(self._path), up=True, leads=True, version=sqlite3.sqlite_version, size=size)
+        return Health(kind="sqlite", members=(file,), room=shutil.disk_usage(self._path.parent).free)
+
+    async def advance(self, revision: int) -> None:
+        """Begin again above `revision`: every row is as if it had been written then. For `epochs`, while nobody else looks."""
+        await self._run(lambda: self._advance(revision))
+
+    def _advance(self, revision: int) -> None:
+        with self._sql:
+            self._sql.execute("BEGIN IMMEDIATE")
+            self._sql.execute("UPDATE item SET revision = ?", (revision,))
+            self._sql.execute("DELETE FROM event")
+            self._sql.execute("UPDATE meta SET value = ?", (revision,))  # of both: no history before it
+        self._revision = revision
+
     async def close(self) -> None:
         if self._writing is not None:
             await self._writing
@@ -129,7 +160,7 @@ class SqliteStore:
             try:
                 results: Sequence[int | Exception] = await self._run(lambda: self._apply(group))  # noqa: B023 - runs in this turn
             except sqlite3.Error as exc:
-                results = [UnavailableError(f"the store cannot write: {exc}")] * len(group)
+                results = [_unwritable(exc)] * len(group)
             async with self._changed:
                 self._changed.notify_all()
             for pending, result in zip(group, results, strict=True):
@@ -191,14 +222,51 @@ class SqliteStore:
         return [Event(*row) for row in self._sql.execute(EVENTS, (after, upto, prefix, prefix + LAST))]
 
 
+def look(path: Path) -> tuple[list[Item], int]:
+    """All rows and their revision, of one moment, beside the process that writes: it is not held up, nothing is locked."""
+    if not path.exists():
+        raise NotFoundError(f"there is no store at `{path}`", hint="is state_dir right?")
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as reading:
+            check_ours(reading, path)
+            reading.execute("BEGIN")  # one snapshot for both questions
+            items = [Item(*row) for row in reading.execute("SELECT * FROM item ORDER BY key")]
+            revision = reading.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0]
+    except sqlite3.DatabaseError as exc:
+        raise CorruptError(f"`{path}` cannot be read: {exc}", hint="restore it from a backup") from exc
+    return items, int(revision)
+
+
+def _unwritable(exc: sqlite3.Error) -> UnavailableError:
+    """SQLite takes a group back that it could not sync, and writes all of it anew with the next: nothing is synced twice."""
+    full = exc.sqlite_errorcode == sqlite3.SQLITE_FULL
+    hint = "make room on its device" if full else "look at its device: what the kernel says of it is in dmesg"
+    return UnavailableError(f"the store cannot write: {exc}", hint=hint)
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    path.chmod(0o600)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        check_ours(connection, path)
+        path.chmod(0o600)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check_ours(connection: sqlite3.Connection, path: Path) -> None:
+    """CorruptError when a file is of another version, or somebody else's. Reads only: nothing is written before."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version not in {0, SCHEMA_VERSION}:
-        raise sqlite3.DatabaseError(f"schema version {version}, this program knows {SCHEMA_VERSION}")
-    connection.executescript(SCHEMA)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    return connection
+        hint = "upgrade this control plane" if version > SCHEMA_VERSION else "migrate the store"
+        what = f"`{path}` has schema version {version}, this program knows {SCHEMA_VERSION}"
+        raise CorruptError(what, hint=hint)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if tables - TABLES or (tables and not version):
+        raise CorruptError(
+            f"`{path}` is a database of something else", hint="give state_dir another directory"
+        )

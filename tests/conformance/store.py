@@ -134,6 +134,11 @@ class StoreConformance:
         beside, _ = await store.list("beside/")
         assert len(beside) == 40
 
+    async def test_its_health_is_told(self, store: Store) -> None:
+        told = await store.health()
+        assert told.kind in {"memory", "sqlite", "etcd"}
+        assert all(member.up and member.leads and not member.errors for member in told.members)
+
     async def test_commits_on_one_key_keep_their_order(self, store: Store) -> None:
         await asyncio.gather(*(store.commit(expect={}, put={"k": str(n).encode()}) for n in range(40)))
         assert (await store.get("k")).value == b"39"

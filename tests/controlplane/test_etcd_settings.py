@@ -102,12 +102,12 @@ def test_without_its_key_file_a_control_plane_does_not_start(
 
 def test_a_newer_schema_is_refused(etcd, made) -> None:
     key, document = etcd.control("get", "/writ/v1/made/schema").split("\n", 1)
-    etcd.control("put", key, document.strip().replace('"version": 1', '"version": 2'))
+    etcd.control("put", key, document.strip().replace('"version": 1', '"version": 3'))
     before = everything(etcd)
     done = controlplane("--config", made)
     etcd_after = everything(etcd)
     etcd.control("put", key, document.strip())
-    assert (done.returncode, "schema version 2, this program knows 1" in done.stderr) == (1, True)
+    assert (done.returncode, "schema version 3, this program knows 2" in done.stderr) == (1, True)
     assert "upgrade this replica" in done.stderr
     assert etcd_after == before
 

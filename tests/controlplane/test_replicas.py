@@ -1,44 +1,31 @@
 """Equal replicas on a real etcd, real processes: any of them serves, each has a CA of its own, one that is cut off is mute."""
 
-import base64
 import dataclasses
 import json
-import secrets
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 
-import grpc
 import operators
 import pytest
-from clients import ask, root_and_ca
+from barenode import CODE, PATIENCE_S, Node, issuer, payload_of, renewed, told_workloads, trust, until
 from commands import writ
 from cryptography import x509
 from faultproxy import FaultProxy
 
-from agent import identity
 from certs import bundle, jwt_svid, keys
 from certs.bundle import TrustBundle
 from certs.csr import make_csr
 from controlplane.api.gen import (
     admin_pb2,
-    enrolment_pb2_grpc,
     identity_pb2,
-    identity_pb2_grpc,
-    sync_pb2,
-    sync_pb2_grpc,
 )
 from controlplane.cli.client import Client
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh, Replica
-from policies import payloads
 
 pytestmark = pytest.mark.timeout(120)
-CODE = grpc.StatusCode
-HELLO = sync_pb2.SyncRequest(hello=sync_pb2.Hello(ingress_address="127.0.0.1:7443"))
-PATIENCE_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -51,91 +38,6 @@ def mesh(tmp_path_factory):
         yield made
 
 
-class Node:
-    """A bare node: its key and chain, and calls to the replica of its choice."""
-
-    def __init__(self, mesh: Mesh, name: str, tmp_path, replica: int = 0) -> None:
-        self.mesh, self.name, self.key = mesh, name, keys.generate_p256()
-        text = mesh.call("CreateToken", admin_pb2.CreateTokenRequest(node=name, site="paris")).token
-        root, ca = root_and_ca(mesh, text, tmp_path / name)
-        credentials = grpc.ssl_channel_credentials(identity.pem(ca))
-        address = f"127.0.0.1:{mesh.replicas[0].process.ports()['enrolment']}"
-        with grpc.secure_channel(address, credentials, _options()) as open_:
-            self.chain = tuple(ask(enrolment_pb2_grpc.EnrolmentStub(open_), text, self.key).chain)
-        assert identity.make(self.key, self.chain, root, int(time.time())).spiffe_id.node == name
-
-    def channel(self, replica: Replica, chain=None) -> grpc.Channel:
-        cas = self.mesh.context().ca.read_bytes()
-        pem = keys.dump_private(self.key, None)
-        credentials = grpc.ssl_channel_credentials(cas, pem, identity.pem(*(chain or self.chain)))
-        return grpc.secure_channel(replica.api, credentials, _options())
-
-    def renew(self, replica: Replica, key, idempotency: str):
-        request = identity_pb2.RenewRequest(csr=make_csr(key), idempotency_key=idempotency)
-        answer = self.identity(replica, "Renew", request)
-        return answer if isinstance(answer, CODE) else tuple(answer.chain)
-
-    def identity(self, replica: Replica, method: str, request, timeout_s: float = 15):
-        """The answer of Identity at this replica, or the status that it ends with."""
-        with self.channel(replica) as open_:
-            try:
-                return getattr(identity_pb2_grpc.IdentityStub(open_), method)(request, timeout=timeout_s)
-            except grpc.RpcError as exc:
-                return exc.code()
-
-    def workload(self, name: str) -> None:
-        wanted = admin_pb2.Workload(node=self.name, site="paris", name=name, selectors=["unix:uid:4242"])
-        self.mesh.call("RegisterWorkload", wanted)
-
-    def listen(self, replica: Replica) -> "Listening":
-        return Listening(self, replica)
-
-
-class Listening:
-    """A Sync stream in the background: the heartbeats that came, and how it ended."""
-
-    def __init__(self, node: Node, replica: Replica) -> None:
-        self.beats: list[bytes] = []
-        self.trust: list[bytes] = []
-        self.workloads: list[bytes] = []
-        self.came, self.ended, self.code = threading.Event(), threading.Event(), None
-        self._say = threading.Event()
-        self._channel = node.channel(replica)
-        self._call = sync_pb2_grpc.SyncStub(self._channel).Connect(self._requests())
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _requests(self):
-        yield HELLO
-        self.ended.wait()
-
-    def _read(self) -> None:
-        try:
-            for response in self._call:
-                if response.trust_document:
-                    self.trust.append(response.trust_document)
-                if response.workloads:
-                    self.workloads.append(response.workloads)
-                if response.heartbeat:
-                    self.beats.append(response.heartbeat)
-                    self.came.set()
-        except grpc.RpcError as exc:
-            self.code = exc.code()
-        self.ended.set()
-
-    def next_beat(self, timeout_s: float) -> bool:
-        self.came.clear()
-        return self.came.wait(timeout_s)
-
-    def close(self) -> None:
-        self._call.cancel()
-        self.ended.wait(5)
-        self._channel.close()
-
-
-def _options():
-    return [("grpc.ssl_target_name_override", f"control-plane.{TRUST_DOMAIN}")]
-
-
 def asked_for_a_workload(name: str = "web") -> dict:
     """What a node may ask for a workload, by method."""
     csr = make_csr(keys.generate_p256())
@@ -143,43 +45,6 @@ def asked_for_a_workload(name: str = "web") -> dict:
         "IssueWorkload": identity_pb2.IssueWorkloadRequest(workload=name, csr=csr),
         "MintJwt": identity_pb2.MintJwtRequest(workload=name, audience=["api"]),
     }
-
-
-def payload_of(document: bytes) -> bytes:
-    return base64.b64decode(json.loads(document)["payload"])
-
-
-def trust(document: bytes):
-    return payloads.load_trust(payload_of(document))
-
-
-def told_workloads(document: bytes):
-    return payloads.load_workloads(payload_of(document)).workloads
-
-
-def issuer(chain) -> bytes:
-    return x509.load_der_x509_certificate(chain[0]).issuer.public_bytes()
-
-
-def until(check) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not check():
-        assert time.monotonic() < deadline, "it did not come to pass in time"
-        time.sleep(0.02)
-
-
-def renewed(node: Node, replica: Replica):
-    """A renewal at this replica, once its CA may be used."""
-    key, idempotency = keys.generate_p256(), secrets.token_urlsafe(20)
-    found: list = []
-
-    def try_it() -> bool:
-        found[:] = [node.renew(replica, key, idempotency)]
-        return found[0] is not CODE.UNAVAILABLE
-
-    until(try_it)
-    assert isinstance(found[0], tuple), found[0]
-    return key, idempotency, found[0]
 
 
 def test_each_replica_issues_with_a_ca_of_its_own_and_all_accept_it(mesh, tmp_path) -> None:

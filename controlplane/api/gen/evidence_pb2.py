@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#controlplane/api/gen/evidence.proto\x12\x07writ.v1\"U\n\rCosignRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\r\n\x05proof\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\x12\x0f\n\x07tallies\x18\x04 \x01(\x0c\"%\n\x0e\x43osignResponse\x12\x13\n\x0b\x63osignature\x18\x01 \x01(\x0c\x32\x45\n\x08\x45vidence\x12\x39\n\x06\x43osign\x12\x16.writ.v1.CosignRequest\x1a\x17.writ.v1.CosignResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#controlplane/api/gen/evidence.proto\x12\x07writ.v1\"g\n\rCosignRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\r\n\x05proof\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\x0c\x12\x0f\n\x07tallies\x18\x04 \x01(\x0c\x12\x10\n\x08\x63osigned\x18\x05 \x01(\x0c\"%\n\x0e\x43osignResponse\x12\x13\n\x0b\x63osignature\x18\x01 \x01(\x0c\x32\x45\n\x08\x45vidence\x12\x39\n\x06\x43osign\x12\x16.writ.v1.CosignRequest\x1a\x17.writ.v1.CosignResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.gen.eviden
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COSIGNREQUEST']._serialized_start=48
-  _globals['_COSIGNREQUEST']._serialized_end=133
-  _globals['_COSIGNRESPONSE']._serialized_start=135
-  _globals['_COSIGNRESPONSE']._serialized_end=172
-  _globals['_EVIDENCE']._serialized_start=174
-  _globals['_EVIDENCE']._serialized_end=243
+  _globals['_COSIGNREQUEST']._serialized_end=151
+  _globals['_COSIGNRESPONSE']._serialized_start=153
+  _globals['_COSIGNRESPONSE']._serialized_end=190
+  _globals['_EVIDENCE']._serialized_start=192
+  _globals['_EVIDENCE']._serialized_end=261
 # @@protoc_insertion_point(module_scope)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#controlplane/api/gen/overview.proto\x12\x07writ.v1\"#\n\x12GetOverviewRequest\x12\r\n\x05limit\x18\x01 \x01(\r\"\xa6\x05\n\x0cMeshOverview\x12\x14\n\x0ctrust_domain\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0broot_sha256\x18\x03 \x01(\t\x12\x0e\n\x06now_ms\x18\x04 \x01(\x03\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\x12\n\npolicy_min\x18\x06 \x01(\x04\x12\x12\n\npolicy_now\x18\x07 \x01(\x04\x12\x17\n\x0fsvid_lifetime_s\x18\x08 \x01(\r\x12\x0f\n\x07lease_s\x18\t \x01(\r\x12\r\n\x05nodes\x18\n \x01(\r\x12\x34\n\x08\x62y_state\x18\x0b \x03(\x0b\x32\".writ.v1.MeshOverview.ByStateEntry\x12\x11\n\tconnected\x18\x0c \x01(\r\x12\x11\n\tenforcing\x18\r \x01(\r\x12+\n\x0c\x63\x65rtificates\x18\x0e \x03(\x0b\x32\x15.writ.v1.ExpiryBucket\x12*\n\x0b\x61uthorities\x18\x0f \x03(\x0b\x32\x15.writ.v1.AuthorityEnd\x12&\n\x08replicas\x18\x10 \x03(\x0b\x32\x14.writ.v1.ReplicaView\x12$\n\tattention\x18\x11 \x03(\x0b\x32\x11.writ.v1.NodeView\x12\x17\n\x0f\x61ttention_total\x18\x12 \x01(\r\x12\x35\n\x08troubles\x18\x14 \x03(\x0b\x32#.writ.v1.MeshOverview.TroublesEntry\x12!\n\x06listed\x18\x13 \x03(\x0b\x32\x11.writ.v1.NodeView\x1a.\n\x0c\x42yStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a/\n\rTroublesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\".\n\x0c\x45xpiryBucket\x12\x0f\n\x07up_to_s\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"T\n\x0c\x41uthorityEnd\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x11\n\tnot_after\x18\x03 \x01(\x03\x12\x12\n\nnot_before\x18\x04 \x01(\x03\".\n\x0bReplicaView\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\r\"\xef\x01\n\x08NodeView\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x14\n\x0cjurisdiction\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\x16\n\x0epolicy_version\x18\x06 \x01(\x04\x12\x17\n\x0fpolicy_received\x18\x07 \x01(\x04\x12\x11\n\tnot_after\x18\x08 \x01(\x03\x12\x13\n\x0blease_until\x18\t \x01(\x03\x12\x0c\n\x04gaps\x18\n \x01(\x04\x12\"\n\x08troubles\x18\x0b \x03(\x0b\x32\x10.writ.v1.Trouble\"%\n\x07Trouble\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t2M\n\x08Overview\x12\x41\n\x0bGetOverview\x12\x1b.writ.v1.GetOverviewRequest\x1a\x15.writ.v1.MeshOverviewb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#controlplane/api/gen/overview.proto\x12\x07writ.v1\"#\n\x12GetOverviewRequest\x12\r\n\x05limit\x18\x01 \x01(\r\"\xc5\x05\n\x0cMeshOverview\x12\x14\n\x0ctrust_domain\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0broot_sha256\x18\x03 \x01(\t\x12\x0e\n\x06now_ms\x18\x04 \x01(\x03\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\x12\n\npolicy_min\x18\x06 \x01(\x04\x12\x12\n\npolicy_now\x18\x07 \x01(\x04\x12\x17\n\x0fsvid_lifetime_s\x18\x08 \x01(\r\x12\x0f\n\x07lease_s\x18\t \x01(\r\x12\r\n\x05nodes\x18\n \x01(\r\x12\x34\n\x08\x62y_state\x18\x0b \x03(\x0b\x32\".writ.v1.MeshOverview.ByStateEntry\x12\x11\n\tconnected\x18\x0c \x01(\r\x12\x11\n\tenforcing\x18\r \x01(\r\x12+\n\x0c\x63\x65rtificates\x18\x0e \x03(\x0b\x32\x15.writ.v1.ExpiryBucket\x12*\n\x0b\x61uthorities\x18\x0f \x03(\x0b\x32\x15.writ.v1.AuthorityEnd\x12&\n\x08replicas\x18\x10 \x03(\x0b\x32\x14.writ.v1.ReplicaView\x12$\n\tattention\x18\x11 \x03(\x0b\x32\x11.writ.v1.NodeView\x12\x17\n\x0f\x61ttention_total\x18\x12 \x01(\r\x12\x35\n\x08troubles\x18\x14 \x03(\x0b\x32#.writ.v1.MeshOverview.TroublesEntry\x12!\n\x06listed\x18\x13 \x03(\x0b\x32\x11.writ.v1.NodeView\x12\x1d\n\x05store\x18\x1e \x01(\x0b\x32\x0e.writ.v1.Store\x1a.\n\x0c\x42yStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a/\n\rTroublesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\"J\n\x05Store\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12%\n\x07members\x18\x02 \x03(\x0b\x32\x14.writ.v1.StoreMember\x12\x0c\n\x04room\x18\x03 \x01(\x03\"e\n\x0bStoreMember\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02up\x18\x02 \x01(\x08\x12\r\n\x05leads\x18\x03 \x01(\x08\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x0c\n\x04size\x18\x05 \x01(\x03\x12\x0e\n\x06\x65rrors\x18\x06 \x03(\t\".\n\x0c\x45xpiryBucket\x12\x0f\n\x07up_to_s\x18\x01 \x01(\x03\x12\r\n\x05\x63ount\x18\x02 \x01(\r\"T\n\x0c\x41uthorityEnd\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07replica\x18\x02 \x01(\t\x12\x11\n\tnot_after\x18\x03 \x01(\x03\x12\x12\n\nnot_before\x18\x04 \x01(\x03\".\n\x0bReplicaView\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\r\"\xef\x01\n\x08NodeView\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x14\n\x0cjurisdiction\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\x16\n\x0epolicy_version\x18\x06 \x01(\x04\x12\x17\n\x0fpolicy_received\x18\x07 \x01(\x04\x12\x11\n\tnot_after\x18\x08 \x01(\x03\x12\x13\n\x0blease_until\x18\t \x01(\x03\x12\x0c\n\x04gaps\x18\n \x01(\x04\x12\"\n\x08troubles\x18\x0b \x03(\x0b\x32\x10.writ.v1.Trouble\"%\n\x07Trouble\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t2M\n\x08Overview\x12\x41\n\x0bGetOverview\x12\x1b.writ.v1.GetOverviewRequest\x1a\x15.writ.v1.MeshOverviewb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,21 +38,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETOVERVIEWREQUEST']._serialized_start=48
   _globals['_GETOVERVIEWREQUEST']._serialized_end=83
   _globals['_MESHOVERVIEW']._serialized_start=86
-  _globals['_MESHOVERVIEW']._serialized_end=764
-  _globals['_MESHOVERVIEW_BYSTATEENTRY']._serialized_start=669
-  _globals['_MESHOVERVIEW_BYSTATEENTRY']._serialized_end=715
-  _globals['_MESHOVERVIEW_TROUBLESENTRY']._serialized_start=717
-  _globals['_MESHOVERVIEW_TROUBLESENTRY']._serialized_end=764
-  _globals['_EXPIRYBUCKET']._serialized_start=766
-  _globals['_EXPIRYBUCKET']._serialized_end=812
-  _globals['_AUTHORITYEND']._serialized_start=814
-  _globals['_AUTHORITYEND']._serialized_end=898
-  _globals['_REPLICAVIEW']._serialized_start=900
-  _globals['_REPLICAVIEW']._serialized_end=946
-  _globals['_NODEVIEW']._serialized_start=949
-  _globals['_NODEVIEW']._serialized_end=1188
-  _globals['_TROUBLE']._serialized_start=1190
-  _globals['_TROUBLE']._serialized_end=1227
-  _globals['_OVERVIEW']._serialized_start=1229
-  _globals['_OVERVIEW']._serialized_end=1306
+  _globals['_MESHOVERVIEW']._serialized_end=795
+  _globals['_MESHOVERVIEW_BYSTATEENTRY']._serialized_start=700
+  _globals['_MESHOVERVIEW_BYSTATEENTRY']._serialized_end=746
+  _globals['_MESHOVERVIEW_TROUBLESENTRY']._serialized_start=748
+  _globals['_MESHOVERVIEW_TROUBLESENTRY']._serialized_end=795
+  _globals['_STORE']._serialized_start=797
+  _globals['_STORE']._serialized_end=871
+  _globals['_STOREMEMBER']._serialized_start=873
+  _globals['_STOREMEMBER']._serialized_end=974
+  _globals['_EXPIRYBUCKET']._serialized_start=976
+  _globals['_EXPIRYBUCKET']._serialized_end=1022
+  _globals['_AUTHORITYEND']._serialized_start=1024
+  _globals['_AUTHORITYEND']._serialized_end=1108
+  _globals['_REPLICAVIEW']._serialized_start=1110
+  _globals['_REPLICAVIEW']._serialized_end=1156
+  _globals['_NODEVIEW']._serialized_start=1159
+  _globals['_NODEVIEW']._serialized_end=1398
+  _globals['_TROUBLE']._serialized_start=1400
+  _globals['_TROUBLE']._serialized_end=1437
+  _globals['_OVERVIEW']._serialized_start=1439
+  _globals['_OVERVIEW']._serialized_end=1516
 # @@protoc_insertion_point(module_scope)

@@ -13,7 +13,7 @@ class GetOverviewRequest(_message.Message):
     def __init__(self, limit: _Optional[int] = ...) -> None: ...
 
 class MeshOverview(_message.Message):
-    __slots__ = ("trust_domain", "version", "root_sha256", "now_ms", "generation", "policy_min", "policy_now", "svid_lifetime_s", "lease_s", "nodes", "by_state", "connected", "enforcing", "certificates", "authorities", "replicas", "attention", "attention_total", "troubles", "listed")
+    __slots__ = ("trust_domain", "version", "root_sha256", "now_ms", "generation", "policy_min", "policy_now", "svid_lifetime_s", "lease_s", "nodes", "by_state", "connected", "enforcing", "certificates", "authorities", "replicas", "attention", "attention_total", "troubles", "listed", "store")
     class ByStateEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class MeshOverview(_message.Message):
     ATTENTION_TOTAL_FIELD_NUMBER: _ClassVar[int]
     TROUBLES_FIELD_NUMBER: _ClassVar[int]
     LISTED_FIELD_NUMBER: _ClassVar[int]
+    STORE_FIELD_NUMBER: _ClassVar[int]
     trust_domain: str
     version: str
     root_sha256: str
@@ -68,7 +69,34 @@ class MeshOverview(_message.Message):
     attention_total: int
     troubles: _containers.ScalarMap[str, int]
     listed: _containers.RepeatedCompositeFieldContainer[NodeView]
-    def __init__(self, trust_domain: _Optional[str] = ..., version: _Optional[str] = ..., root_sha256: _Optional[str] = ..., now_ms: _Optional[int] = ..., generation: _Optional[int] = ..., policy_min: _Optional[int] = ..., policy_now: _Optional[int] = ..., svid_lifetime_s: _Optional[int] = ..., lease_s: _Optional[int] = ..., nodes: _Optional[int] = ..., by_state: _Optional[_Mapping[str, int]] = ..., connected: _Optional[int] = ..., enforcing: _Optional[int] = ..., certificates: _Optional[_Iterable[_Union[ExpiryBucket, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[AuthorityEnd, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaView, _Mapping]]] = ..., attention: _Optional[_Iterable[_Union[NodeView, _Mapping]]] = ..., attention_total: _Optional[int] = ..., troubles: _Optional[_Mapping[str, int]] = ..., listed: _Optional[_Iterable[_Union[NodeView, _Mapping]]] = ...) -> None: ...
+    store: Store
+    def __init__(self, trust_domain: _Optional[str] = ..., version: _Optional[str] = ..., root_sha256: _Optional[str] = ..., now_ms: _Optional[int] = ..., generation: _Optional[int] = ..., policy_min: _Optional[int] = ..., policy_now: _Optional[int] = ..., svid_lifetime_s: _Optional[int] = ..., lease_s: _Optional[int] = ..., nodes: _Optional[int] = ..., by_state: _Optional[_Mapping[str, int]] = ..., connected: _Optional[int] = ..., enforcing: _Optional[int] = ..., certificates: _Optional[_Iterable[_Union[ExpiryBucket, _Mapping]]] = ..., authorities: _Optional[_Iterable[_Union[AuthorityEnd, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaView, _Mapping]]] = ..., attention: _Optional[_Iterable[_Union[NodeView, _Mapping]]] = ..., attention_total: _Optional[int] = ..., troubles: _Optional[_Mapping[str, int]] = ..., listed: _Optional[_Iterable[_Union[NodeView, _Mapping]]] = ..., store: _Optional[_Union[Store, _Mapping]] = ...) -> None: ...
+
+class Store(_message.Message):
+    __slots__ = ("kind", "members", "room")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    ROOM_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    members: _containers.RepeatedCompositeFieldContainer[StoreMember]
+    room: int
+    def __init__(self, kind: _Optional[str] = ..., members: _Optional[_Iterable[_Union[StoreMember, _Mapping]]] = ..., room: _Optional[int] = ...) -> None: ...
+
+class StoreMember(_message.Message):
+    __slots__ = ("name", "up", "leads", "version", "size", "errors")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UP_FIELD_NUMBER: _ClassVar[int]
+    LEADS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    ERRORS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    up: bool
+    leads: bool
+    version: str
+    size: int
+    errors: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., up: _Optional[bool] = ..., leads: _Optional[bool] = ..., version: _Optional[str] = ..., size: _Optional[int] = ..., errors: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExpiryBucket(_message.Message):
     __slots__ = ("up_to_s", "count")

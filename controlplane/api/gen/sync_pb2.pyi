@@ -19,7 +19,7 @@ class SyncRequest(_message.Message):
     def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., enforcing: _Optional[_Union[Enforcing, _Mapping]] = ..., health: _Optional[_Union[Health, _Mapping]] = ..., receipt: _Optional[bytes] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("agent_version", "envoy_version", "features", "ingress_address", "trust_digest", "blob_digests", "evidence_key")
+    __slots__ = ("agent_version", "envoy_version", "features", "ingress_address", "trust_digest", "blob_digests", "evidence_key", "held")
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     ENVOY_VERSION_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,7 @@ class Hello(_message.Message):
     TRUST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     BLOB_DIGESTS_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_KEY_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     agent_version: str
     envoy_version: str
     features: _containers.RepeatedScalarFieldContainer[str]
@@ -34,7 +35,16 @@ class Hello(_message.Message):
     trust_digest: str
     blob_digests: _containers.RepeatedScalarFieldContainer[str]
     evidence_key: bytes
-    def __init__(self, agent_version: _Optional[str] = ..., envoy_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., ingress_address: _Optional[str] = ..., trust_digest: _Optional[str] = ..., blob_digests: _Optional[_Iterable[str]] = ..., evidence_key: _Optional[bytes] = ...) -> None: ...
+    held: Held
+    def __init__(self, agent_version: _Optional[str] = ..., envoy_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., ingress_address: _Optional[str] = ..., trust_digest: _Optional[str] = ..., blob_digests: _Optional[_Iterable[str]] = ..., evidence_key: _Optional[bytes] = ..., held: _Optional[_Union[Held, _Mapping]] = ...) -> None: ...
+
+class Held(_message.Message):
+    __slots__ = ("heartbeat", "delegation")
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    DELEGATION_FIELD_NUMBER: _ClassVar[int]
+    heartbeat: bytes
+    delegation: bytes
+    def __init__(self, heartbeat: _Optional[bytes] = ..., delegation: _Optional[bytes] = ...) -> None: ...
 
 class Enforcing(_message.Message):
     __slots__ = ("generation", "policy_version", "ticket_generation", "error", "staged_versions")

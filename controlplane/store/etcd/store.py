@@ -2,14 +2,26 @@
 
 `/writ/v1/<trust domain>/` holds `schema`, which says whose and which version this is; `data/…`, the keys of the port; and
 `writer/<replica>`, the fences (`writer`). Whatever else is found there is not ours, and nothing is then written.
+
+Revisions of the port are etcd's and a base, which stands in `schema`: a cluster that was restored begins to count anew, and what
+agents hold must stay below.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from controlplane.errors import CorruptError, ExistsError, InvalidError, NotFoundError, UnavailableError
-from controlplane.store.base import Event, Expect, Item, Lists
+from controlplane.errors import (
+    CompactedError,
+    ControlPlaneError,
+    CorruptError,
+    ExistsError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+)
+from controlplane.store.base import Event, Expect, Health, Item, Lists, Member
 from controlplane.store.checks import check_commit
 from controlplane.store.etcd import groups, watching
 from controlplane.store.etcd.connection import Access, Connection
@@ -18,7 +30,9 @@ from controlplane.store.etcd.writer import Writer
 from controlplane.store.sealing import Sealer
 
 SCHEMA_VERSION = 1
+BASED_VERSION = 2  # with a base: who does not know what that is must not serve it
 EMPTY = b""
+SNAPSHOT_TRIES = 5
 
 
 class EtcdStore:
@@ -28,6 +42,7 @@ class EtcdStore:
         self._connection, self._sealer = connection, sealer
         self._prefix, self._data = prefix, f"{prefix}data/"
         self._writer = Writer(connection, self._data, f"{prefix}writer/{replica}")
+        self._base = 0
 
     # --- opening ---------------------------------------------------------------------------------------------
 
@@ -103,13 +118,14 @@ class EtcdStore:
             await self._nothing_ours()
             return
         document = _schema(raw, self._schema_key)
-        if document["version"] != SCHEMA_VERSION:
-            hint = "upgrade this replica" if document["version"] > SCHEMA_VERSION else "migrate the store"
-            what = f"the store has schema version {document['version']}, this program knows {SCHEMA_VERSION}"
+        if document["version"] not in {SCHEMA_VERSION, BASED_VERSION}:
+            hint = "upgrade this replica" if document["version"] > BASED_VERSION else "migrate the store"
+            what = f"the store has schema version {document['version']}, this program knows {BASED_VERSION}"
             raise CorruptError(what, hint=hint)
         if document["trust_domain"] != trust_domain:
             raise CorruptError(f"`{self._prefix}` belongs to the mesh `{document['trust_domain']}`")
         self._sealer.open(self._schema_key, bytes.fromhex(document["check"]))
+        self._base = document.get("base", 0)
 
     async def _nothing_ours(self) -> None:
         end = etcd3.utils.increment_last_byte(self._prefix.encode())
@@ -137,26 +153,75 @@ class EtcdStore:
         return lists[0], revision
 
     async def snapshot(self, prefixes: Sequence[str]) -> tuple[Lists, int]:
-        ranges = [
-            rpc.RequestOp(request_range=rpc.RangeRequest(key=start, range_end=end, sort_order="ASCEND"))
-            for start, end in map(self._range, prefixes)
-        ]
-        reply = await self._connection.read("KV.Txn", rpc.TxnRequest(success=ranges))
-        lists = [[self._item(kv) for kv in op.response_range.kvs] for op in reply.responses]
-        return lists, reply.header.revision
+        """The first list says of which revision the others are to be.
+
+        In one transaction would be simpler, but a full etcd refuses all transactions, also those that only read.
+        """
+        for _ in range(SNAPSHOT_TRIES):
+            try:
+                return await self._snapshot(prefixes)
+            except CompactedError:
+                continue  # that revision went between two questions
+        raise UnavailableError("etcd forgets faster than it can be read", hint="compact it less often")
+
+    async def _snapshot(self, prefixes: Sequence[str]) -> tuple[Lists, int]:
+        first, *rest = prefixes
+        reply = await self._ranged(first, 0)
+        revision = reply.header.revision
+        others = await asyncio.gather(*(self._ranged(one, revision) for one in rest))
+        lists = [[self._item(kv) for kv in one.kvs] for one in (reply, *others)]
+        return lists, revision + self._base
+
+    async def _ranged(self, prefix: str, revision: int) -> Any:
+        start, end = self._range(prefix)
+        return await self._connection.read(
+            "KV.Range", rpc.RangeRequest(key=start, range_end=end, revision=revision)
+        )
 
     async def commit(self, *, expect: Expect, put: Mapping[str, bytes], delete: Sequence[str] = ()) -> int:
         check_commit(expect, put, delete)
         sealed = {key: self._sealer.seal(self._data + key, value) for key, value in put.items()}
-        return await self._writer.commit(groups.Pending(expect, sealed, delete))
+        found = {key: revision - self._base if revision else 0 for key, revision in expect.items()}
+        return await self._writer.commit(groups.Pending(found, sealed, delete)) + self._base
 
     async def watch(self, prefix: str, after: int) -> AsyncIterator[Event]:
         start, end = self._range(prefix)
-        async for events in watching.watch(self._connection, start, end, after):
+        async for events in watching.watch(self._connection, start, end, after - self._base):
             for event in events:
                 item = None if event.type == event.DELETE else self._item(event.kv)
                 key = event.kv.key.decode().removeprefix(self._data)
-                yield Event(event.kv.mod_revision, key, item.value if item else None)
+                yield Event(event.kv.mod_revision + self._base, key, item.value if item else None)
+
+    async def health(self) -> Health:
+        found = await asyncio.gather(*map(self._member, self._connection.endpoints))
+        return Health(kind="etcd", members=tuple(found))
+
+    async def _member(self, endpoint: str) -> Member:
+        try:
+            said = await self._connection.once("Maintenance.Status", rpc.StatusRequest(), endpoint=endpoint)
+        except ControlPlaneError as exc:
+            return Member(name=endpoint, up=False, errors=(str(exc),))
+        return Member(
+            name=endpoint,
+            up=True,
+            leads=bool(said.leader) and said.leader == said.header.member_id,
+            version=said.version,
+            size=said.dbSize,
+            errors=tuple(said.errors),
+        )
+
+    async def advance(self, revision: int) -> None:
+        """Begin again above `revision`: every row is as if it had been written then. For `epochs`, while no replica runs.
+
+        A replica that runs after all keeps its own count: what it signs is older than what agents hold, and refused.
+        """
+        found = await self._connection.read("KV.Range", rpc.RangeRequest(key=self._schema_key.encode()))
+        document = _schema(found.kvs[0].value, self._schema_key)
+        base = max(revision - found.header.revision, document.get("base", 0))
+        changed = {**document, "version": BASED_VERSION, "base": base}
+        put = rpc.PutRequest(key=self._schema_key.encode(), value=json.dumps(changed).encode())
+        await self._connection.once("KV.Put", put)  # twice is no harm: it says where to begin, not how far
+        self._base = base
 
     async def discard(self) -> None:
         """Undo `create` while nothing has been stored: somebody else's failure must not leave a husk."""
@@ -176,7 +241,8 @@ class EtcdStore:
 
     def _item(self, kv: Any) -> Item:
         name = kv.key.decode()
-        return Item(name.removeprefix(self._data), self._sealer.open(name, kv.value), kv.mod_revision)
+        revision = kv.mod_revision + self._base
+        return Item(name.removeprefix(self._data), self._sealer.open(name, kv.value), revision)
 
     async def _raw(self, key: str) -> bytes | None:
         reply = await self._connection.read("KV.Range", rpc.RangeRequest(key=key.encode()))
@@ -188,7 +254,8 @@ def _schema(raw: bytes, key: str) -> dict[str, Any]:
         document = json.loads(raw)
         if type(document["version"]) is int and type(document["trust_domain"]) is str:
             bytes.fromhex(document["check"])
-            return dict(document)
+            if type(document.get("base", 0)) is int and document.get("base", 0) >= 0:
+                return dict(document)
     except (ValueError, KeyError, TypeError) as exc:
         raise CorruptError(f"`{key}` is not ours", hint="give store.prefix a value of our own") from exc
     raise CorruptError(f"`{key}` is not ours", hint="give store.prefix a value of our own")

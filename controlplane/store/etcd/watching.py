@@ -3,7 +3,8 @@
 1. After a break the next stream starts at the revision after the last one that was handed out whole.
 2. A stream that says nothing is asked for a sign of life; without an answer it is left for another member.
 3. `hasleader` makes a member that lost its leader end the stream, instead of keeping it in a past of its own.
-4. Compacted history, or one shorter than what we saw, is CompactedError: the caller lists again and compares.
+4. Compacted history, or one shorter than what we saw, is CompactedError: the caller lists again and compares. A member that
+   is only behind the others is waited for.
 """
 
 import asyncio
@@ -55,7 +56,9 @@ async def _stream(
         async with asyncio.timeout(START_S):
             await call.write(rpc.WatchRequest(create_request=create))
             created = await call.read()
-        _check_created(created, after)
+        _check_created(created)
+        if created.header.revision < after:
+            await _check_not_older(connection, start, after)
         held: list[Any] = []
         while True:
             response = await _next(call)
@@ -82,13 +85,18 @@ async def _next(call: Any) -> Any:
         reading.cancel()
 
 
-def _check_created(response: Any, after: int) -> None:
+def _check_created(response: Any) -> None:
     _check_going_on(response)
     if not response.created:
         raise UnavailableError("etcd did not begin the watch")
-    if response.header.revision < after:
+
+
+async def _check_not_older(connection: Connection, key: bytes, after: int) -> None:
+    """A member says where it is itself; where the cluster is, a linearizable read says."""
+    reply = await connection.read("KV.Range", rpc.RangeRequest(key=key, keys_only=True))
+    if reply.header.revision < after:
         raise CompactedError(
-            f"etcd is at revision {response.header.revision}, we were at {after}: an older state"
+            f"etcd is at revision {reply.header.revision}, we were at {after}: an older state"
         )
 
 

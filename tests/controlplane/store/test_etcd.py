@@ -86,7 +86,7 @@ async def test_an_empty_prefix_is_no_mesh(access) -> None:
 @pytest.mark.parametrize(
     ("document", "said"),
     [
-        ('{"version": 2, "trust_domain": "acme.example", "check": "00"}', "schema version 2"),
+        ('{"version": 3, "trust_domain": "acme.example", "check": "00"}', "schema version 3"),
         (
             '{"version": 1, "trust_domain": "other.example", "check": "00"}',
             "belongs to the mesh `other.example`",
@@ -230,7 +230,8 @@ async def test_a_stalled_etcd_fails_by_deadline_and_its_commit_is_never_made_twi
         item = await store.get("n")
         etcd.members[0].kill(signal.SIGSTOP)
         committing = asyncio.ensure_future(store.commit(expect={"n": item.revision}, put={"n": b"1"}))
-        while store._writer._settled:  # until the deadline: the answer is lost, the request is not
+        # Until the deadline: the answer is lost, the request is not. Or it was quicker than the signal.
+        while store._writer._settled and not committing.done():
             await asyncio.sleep(0.01)
         etcd.members[0].resume()
         outcome = await asyncio.wait_for(asyncio.gather(committing, return_exceptions=True), 20)
@@ -272,6 +273,8 @@ async def test_a_full_etcd_reads_and_says_why_it_does_not_write(tmp_path) -> Non
                 await store.commit(expect={}, put={"big": bytes(512 << 10)})
         assert "alarm disarm" in caught.value.hint
         assert (await store.get("kept")).value == b"1"
+        (kept, none), _ = await store.snapshot(["kept", "w/"])
+        assert ([item.value for item in kept], none) == ([b"1"], [])
         await store.close()
 
 
@@ -308,3 +311,32 @@ async def test_user_and_password(tmp_path, prefix) -> None:
             await again(Access(endpoints=known.endpoints), prefix)
         with pytest.raises(UnavailableError, match="refuses our credentials"):
             await again(known, "/not/ours/")
+
+
+# --- an epoch later ----------------------------------------------------------------------------------------------
+
+
+class TestEtcdAdvanced(StoreConformance):
+    """Above a base, where every revision is etcd's and as much more."""
+
+    @pytest.fixture
+    async def store(self, store):
+        await store.commit(expect={}, put={"before": b""})
+        await store.advance(1 << 40)
+        await store.commit(expect={}, put={}, delete=["before"])
+        return store
+
+
+async def test_what_advanced_stays_so_and_old_programs_are_kept_out(store, etcd, access, prefix) -> None:
+    await store.commit(expect={}, put={"a": b"1"})
+    await store.advance(1 << 40)
+    assert (await store.get("a")).revision <= 1 << 40
+    made = await store.commit(expect={}, put={"b": b"1"})
+    assert made > 1 << 40
+    other = await again(access, prefix)
+    assert (await other.get("b")).revision == made
+    await other.advance(5)  # never back
+    assert (await other.get("b")).revision == made
+    assert await other.commit(expect={"b": made}, put={"b": b"2"}) > made
+    await other.close()
+    assert '"version": 2' in etcd.control("get", f"{prefix}schema")

@@ -71,6 +71,16 @@ async def test_the_leader_goes_and_every_acknowledged_create_is_there_once(etcd,
     assert {item.key: item.revision for item in items if item.key != "w/start"} == made
 
 
+async def test_the_health_of_a_cluster_is_told_member_by_member(etcd, store) -> None:
+    told = await store.health()
+    assert [(one.name, one.up) for one in told.members] == [(name, True) for name in etcd.endpoints]
+    assert sum(one.leads for one in told.members) == 1
+    assert all(one.size > 0 and one.version for one in told.members)
+    follower = next(one for one in etcd.members if one is not etcd.leader())
+    follower.kill()
+    assert [one.up for one in (await store.health()).members] == [one is not follower for one in etcd.members]
+
+
 async def test_without_quorum_nothing_is_read_and_nothing_written(etcd, store) -> None:
     await store.commit(expect={}, put={"a": b"1"})
     for member in etcd.members[:2]:
