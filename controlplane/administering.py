@@ -1,5 +1,6 @@
 """What stands before operators' calls, put together: who they are, what they may do, and the log of what they did."""
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def made_of(
 
 async def appoint(desk: Desk, directory: Path) -> None:
     """Take an operator who was made on this machine, if there is one; it is recorded first."""
-    given = appointed(directory)
+    given = appointed(directory, int(time.time()))
     if given is None:
         return
     log.warning("operator_appointed", operator=given.name)

@@ -24,6 +24,7 @@ Content = dict[str, bytes]
 def fetch(client: "Client", directory: Path) -> tuple[Path, int]:
     """(where it is now, how many entries)."""
     for _ in range(TRIES):
+        cosigned = _cosigned(client)  # before the head, which may only be newer
         head = _read(client, tiles.CHECKPOINT)
         if head is None:
             raise CliError(
@@ -37,11 +38,8 @@ def fetch(client: "Client", directory: Path) -> tuple[Path, int]:
         for path in _full(size):
             if not (target / path).exists():
                 _keep(target, path, _needed(client, path))
-        for path, data in {
-            **content,
-            tiles.COSIGNED: _cosigned(client, name),
-            tiles.CHECKPOINT: head,
-        }.items():
+        last = {**content, tiles.COSIGNED: cosigned.get(name, b""), tiles.CHECKPOINT: head}
+        for path, data in last.items():
             _keep(target, path, data)
         return target, size
     raise CliError("the log grows faster than it can be read", hint="try again")
@@ -59,13 +57,13 @@ def _head(data: bytes) -> tuple[str, int]:
     return origin[1], int(size[0])
 
 
-def _cosigned(client: "Client", replica: str) -> bytes:
-    """From the witness, and not from the log's directory: an older copy of both would speak for itself."""
+def _cosigned(client: "Client") -> Content:
+    """By replica, from the witness and not from the log's directory: an older copy of both would speak for itself."""
     from controlplane.api.gen import admin_pb2
 
     logs = client.call(client.stub.ListWitnessed, admin_pb2.ListWitnessedRequest()).logs
-    wanted = f"/audit/control-plane/{replica}"
-    return next((bytes(one.checkpoint) for one in logs if one.origin.endswith(wanted)), b"")
+    named = ((ORIGIN.fullmatch(one.origin), bytes(one.checkpoint)) for one in logs)
+    return {origin[1]: checkpoint for origin, checkpoint in named if origin is not None}
 
 
 def _partial(client: "Client", size: int) -> Content | None:

@@ -210,12 +210,13 @@ def make_first(made: Authorities, directory: Path, name: str, now: int) -> setup
     return operator
 
 
-def appointed(directory: Path) -> Appointed | None:
-    """Whom the control plane is to take at its next start."""
+def appointed(directory: Path, now: int) -> Appointed | None:
+    """Whom the control plane is to take at its next start. A note that comes out of a backup has ended, and is nobody's."""
     try:
-        return model.load(Appointed, (directory / APPOINTED).read_bytes())
+        given = model.load(Appointed, (directory / APPOINTED).read_bytes())
     except FileNotFoundError:
         return None
+    return given if now < given.not_after else None
 
 
 def unwritten(name: str, role: str, sites: list[str], hours: int) -> OperatorRow:

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from clients import authorities_of
 from operators import Person, add
+from pki import NOW
 
 from certs import issue, keys, spiffe
 from certs.csr import make_csr
@@ -19,7 +20,10 @@ from controlplane.api.gen import admin_pb2, overview_pb2, overview_pb2_grpc
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh
 from controlplane.rpc import permissions
 from controlplane.rpc.administration import NOT_OURS, PACKAGE
+from controlplane.services import setup
 from controlplane.services.grants import ROLES, Grant
+from controlplane.services.operators import appointed, make_first
+from controlplane.signer.file import FileSigner
 
 pytestmark = pytest.mark.timeout(90)
 DENIED, PRECONDITION = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.FAILED_PRECONDITION
@@ -334,3 +338,12 @@ def test_a_request_that_proves_no_key_makes_nobody(mesh, csr) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         mesh.client.stub.AddOperator(admin_pb2.AddOperatorRequest(operator=wanted, csr=csr), timeout=10)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_note_that_comes_out_of_a_backup_appoints_nobody(tmp_path) -> None:
+    """The first administrator's certificate has long ended, and he may have been removed since."""
+    signer = FileSigner(tmp_path / "keys", b"a passphrase of this test")
+    made = setup.make_mesh("acme.example", tmp_path, signer, NOW)
+    make_first(made, tmp_path, "admin", NOW)
+    assert appointed(tmp_path, NOW + 60).name == "admin"
+    assert appointed(tmp_path, NOW + 12 * 3600) is None
