@@ -63,7 +63,8 @@ def of_size(directory: Path, agents: int, target: int, floor: int) -> list[Row]:
         better="lower",
         peer="none",
         n=len(plain.ms),
-        spread=f"p50 {_p(plain, 0.5):.0f}, last {max(plain.last_ms):.0f}; {beside}; {agents} real connections",
+        spread=f"p50 {_p(plain, 0.5):.0f}, last {max(plain.last_ms):.0f}; {beside}; "
+        f"{agents} real connections; {plain.cpu_us:.0f} us of CPU per agent; {crowd.shared()}",
     )
     memory = Row(
         name="fanout_memory_per_agent_kib",
