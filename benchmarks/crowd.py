@@ -1,6 +1,7 @@
 """Processes of simulated agents, and what the control plane's process costs meanwhile."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -100,3 +101,8 @@ def cpu_s(pid: int) -> float:
     """User and system time so far, of all its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
+
+
+def shared() -> str:
+    """How many others wanted the cores in the last minute: a figure of a busy machine says so."""
+    return f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"

@@ -48,7 +48,7 @@ def run(directory: Path) -> list[Row]:
                 peer="none",
                 n=NODES * ROUNDS,
                 spread=f"{rates[0]:.0f} to {rates[-1]:.0f} of {ROUNDS} runs; p99 {tails * 1000:.0f} ms; "
-                f"{cpu:.0f} us of CPU each",
+                f"{cpu:.0f} us of CPU each; {crowd.shared()}",
             )
         )
     return rows

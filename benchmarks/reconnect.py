@@ -50,7 +50,15 @@ def run(directory: Path) -> list[Row]:
     print(f"{failures}; {len(delays)} renewals, {said['distinct']} certificates", flush=True)
     memory = f"peak memory {peak / 1024:.0f} MiB, {before / 1024:.0f} before"
     return [
-        _row("reconnect_5000_s", served_s, "s", 20, 40, AGENTS, f"{AGENTS} real connections; {memory}"),
+        _row(
+            "reconnect_5000_s",
+            served_s,
+            "s",
+            20,
+            40,
+            AGENTS,
+            f"{AGENTS} real connections; {memory}; {crowd.shared()}",
+        ),
         _row(
             "reconnect_renewal_ms",
             delays[-1] * 1000,

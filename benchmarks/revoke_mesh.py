@@ -36,7 +36,8 @@ def run(directory: Path) -> list[Row]:
             better="lower",
             peer="none",
             n=ROUNDS,
-            spread=f"{took[0]:.0f} to {took[-1]:.0f}; {AGENTS} real connections, {AGENTS} receipts verified each time",
+            spread=f"{took[0]:.0f} to {took[-1]:.0f}; {AGENTS} real connections, {AGENTS} receipts verified each time; "
+            f"{crowd.shared()}",
         )
     ]
 
