@@ -21,6 +21,7 @@ from certs.verify import load as load_certificate
 MAX_BYTES = 1 << 20
 REFRESH_HINT_S = 300  # the standard's default; a change is pushed anyway
 COORDINATE = 32
+MAX_KID = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +64,20 @@ def dump_jwks(bundle: TrustBundle) -> bytes:
 
 def load(data: bytes, trust_domain: str) -> TrustBundle:
     """Read the bundle of `trust_domain`; who that is, the caller knows: no bundle names its own."""
-    document = _document(data)
-    sequence, hint = _number(document, "spiffe_sequence"), _number(document, "spiffe_refresh_hint")
+    document = parse(data)
+    if not isinstance(document.get("keys"), list):
+        raise BundleError("bundle has no `keys`")
+    sequence, hint = number(document, "spiffe_sequence"), number(document, "spiffe_refresh_hint")
     entries = [entry for entry in document["keys"] if isinstance(entry, dict)]
     roots = (_root(entry) for entry in entries if entry.get("use") == "x509-svid")
-    keys = (_jwt_key(entry) for entry in entries if entry.get("use") == "jwt-svid")
+    found = (_jwt_key(entry) for entry in entries if entry.get("use") == "jwt-svid")
+    keys = [pair for pair in found if pair is not None]
+    if len(dict(keys)) != len(keys):
+        raise BundleError("two keys have one `kid`")
     return TrustBundle(
         trust_domain=spiffe.trust_domain(trust_domain),
         roots=tuple(der for der in roots if der is not None),
-        jwt_keys=dict(pair for pair in keys if pair is not None),
+        jwt_keys=dict(keys),
         sequence=sequence,
         refresh_hint_s=REFRESH_HINT_S if hint is None else hint,
     )
@@ -95,19 +101,21 @@ def _jwk(key: ec.EllipticCurvePublicKey) -> dict[str, Any]:
     return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
 
 
-def _document(data: bytes) -> dict[str, Any]:
+def parse(data: bytes) -> dict[str, Any]:
+    """A JSON object in which no name occurs twice."""
     if len(data) > MAX_BYTES:
         raise BundleError(f"bundle of `{len(data)}` bytes is over the limit of `{MAX_BYTES}`")
     try:
         document = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as exc:
         raise BundleError("bundle is not JSON with distinct names") from exc
-    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
-        raise BundleError("bundle has no `keys`")
+    if not isinstance(document, dict):
+        raise BundleError("bundle is no object")
     return document
 
 
-def _number(document: Mapping[str, Any], name: str) -> int | None:
+def number(document: Mapping[str, Any], name: str) -> int | None:
+    """A member that is a whole number, or absent."""
     value = document.get(name)
     if value is not None and (type(value) is not int or value < 0):
         raise BundleError(f"`{name}` is no number")
@@ -131,6 +139,8 @@ def _jwt_key(entry: Mapping[str, Any]) -> tuple[str, ec.EllipticCurvePublicKey] 
     kid = entry.get("kid")
     if (entry.get("kty"), entry.get("crv")) != ("EC", "P-256") or not isinstance(kid, str) or not kid:
         return None
+    if len(kid) > MAX_KID or not kid.isprintable():
+        raise BundleError(f"a `kid` is not 1 to {MAX_KID} printable characters")
     try:
         x, y = (int.from_bytes(_unb64url(entry[name]), "big") for name in ("x", "y"))
         key = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()

@@ -35,3 +35,7 @@ class BundleError(CertError):
 
 class TokenError(CertError):
     """A JWT-SVID that does not prove who its bearer is."""
+
+
+class FederationError(CertError):
+    """A relationship with another trust domain that must not be, or an endpoint that is not the one it names."""

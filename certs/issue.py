@@ -92,11 +92,11 @@ def prepare_control_plane(
     serial: int,
     now: int,
 ) -> Prepared:
-    """A certificate for a control-plane replica, or for an operator."""
-    if not (spiffe_id.is_control_plane or spiffe_id.is_operator):
-        raise ProfileError(f"`{spiffe_id}` is neither a control plane nor an operator")
+    """A certificate for a control-plane replica, for an operator, or for the endpoint that serves our bundle."""
+    if not (spiffe_id.is_control_plane or spiffe_id.is_operator or spiffe_id.is_federation):
+        raise ProfileError(f"`{spiffe_id}` is no control plane, operator or federation endpoint")
     _check_issuer(issuer, CaKind.CONTROL_PLANE, spiffe_id)
-    role = "operator" if spiffe_id.is_operator else "control-plane"
+    role = "control-plane" if spiffe_id.is_control_plane else spiffe_id.path[1]
     name = x509.Name(
         [
             x509.NameAttribute(NameOID.COMMON_NAME, spiffe_id.path[-1]),

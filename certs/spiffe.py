@@ -18,6 +18,7 @@ LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 JURISDICTION = re.compile(r"[a-z]{2}")
 JURISDICTION_CODE = re.compile(r"[A-Z]{2}")
 CONTROL_PLANE = "control-plane"
+FEDERATION = (CONTROL_PLANE, "federation", "endpoint")
 NODE_SEGMENTS, WORKLOAD_SEGMENTS, OPERATOR_SEGMENTS = 3, 4, 3
 
 
@@ -49,6 +50,11 @@ class SpiffeId:
     @property
     def is_workload(self) -> bool:
         return len(self.path) == WORKLOAD_SEGMENTS and self._below_a_node()
+
+    @property
+    def is_federation(self) -> bool:
+        """The endpoint that serves our bundle to other trust domains, at every replica."""
+        return self.path == FEDERATION
 
     def _below_a_node(self) -> bool:
         jurisdiction, site, node = self.path[:3]
@@ -140,3 +146,7 @@ def control_plane_id(domain: str, replica: str) -> SpiffeId:
 
 def operator_id(domain: str, name: str) -> SpiffeId:
     return SpiffeId(trust_domain(domain), (CONTROL_PLANE, "operator", dns_label(name)))
+
+
+def federation_id(domain: str) -> SpiffeId:
+    return SpiffeId(trust_domain(domain), FEDERATION)

@@ -34,6 +34,19 @@ class StoreConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FederationConfig:
+    """How our bundle is served to other trust domains, and how theirs are fetched."""
+
+    listen: str  # host:port of our bundle endpoint; empty: none
+    certificate_file: (
+        Path | None
+    )  # of the Web, for https_web; without: https_spiffe, with a certificate of our own
+    key_file: Path | None
+    web_ca_file: Path | None  # whom to believe for https_web beside what this machine believes
+    poll_min_s: int  # however often a bundle asks to be fetched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What the control plane runs with."""
 
@@ -54,6 +67,7 @@ class Config:
     replica: str  # this control plane's name among its equals; a DNS label
     replica_address: str  # host:port where the others reach its API; empty: what was bound
     store: StoreConfig
+    federation: FederationConfig
 
 
 class _Strict(BaseModel):
@@ -102,6 +116,14 @@ class _Store(_Strict):
     password_file: Path | None = None
 
 
+class _Federation(_Strict):
+    listen: str = ""
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    web_ca_file: Path | None = None
+    poll_min_s: int = Field(default=60, ge=1, le=3600)
+
+
 class _Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", env_prefix="WRIT_", env_nested_delimiter="__")
     trust_domain: str
@@ -113,6 +135,7 @@ class _Settings(BaseSettings):
     log: _Log = _Log()
     replica: _Replica = _Replica()
     store: _Store = _Store()
+    federation: _Federation = _Federation()
 
 
 def load(path: Path) -> Config:
@@ -167,7 +190,14 @@ def _frozen(read: _Settings) -> Config:
         replica=read.replica.name,
         replica_address=read.replica.address,
         store=_store(read),
+        federation=_federation(read.federation),
     )
+
+
+def _federation(read: _Federation) -> FederationConfig:
+    if (read.certificate_file is None) is not (read.key_file is None):
+        raise InvalidError("`federation.certificate_file` and `federation.key_file` go together")
+    return FederationConfig(**dict(read))
 
 
 def _store(read: _Settings) -> StoreConfig:

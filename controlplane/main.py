@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import os
 import signal
 import time
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health_pb2_grpc
 
-from certs import issue, keys, spiffe
+from certs import spiffe
 from certs.profile import Profile
 from controlplane import opening
 from controlplane.api.gen import (
@@ -26,6 +25,7 @@ from controlplane.api.gen import (
 )
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
+from controlplane.federating import Federating
 from controlplane.rpc import server
 from controlplane.rpc.admin_api import AdminServicer
 from controlplane.rpc.evidence_api import EvidenceServicer
@@ -47,6 +47,7 @@ from controlplane.services.issuance import Issuance
 from controlplane.services.jwt_authorities import JwtAuthorities
 from controlplane.services.nodes import Nodes
 from controlplane.services.overview import Overviews
+from controlplane.services.own_certificate import OwnCertificate
 from controlplane.services.publish import Publisher
 from controlplane.services.replicas import Replicas
 from controlplane.services.resources import Resources
@@ -57,7 +58,6 @@ from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
 
 log = structlog.get_logger()
-SERVER_LIFETIME_S = 86400
 GRACE_S = 2.0  # for calls in flight when we stop
 
 
@@ -98,12 +98,19 @@ async def _serve(
     following = Following(store, publisher, links.changed.set)
     overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
     watching = Watching(config, publisher, overviews)
-    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews)
+    federating = Federating(config, store, made, publisher)
+    parts = Parts(config, store, made, publisher, replicas, jwt_keys, following, overviews, federating)
     _register(parts, api, enrolment_server, enrolment_port)
     health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
     await api.start()
     await enrolment_server.start()
-    _write_ports(config.state_dir, api=api_port, enrolment=enrolment_port, **await watching.start())
+    _write_ports(
+        config.state_dir,
+        api=api_port,
+        enrolment=enrolment_port,
+        **await watching.start(),
+        **await federating.start(),
+    )
     log.info(
         "serving",
         api=api_port,
@@ -137,6 +144,7 @@ class Parts:
     jwt_keys: JwtAuthorities
     following: Following
     overviews: Overviews
+    federating: Federating
 
 
 async def _work(parts: Parts, links: Links, watching: Watching) -> None:
@@ -151,6 +159,7 @@ async def _work(parts: Parts, links: Links, watching: Watching) -> None:
         tasks.create_task(Housekeeping(parts.store, publisher, duty, grace_s=config.grace_s).run())
         tasks.create_task(parts.replicas.activate(publisher.hub, generation, links.complete, config.lease_s))
         tasks.create_task(watching.run())
+        tasks.create_task(parts.federating.run())
 
 
 def _register(
@@ -195,6 +204,8 @@ def _register(
             workloads=Registry(store, publisher.refresh),
             jwt_keys=parts.jwt_keys,
             publisher=publisher,
+            federation=parts.federating.service,
+            endpoint=parts.federating.told,
         ),
         root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
@@ -212,40 +223,23 @@ def _register(
 
 
 class ServerTls:
-    """Our certificate as a control plane, made in memory and made again at half of its life; its key is never stored.
-
-    Whom it believes changes with the replicas of the mesh; every handshake asks for the newest.
-    """
+    """Our certificate as a control plane, and whom to believe: that changes with the replicas of the mesh, and every handshake
+    asks for the newest."""
 
     def __init__(self, made: Authorities, replica: str, publisher: Publisher) -> None:
-        self._made, self._replica, self._publisher = made, replica, publisher
-        self._made_at, self._key, self._chain = 0.0, b"", b""
+        self._publisher = publisher
+        self._certificate = OwnCertificate(made, spiffe.control_plane_id(made.trust_domain, replica))
 
     def current(self) -> server.Tls:
-        if time.time() - self._made_at > SERVER_LIFETIME_S / 2:
-            self._make()
+        key, chain = self._certificate.current()
         anchors = self._publisher.anchors
         control_plane_cas = setup.pem(*anchors.control_plane_cas)
         return server.Tls(
-            key=self._key,
-            chain=self._chain,
+            key=key,
+            chain=chain,
             client_cas=setup.pem(*anchors.node_cas) + control_plane_cas,
             control_plane_cas=control_plane_cas,
         )
-
-    def _make(self) -> None:
-        key = keys.generate_p256()
-        prepared = issue.prepare_control_plane(
-            Profile(lifetime_s=SERVER_LIFETIME_S),
-            spiffe.control_plane_id(self._made.trust_domain, self._replica),
-            public_key=key.public_key(),
-            issuer=self._made.control_plane_ca,
-            serial=int.from_bytes(os.urandom(15), "big") + 1,
-            now=int(time.time()),
-        )
-        leaf = issue.sign(prepared, self._made.signing(prepared.key_name))
-        self._made_at, self._key = time.time(), keys.dump_private(key, None)
-        self._chain = setup.pem(leaf, self._made.control_plane_ca.certificate)
 
 
 def _bind(of: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> int:

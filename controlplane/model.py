@@ -124,6 +124,34 @@ class WorkloadsRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FederationRow:
+    """A relationship with another trust domain."""
+
+    trust_domain: str
+    url: str
+    profile: str
+    endpoint_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignBundleRow:
+    """The newest bundle of another trust domain, as it was fetched or given by an operator."""
+
+    trust_domain: str
+    document: str  # JSON
+    since: int  # Unix seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolledRow:
+    """How the last attempts to fetch a bundle went."""
+
+    answered_at: int = 0  # Unix seconds of the last that succeeded; 0: none yet
+    error: str = ""  # of the last, if it failed
+    failed_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JwtKeyRow:
     """A key that signs JWT-SVIDs, did, or will."""
 

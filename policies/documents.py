@@ -6,6 +6,7 @@ envelope (`certs.envelope`). Times are Unix seconds, digests SHA-256 in lower-ca
 
 from dataclasses import dataclass
 
+from certs.bundle import TrustBundle
 from policies.model import ResourceKey, Rules
 from policies.workloads import Workload
 
@@ -56,12 +57,14 @@ class TrustDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workloads:
-    """Who is who on one node: the registrations its agent serves, all of them."""
+    """Who is who on one node: the registrations its agent serves, all of them, and whom they may believe elsewhere."""
 
     trust_domain: str
     node: str  # SPIFFE ID
-    generation: int  # the store revision of their last change
+    generation: int  # the store revision of their last change, or of that of the bundles
     workloads: tuple[Workload, ...]
+    federated: tuple[TrustBundle, ...] = ()
+    """Of other trust domains that these federate with, sorted by name; one that is not here is believed in nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,20 +3,26 @@
 import base64
 from typing import Any, TypeVar
 
-from certs import bundle, canonical
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+from certs import bundle, canonical, spiffe
+from certs.bundle import TrustBundle
 from certs.envelope import Envelope, Signer, sign_envelope
 from certs.errors import CertError, EnvelopeError
+from certs.keys import spki
+from certs.verify import load
+from policies import decode, workloads
 from policies import documents as d
-from policies import workloads
 from policies.errors import ContentError
 from policies.grammar import DIGEST
 
 VERSION = 1
+MAX_KEYS = 1024  # of one kind, in the bundle of another trust domain
 MAX_DOCUMENT_BYTES = {
     d.TYPE_DELEGATION: 16 << 10,
     d.TYPE_TRUST: 16 << 20,
     d.TYPE_TICKET: 16 << 10,
-    d.TYPE_WORKLOADS: 1 << 20,
+    d.TYPE_WORKLOADS: 4 << 20,  # 256 registrations, and bundles of 16 other trust domains
     d.TYPE_HEARTBEAT: 2 << 10,
     d.TYPE_RECEIPT: 4 << 10,
     d.TYPE_EVIDENCE_KEY: 4 << 10,
@@ -65,13 +71,53 @@ def load_trust(payload: bytes) -> d.TrustDocument:
 
 def dump_workloads(doc: d.Workloads) -> bytes:
     found = [workloads.dump(one) for one in doc.workloads]
-    return _dump(doc.trust_domain, node=doc.node, generation=doc.generation, workloads=found)
+    federated = [_dump_bundle(one) for one in doc.federated]
+    return _dump(
+        doc.trust_domain, node=doc.node, generation=doc.generation, workloads=found, federated=federated
+    )
 
 
 def load_workloads(payload: bytes) -> d.Workloads:
-    f = _load(payload, {"node": str, "generation": int, "workloads": list})
+    f = _load(payload, {"node": str, "generation": int, "workloads": list, "federated": list})
     f["workloads"] = workloads.check_all([workloads.load(one) for one in f["workloads"]])
+    f["federated"] = tuple(_load_bundle(one) for one in f["federated"])
+    names = [one.trust_domain for one in f["federated"]]
+    if names != sorted(set(names)) or not workloads.federated(f["workloads"]).issuperset(names):
+        raise ContentError(
+            "bundles are not sorted, distinct, and of trust domains that a workload federates with"
+        )
+    if f["trust_domain"] in names:
+        raise ContentError("our own bundle is in the trust document, and nowhere else")
     return d.Workloads(**f)
+
+
+def _dump_bundle(of: TrustBundle) -> dict[str, Any]:
+    keys = [{"kid": kid, "key": _b64(spki(key))} for kid, key in sorted(of.jwt_keys.items())]
+    return {"td": of.trust_domain, "roots": [_b64(der) for der in of.roots], "jwt_keys": keys}
+
+
+def _load_bundle(value: object) -> TrustBundle:
+    f = decode.record(value, "bundle", "td", "roots", "jwt_keys")
+    keys = decode.items(f["jwt_keys"], "jwt_keys", _load_key, most=MAX_KEYS)
+    if len(dict(keys)) != len(keys):
+        raise ContentError("two keys of a bundle have one `kid`")
+    try:
+        roots = decode.items(f["roots"], "roots", _unb64, most=MAX_KEYS)
+        for der in roots:
+            load(der)
+        return TrustBundle(
+            trust_domain=spiffe.trust_domain(decode.text(f["td"], "td")), roots=roots, jwt_keys=dict(keys)
+        )
+    except CertError as exc:
+        raise ContentError(str(exc)) from exc
+
+
+def _load_key(value: object) -> tuple[str, EllipticCurvePublicKey]:
+    f = decode.record(value, "key", "kid", "key")
+    try:
+        return decode.text(f["kid"], "kid"), bundle.public_key(_unb64(f["key"]))
+    except CertError as exc:
+        raise ContentError(str(exc)) from exc
 
 
 def dump_ticket(doc: d.Ticket) -> bytes:

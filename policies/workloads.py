@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from certs import spiffe
 from certs.attributes import DIGIT_MAX, MAX_VALUES, SETS, VALUE, Attributes
-from certs.errors import ProfileError
+from certs.errors import ProfileError, SpiffeIdError
 from certs.spiffe import LABEL
 from policies import decode
 from policies.errors import ContentError
@@ -18,6 +19,7 @@ from policies.errors import ContentError
 MAX_WORKLOADS = 256  # on one node
 MAX_SELECTORS = 8
 MAX_HINT = 256
+MAX_FEDERATED = 16  # trust domains that the workloads of one node federate with, all together
 SELECTOR = re.compile(
     r"unix:uid:(0|[1-9][0-9]{0,9})|unix:gid:(0|[1-9][0-9]{0,9})"
     r"|k8s:pod-uid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -32,6 +34,7 @@ class Workload:
     selectors: tuple[str, ...]  # sorted, at least one
     hint: str = ""  # tells a process with several identities which is which
     attributes: Attributes | None = None  # None: all that its node has
+    federates_with: tuple[str, ...] = ()  # trust domains whose bundles it is given; sorted
 
 
 def check(workload: Workload) -> Workload:
@@ -49,6 +52,12 @@ def check(workload: Workload) -> Workload:
         raise ContentError(f"selectors of workload `{workload.name}` are not sorted and distinct")
     if len(workload.hint.encode()) > MAX_HINT or not workload.hint.isprintable():
         raise ContentError(f"hint of workload `{workload.name}` is not one line of at most {MAX_HINT} bytes")
+    try:
+        named = sorted(set(map(spiffe.trust_domain, workload.federates_with)))
+    except SpiffeIdError as exc:
+        raise ContentError(f"workload `{workload.name}`: {exc}") from exc
+    if list(workload.federates_with) != named:
+        raise ContentError(f"trust domains of workload `{workload.name}` are not sorted and distinct")
     return workload
 
 
@@ -66,7 +75,14 @@ def check_all(workloads: Sequence[Workload]) -> tuple[Workload, ...]:
         raise ContentError("a workload is named twice")
     if len(set(hints)) != len(hints):
         raise ContentError("two workloads of a node have one hint")
+    if len(federated(checked)) > MAX_FEDERATED:
+        raise ContentError(f"a node's workloads federate with at most {MAX_FEDERATED} trust domains")
     return checked
+
+
+def federated(workloads: Iterable[Workload]) -> frozenset[str]:
+    """The trust domains whose bundles these are given."""
+    return frozenset(name for workload in workloads for name in workload.federates_with)
 
 
 def dump(workload: Workload) -> dict[str, object]:
@@ -81,12 +97,13 @@ def dump(workload: Workload) -> dict[str, object]:
         "selectors": list(workload.selectors),
         "hint": workload.hint,
         "attributes": attributes,
+        "federates_with": list(workload.federates_with),
     }
 
 
 def load(value: object) -> Workload:
     """The inverse of `dump`; ContentError for anything else. `check_all` judges what it says."""
-    fields = decode.record(value, "workload", "name", "selectors", "hint", "attributes")
+    fields = decode.record(value, "workload", "name", "selectors", "hint", "attributes", "federates_with")
     told = fields["attributes"]
     return Workload(
         name=decode.text(fields["name"], "name"),
@@ -95,6 +112,12 @@ def load(value: object) -> Workload:
         ),
         hint=decode.text(fields["hint"], "hint"),
         attributes=None if told is None else _load_attributes(told),
+        federates_with=decode.items(
+            fields["federates_with"],
+            "federates_with",
+            lambda one: decode.text(one, "trust domain"),
+            most=MAX_FEDERATED,
+        ),
     )
 
 

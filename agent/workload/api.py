@@ -99,8 +99,11 @@ class WorkloadServicer(workload_pb2_grpc.SpiffeWorkloadAPIServicer):
         selectors = selectors_of(self._callers, context)
         if not request.audience or not request.svid:
             raise BadCallError("audience and svid must be given")
-        ours = await self._board.ready(lambda world: entitled.bundle(world, selectors))
-        found = tokens.validate(request.svid, request.audience, ours, self._floors(), int(time.time()))
+        believed = await self._board.ready(lambda world: entitled.bundles(world, selectors))
+        ours = entitled.bundle(self._board.world, selectors).trust_domain
+        found = tokens.validate(
+            request.svid, request.audience, believed, ours=ours, floors=self._floors(), now=int(time.time())
+        )
         claims = json_format.ParseDict(dict(found.claims), struct_pb2.Struct())
         return workload_pb2.ValidateJWTSVIDResponse(spiffe_id=str(found.spiffe_id), claims=claims)
 
@@ -117,17 +120,24 @@ def x509_svids(world: World, selectors: frozenset[str]) -> workload_pb2.X509SVID
             bundle=b"".join(ours.roots),
             hint=workload.hint,
         )
+    response.federated_bundles.update(_roots(world, selectors))
+    del response.federated_bundles[ours.spiffe_id]
     return response
 
 
 def x509_bundles(world: World, selectors: frozenset[str]) -> workload_pb2.X509BundlesResponse:
-    ours = entitled.bundle(world, selectors)
-    return workload_pb2.X509BundlesResponse(bundles={ours.spiffe_id: b"".join(ours.roots)})
+    return workload_pb2.X509BundlesResponse(bundles=_roots(world, selectors))
 
 
 def jwt_bundles(world: World, selectors: frozenset[str]) -> workload_pb2.JWTBundlesResponse:
-    ours = entitled.bundle(world, selectors)
-    return workload_pb2.JWTBundlesResponse(bundles={ours.spiffe_id: bundle.dump_jwks(ours)})
+    found = entitled.bundles(world, selectors).values()
+    return workload_pb2.JWTBundlesResponse(bundles={one.spiffe_id: bundle.dump_jwks(one) for one in found})
+
+
+def _roots(world: World, selectors: frozenset[str]) -> dict[str, bytes]:
+    """By SPIFFE ID of the trust domain. One without roots is left out: to clients an empty value says nothing."""
+    found = entitled.bundles(world, selectors).values()
+    return {one.spiffe_id: b"".join(one.roots) for one in found if one.roots}
 
 
 def key_der(svid: Svid) -> bytes:

@@ -49,6 +49,7 @@ class World:
     registered: tuple[Workload, ...] = ()
     svids: Mapping[str, Svid] = field(default_factory=dict)  # by workload name
     bundle: TrustBundle | None = None
+    federated: Mapping[str, TrustBundle] = field(default_factory=dict)  # of other trust domains, by name
 
 
 def standing(
@@ -94,8 +95,16 @@ def svids(world: World, selectors: frozenset[str]) -> tuple[tuple[Workload, Svid
 
 
 def bundle(world: World, selectors: frozenset[str]) -> TrustBundle:
-    """Whom a registered process may believe."""
+    """Whom a registered process may believe of our own trust domain."""
     entitled(world, selectors)
     if world.bundle is None:
         raise NotReadyError("there is no trust bundle yet")
     return world.bundle
+
+
+def bundles(world: World, selectors: frozenset[str]) -> dict[str, TrustBundle]:
+    """Whom a registered process may believe, by trust domain: ours, and those that its workloads federate with."""
+    ours = bundle(world, selectors)
+    named = workloads.federated(entitled(world, selectors))
+    theirs = {name: world.federated[name] for name in sorted(named) if name in world.federated}
+    return {**theirs, ours.trust_domain: ours}  # nobody else can stand for ours

@@ -1,12 +1,12 @@
 """Envoy's Secret Discovery Service for Envoys that are not ours: they take certificate and trust from the same socket.
 
-Names, as is usual: `default` or a SPIFFE ID is a certificate of the caller; `ROOTCA` or the trust domain's SPIFFE ID is its
-roots; `ALL` is a validator that chooses roots by the trust domain of the peer. Who the peer must be is the Envoy's to say.
+Names, as is usual: `default` or a SPIFFE ID is a certificate of the caller; `ROOTCA` is our roots, the
+SPIFFE ID of a trust domain its own, ours or one that the caller federates with; `ALL` is a validator that chooses roots by the trust domain of the peer. Who the peer must be is the Envoy's to say.
 """
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from functools import partial
 
 import grpc
@@ -111,16 +111,16 @@ def response(world: World, selectors: frozenset[str], names: tuple[str, ...]) ->
     """These secrets, all of them; NotEntitledError names the one that the caller has not."""
     svids = entitled.svids(world, selectors)
     ours = entitled.bundle(world, selectors)
-    roots = identity.pem(*ours.roots)
+    roots = {one.spiffe_id: one.roots for one in entitled.bundles(world, selectors).values() if one.roots}
     by_name = {svid.spiffe_id: svid for _, svid in svids} | {DEFAULT: svids[0][1]}
     secrets = []
     for name in names:
         if name in by_name:
             secrets.append(_certificate(name, by_name[name]))
-        elif name in {ROOTS, ours.spiffe_id}:
-            secrets.append(Secret(name=name, validation_context=_trusted(roots)))
+        elif name == ROOTS or name in roots:
+            secrets.append(Secret(name=name, validation_context=_trusted(roots.get(name, ours.roots))))
         elif name == ALL:
-            secrets.append(Secret(name=name, validation_context=_by_trust_domain(ours.trust_domain, roots)))
+            secrets.append(Secret(name=name, validation_context=_by_trust_domain(roots)))
         else:
             raise NotEntitledError(f"no secret `{name[:256]}` for this caller")
     packed = [pb.packed(secret) for secret in secrets]
@@ -145,16 +145,20 @@ def _certificate(name: str, svid: Svid) -> Secret:
     return Secret(name=name, tls_certificate=certificate)
 
 
-def _trusted(roots: bytes) -> CertificateValidationContext:
-    return CertificateValidationContext(trusted_ca=DataSource(inline_bytes=roots))
+def _trusted(roots: Sequence[bytes]) -> CertificateValidationContext:
+    return CertificateValidationContext(trusted_ca=DataSource(inline_bytes=identity.pem(*roots)))
 
 
-def _by_trust_domain(trust_domain: str, roots: bytes) -> CertificateValidationContext:
-    domain = SPIFFECertValidatorConfig.TrustDomain(
-        name=trust_domain, trust_bundle=DataSource(inline_bytes=roots)
-    )
+def _by_trust_domain(roots: Mapping[str, Sequence[bytes]]) -> CertificateValidationContext:
+    """Each trust domain with its own roots: Envoy takes those of the peer's."""
+    domains = [
+        SPIFFECertValidatorConfig.TrustDomain(
+            name=spiffe_id.removeprefix("spiffe://"), trust_bundle=DataSource(inline_bytes=identity.pem(*of))
+        )
+        for spiffe_id, of in sorted(roots.items())
+    ]
     validator = TypedExtensionConfig(
         name="envoy.tls.cert_validator.spiffe",
-        typed_config=pb.packed(SPIFFECertValidatorConfig(trust_domains=[domain])),
+        typed_config=pb.packed(SPIFFECertValidatorConfig(trust_domains=domains)),
     )
     return CertificateValidationContext(custom_validator_config=validator)

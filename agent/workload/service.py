@@ -119,6 +119,7 @@ class WorkloadApi:
         received, identity = self._around.sync.received, self._around.identity()
         trusted, now = received.trusted, time.time()
         registered = trusted.workloads.workloads if trusted.workloads else ()
+        federated = trusted.workloads.federated if trusted.workloads else ()
         problem = entitled.standing(
             identity,
             trusted.trust,
@@ -139,6 +140,7 @@ class WorkloadApi:
                 registered=registered,
                 svids=self._svids.current(now),
                 bundle=_bundle(trusted.trust) if trusted.trust else None,
+                federated={one.trust_domain: one for one in federated},
             )
         )
         return received.lease.until - now

@@ -6,6 +6,7 @@ And the check of tokens that others show: signature and claims (`certs.jwt_svid`
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from agent.workload.errors import BadCallError
 from certs import jwt_svid
@@ -15,6 +16,7 @@ from certs.jwt_svid import AUDIENCE, MAX_AUDIENCES, JwtSvid
 from certs.spiffe import NODE_SEGMENTS, SpiffeId
 
 MAX_KEPT = 1000
+CLAIMS = ("sub", "aud", "exp", "nbf", "iat", "jti")
 Mint = Callable[[str, Sequence[str]], Awaitable[tuple[str, int]]]
 """Workload name and audiences -> token and when it ends."""
 
@@ -54,13 +56,25 @@ def audiences(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def validate(
-    token: str, audience: str, ours: TrustBundle, floors: Mapping[str, int | None], now: int
+    token: str,
+    audience: str,
+    believed: Mapping[str, TrustBundle],
+    *,
+    ours: str,
+    floors: Mapping[str, int | None],
+    now: int,
 ) -> JwtSvid:
-    """Who bears `token`; BadCallError for one that proves nobody, or somebody who was revoked."""
+    """Who bears `token`; BadCallError for one that proves nobody, or somebody of our own who was revoked.
+
+    Of another trust domain we hear no revocation, and pass on no claim but those of the standard: what else it says may mean
+    something else here.
+    """
     try:
-        found = jwt_svid.verify(token, {ours.trust_domain: ours}, audience, now)
+        found = jwt_svid.verify(token, believed, audience, now)
     except TokenError as exc:
         raise BadCallError(str(exc)) from exc
+    if found.spiffe_id.trust_domain != ours:
+        return replace(found, claims={name: found.claims[name] for name in CLAIMS if name in found.claims})
     node = SpiffeId(found.spiffe_id.trust_domain, found.spiffe_id.path[:NODE_SEGMENTS])
     floor = floors.get(str(node), 1)
     if not found.spiffe_id.is_workload or floor is None or found.epoch < floor:

@@ -78,12 +78,23 @@ def retire(
 
 
 @bundle.command()
-def show() -> None:
+def show(
+    everyone: Annotated[
+        bool, typer.Option("--all", help="A bundle map: with those of all trust domains we federate with.")
+    ] = False,
+) -> None:
     """Print the bundle document, for those who federate with this trust domain."""
+    from certs import bundle_map
     from controlplane.api.gen import admin_pb2
 
     with session.connect() as client:
-        typer.echo(client.call(client.stub.GetBundle, admin_pb2.GetBundleRequest()).document.decode())
+        document = client.call(client.stub.GetBundle, admin_pb2.GetBundleRequest()).document
+        if everyone:
+            found = client.call(client.stub.ListFederations, admin_pb2.ListFederationsRequest()).federations
+            ours = client.call(client.stub.GetStatus, admin_pb2.GetStatusRequest()).trust_domain
+            theirs = {one.trust_domain: one.bundle for one in found if one.bundle}
+            document = bundle_map.dump({ours: document, **theirs})
+    typer.echo(document.decode())
 
 
 def _note(made: "admin_pb2.Authority", more: str) -> None:

@@ -21,6 +21,9 @@ def register(
         typer.Option(help="unix:uid:N, unix:gid:N or k8s:pod-uid:UUID; all that are given must hold."),
     ],
     hint: Annotated[str, typer.Option(help="Told to a process that has several identities.")] = "",
+    federates_with: Annotated[
+        list[str] | None, typer.Option(help="A trust domain whose bundle it is given; may be repeated.")
+    ] = None,
     group: attributes.Groups = None,
     purpose: attributes.Purposes = None,
     region: attributes.Regions = None,
@@ -42,7 +45,9 @@ def register(
         class_floor=class_floor,
         class_ceiling=class_ceiling,
     )
-    request = admin_pb2.Workload(node=node, site=site, name=name, selectors=selector, hint=hint)
+    request = admin_pb2.Workload(
+        node=node, site=site, name=name, selectors=selector, hint=hint, federates_with=federates_with or []
+    )
     with session.connect() as client:
         if change:
             have = client.call(client.stub.GetNode, admin_pb2.GetNodeRequest(node=node, site=site)).attributes
@@ -74,6 +79,7 @@ def list_workloads(
                     "spiffe_id": one.spiffe_id,
                     "selectors": list(one.selectors),
                     "hint": one.hint,
+                    "federates_with": list(one.federates_with),
                     "attributes": attributes.document(one.attributes) if one.HasField("attributes") else None,
                 }
                 for one in found

@@ -9,6 +9,7 @@ from controlplane.attest.token import JoinToken
 from controlplane.errors import InvalidError
 from controlplane.model import NodeRow
 from controlplane.rpc import convert
+from controlplane.rpc.federation_api import FederationServicer
 from controlplane.rpc.guard import ended
 from controlplane.rpc.identities_api import IdentitiesServicer
 from controlplane.rpc.operators import Context
@@ -19,7 +20,7 @@ from controlplane.services.enforcement import follow
 MAX_TTL_S, DEFAULT_TTL_S = 86400, 600
 
 
-class AdminServicer(PolicyApi, IdentitiesServicer):
+class AdminServicer(PolicyApi, IdentitiesServicer, FederationServicer):
     """One method per line of `admin.proto`."""
 
     # --- sites and nodes ---------------------------------------------------------------------------------------

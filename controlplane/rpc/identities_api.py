@@ -1,11 +1,11 @@
 """The part of Admin that is about identities: workloads, the keys of JWT-SVIDs, the trust bundle."""
 
 from certs import bundle
-from certs.bundle import TrustBundle
 from controlplane.api.gen import admin_pb2
 from controlplane.model import JwtKeyRow, NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.operators import Collaborators, Context, OperatorsOnly
+from controlplane.services import own_bundle
 from policies.workloads import Workload
 
 
@@ -25,6 +25,7 @@ class IdentitiesServicer(OperatorsOnly):
             selectors=tuple(sorted(set(request.selectors))),
             hint=request.hint,
             attributes=given,
+            federates_with=tuple(sorted(set(request.federates_with))),
         )
         spiffe_id = await self._i.workloads.register(request.node, request.site, wanted)
         made = admin_pb2.Workload(spiffe_id=str(spiffe_id))
@@ -76,15 +77,7 @@ class IdentitiesServicer(OperatorsOnly):
     async def GetBundle(self, request: admin_pb2.GetBundleRequest, context: Context) -> admin_pb2.Bundle:
         del request
         self._operator(context, "bundle_show")
-        issue = self._i.publisher.issue
-        keys = map(bundle.public_key, self._i.publisher.anchors.jwt_keys)
-        ours = TrustBundle(
-            trust_domain=self._i.made.trust_domain,
-            roots=(self._i.made.root,),
-            jwt_keys={bundle.key_id(key): key for key in keys},
-            sequence=issue.generation if issue else 0,
-        )
-        return admin_pb2.Bundle(document=bundle.dump(ours))
+        return admin_pb2.Bundle(document=bundle.dump(own_bundle.newest(self._i.made, self._i.publisher)))
 
 
 def _workload(node: NodeRow, workload: Workload) -> admin_pb2.Workload:
@@ -95,6 +88,7 @@ def _workload(node: NodeRow, workload: Workload) -> admin_pb2.Workload:
         selectors=workload.selectors,
         hint=workload.hint,
         spiffe_id=f"{node.spiffe_id}/{workload.name}",
+        federates_with=workload.federates_with,
     )
     told = workload.attributes
     if told is not None:

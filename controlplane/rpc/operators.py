@@ -9,6 +9,7 @@ from controlplane.api.gen import admin_pb2_grpc
 from controlplane.rpc.peer import Peers
 from controlplane.services import explanation, policy_sets
 from controlplane.services.authorities import Authorities
+from controlplane.services.federation import Federation
 from controlplane.services.jwt_authorities import JwtAuthorities
 from controlplane.services.nodes import Nodes
 from controlplane.services.publish import Publisher
@@ -31,6 +32,8 @@ READS = {
     "workload_list",
     "authority_list",
     "bundle_show",
+    "federation_list",
+    "federation_show",
 }
 Context = grpc.aio.ServicerContext
 
@@ -43,6 +46,10 @@ class Identities:
     workloads: Registry
     jwt_keys: JwtAuthorities
     publisher: Publisher
+    federation: Federation
+    endpoint: tuple[
+        str, str
+    ]  # profile and SPIFFE ID of our own bundle endpoint; empty: we serve none, or by the Web's rules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import structlog
 from controlplane import model
 from controlplane.errors import ControlPlaneError
 from controlplane.model import JwtKeyRow, NodeRow, PolicyState, ReplicaRow, ResourceRow
-from controlplane.services import bundles, replicas, rows
+from controlplane.services import bundles, replicas, rows, workload_documents
 from controlplane.services.authorities import Authorities
 from controlplane.services.bundles import Bundle, BundleMaker
 from controlplane.services.hub import Hub
@@ -29,7 +29,7 @@ from policies import documents as d
 
 log = structlog.get_logger()
 TRUST_PREFIXES = (rows.MESH, "floor/", rows.POLICY, "replica/", rows.JWT_AUTHORITIES, rows.DELEGATION)
-BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY, rows.WORKLOADS)
+BUNDLE_PREFIXES = ("node/", "resource/", rows.POLICY, *workload_documents.PREFIXES)
 BREATH = 32  # bundles made in one go: a revocation must not wait for ten thousand
 FEATURES = ("rules-v1",)
 
@@ -179,7 +179,7 @@ class Publisher:
         """Make the bundles of every version that counts, sign tickets for those that changed, wake their nodes."""
         async with self._bundle_lock:
             snapshot, revision = await self._store.snapshot(BUNDLE_PREFIXES)
-            node_items, resource_items, policy_items, workload_items = snapshot
+            node_items, resource_items, policy_items, *workload_items = snapshot
             state = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
             nodes = {stored.row.short: stored.row for stored in self._nodes(node_items)}
             resources = [stored.row for stored in self._resources(resource_items)]
@@ -196,7 +196,7 @@ class Publisher:
                 issued[str(row.spiffe_id)] = self._node_issue(row, plan, drafts, revision)
             changed = [name for name, issue in issued.items() if issue != self.nodes.get(name)]
             self.nodes = issued
-            changed += self.workloads.take(workload_items)
+            changed += self.workloads.take(*workload_items)
         for spiffe_id in changed:
             self.hub.wake(spiffe_id)
 

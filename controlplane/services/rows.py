@@ -16,6 +16,10 @@ DELEGATION = "delegation"
 WITNESS_KEY = "witness-key"
 JWT_AUTHORITIES = "authority/jwt/"
 WORKLOADS = "workload/"
+FEDERATIONS = "federation/"
+FOREIGN_BUNDLES = "foreign-bundle/"
+FOREIGN_CHANGE = "foreign-change"
+"""Written with every change of a bundle of another trust domain, their removal included: its revision is theirs."""
 JWTS = "jwt/"
 
 
@@ -69,6 +73,18 @@ def successor_key(serial: str) -> str:
 
 def workloads_key(node: str, site: str) -> str:
     return f"{WORKLOADS}{site}/{node}"
+
+
+def federation_key(trust_domain: str) -> str:
+    return f"{FEDERATIONS}{trust_domain}"
+
+
+def foreign_bundle_key(trust_domain: str) -> str:
+    return f"{FOREIGN_BUNDLES}{trust_domain}"
+
+
+def polled_key(trust_domain: str) -> str:
+    return f"polled/{trust_domain}"
 
 
 def jwt_authority_key(key_id: str) -> str:

@@ -3,48 +3,79 @@
 from collections.abc import Sequence
 
 from certs import spiffe
-from controlplane.model import WorkloadsRow
+from certs.bundle import TrustBundle
+from controlplane.model import ForeignBundleRow, WorkloadsRow
 from controlplane.services import rows
 from controlplane.services.authorities import Authorities
+from controlplane.services.federation import read_bundle
 from controlplane.services.rows import Stored
 from controlplane.services.workloads import parsed
 from controlplane.store.base import Item
 from policies import documents as d
 from policies import payloads
 
+PREFIXES = (rows.WORKLOADS, rows.FOREIGN_BUNDLES, rows.FOREIGN_CHANGE)
+"""What `take` is given, of one revision."""
+
 
 class WorkloadDocuments:
-    """The generation of a document is the revision of its row: the same on every replica."""
+    """The generation of a document is the revision of its row, or, for nodes that federate, of the last change of bundles.
+
+    It is the same on every replica, and grows: a row that federates with one less is a newer row.
+    """
 
     def __init__(self, made: Authorities) -> None:
         self._made, self._parsed = made, rows.Parsed(WorkloadsRow)
+        self._parsed_bundles = rows.Parsed(ForeignBundleRow)
         self._rows: dict[str, Stored[WorkloadsRow]] = {}
+        self._bundles: dict[str, TrustBundle] = {}
+        self._bundles_at = 0
         self._signed: dict[str, tuple[int, bytes]] = {}
 
-    def take(self, items: Sequence[Item]) -> list[str]:
-        """The registrations as they are now; the SPIFFE IDs of nodes whose document changed."""
+    def take(self, items: Sequence[Item], bundles: Sequence[Item], change: Sequence[Item]) -> list[str]:
+        """Registrations and bundles as they are now; the SPIFFE IDs of nodes whose document changed."""
         fresh = {stored.key: stored for stored in self._parsed(items)}
         before, self._rows = self._rows, fresh
-        changed = {key for key, stored in fresh.items() if key not in before or before[key] != stored}
-        return [name for name in self._signed if _key(name) in changed]
+        changed = {key for key, stored in fresh.items() if before.get(key) != stored}
+        bundles_at = change[0].revision if change else 0
+        if bundles_at != self._bundles_at:
+            found = [read_bundle(stored.row) for stored in self._parsed_bundles(bundles)]
+            self._bundles = {bundle.trust_domain: bundle for bundle in found}
+            self._bundles_at = bundles_at
+            changed |= {key for key, stored in fresh.items() if _federated(stored)}
+        return [name for name in self._signed if _key(name) in changed] if changed else []
 
     def of(self, spiffe_id: str) -> bytes:
         """The signed document of a node, as it goes on the wire."""
-        stored = self._rows.get(_key(spiffe_id))
-        revision = stored.revision if stored else 0
+        generation = self._generation(spiffe_id)
         kept = self._signed.get(spiffe_id)
-        if kept and kept[0] == revision:
+        if kept and kept[0] == generation:
             return kept[1]
+        stored = self._rows.get(_key(spiffe_id))
         document = d.Workloads(
             trust_domain=self._made.trust_domain,
             node=spiffe_id,
-            generation=revision,
+            generation=generation,
             workloads=parsed(stored.row) if stored else (),
+            federated=tuple(
+                self._bundles[name] for name in sorted(_federated(stored)) if name in self._bundles
+            ),
         )
         payload = payloads.dump_workloads(document)
         sealed = payloads.seal(d.TYPE_WORKLOADS, payload, self._made.document_signer()).to_json()
-        self._signed[spiffe_id] = (revision, sealed)
+        self._signed[spiffe_id] = (generation, sealed)
         return sealed
+
+    def _generation(self, spiffe_id: str) -> int:
+        stored = self._rows.get(_key(spiffe_id))
+        revision = stored.revision if stored else 0
+        return max(revision, self._bundles_at) if _federated(stored) else revision
+
+
+def _federated(stored: Stored[WorkloadsRow] | None) -> frozenset[str]:
+    """The trust domains that a node's workloads federate with."""
+    told = stored.row.workloads if stored else ()
+    return frozenset(name for one in told for name in one["federates_with"])
 
 
 def _key(spiffe_id: str) -> str:

@@ -28,7 +28,7 @@ from controlplane.errors import (
     NotFoundError,
     PreconditionError,
 )
-from controlplane.model import CertificateRow, JwtRow, NodeRow, WorkloadsRow
+from controlplane.model import CertificateRow, FederationRow, JwtRow, NodeRow, WorkloadsRow
 from controlplane.services import rows
 from controlplane.services.authorities import Authorities
 from controlplane.services.jwt_authorities import JwtAuthorities
@@ -76,6 +76,10 @@ class Registry:
         """Add or replace one. InvalidError when it is not below its node."""
         row = (await rows.read_node(self._store, node, site)).row
         w.check(workload)
+        for name in workload.federates_with:
+            await rows.read(
+                self._store, FederationRow, rows.federation_key(name), f"federation with `{name[:255]}`"
+            )
         told = workload.attributes
         if told is not None and within(told, row.attributes) != told_with_tier(told, row):
             raise InvalidError(f"workload `{workload.name}` would be more than node `{row.short}`")

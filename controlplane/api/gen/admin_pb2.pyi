@@ -608,7 +608,7 @@ class Witnessed(_message.Message):
     def __init__(self, spiffe_id: _Optional[str] = ..., origin: _Optional[str] = ..., size: _Optional[int] = ..., checkpoint: _Optional[bytes] = ..., verifier_key: _Optional[str] = ..., tallies: _Optional[bytes] = ...) -> None: ...
 
 class Workload(_message.Message):
-    __slots__ = ("node", "site", "name", "selectors", "hint", "attributes", "spiffe_id")
+    __slots__ = ("node", "site", "name", "selectors", "hint", "attributes", "spiffe_id", "federates_with")
     NODE_FIELD_NUMBER: _ClassVar[int]
     SITE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -616,6 +616,7 @@ class Workload(_message.Message):
     HINT_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
+    FEDERATES_WITH_FIELD_NUMBER: _ClassVar[int]
     node: str
     site: str
     name: str
@@ -623,7 +624,8 @@ class Workload(_message.Message):
     hint: str
     attributes: Attributes
     spiffe_id: str
-    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., name: _Optional[str] = ..., selectors: _Optional[_Iterable[str]] = ..., hint: _Optional[str] = ..., attributes: _Optional[_Union[Attributes, _Mapping]] = ..., spiffe_id: _Optional[str] = ...) -> None: ...
+    federates_with: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node: _Optional[str] = ..., site: _Optional[str] = ..., name: _Optional[str] = ..., selectors: _Optional[_Iterable[str]] = ..., hint: _Optional[str] = ..., attributes: _Optional[_Union[Attributes, _Mapping]] = ..., spiffe_id: _Optional[str] = ..., federates_with: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListWorkloadsRequest(_message.Message):
     __slots__ = ("node", "site")
@@ -706,3 +708,55 @@ class Bundle(_message.Message):
     DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     document: bytes
     def __init__(self, document: _Optional[bytes] = ...) -> None: ...
+
+class Federation(_message.Message):
+    __slots__ = ("trust_domain", "url", "profile", "endpoint_id", "bundle", "since", "answered_at", "error")
+    TRUST_DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    BUNDLE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_AT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    trust_domain: str
+    url: str
+    profile: str
+    endpoint_id: str
+    bundle: bytes
+    since: int
+    answered_at: int
+    error: str
+    def __init__(self, trust_domain: _Optional[str] = ..., url: _Optional[str] = ..., profile: _Optional[str] = ..., endpoint_id: _Optional[str] = ..., bundle: _Optional[bytes] = ..., since: _Optional[int] = ..., answered_at: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
+
+class AddFederationRequest(_message.Message):
+    __slots__ = ("federation", "replace")
+    FEDERATION_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
+    federation: Federation
+    replace: bool
+    def __init__(self, federation: _Optional[_Union[Federation, _Mapping]] = ..., replace: _Optional[bool] = ...) -> None: ...
+
+class ListFederationsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListFederationsResponse(_message.Message):
+    __slots__ = ("federations", "endpoint_id", "profile")
+    FEDERATIONS_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_ID_FIELD_NUMBER: _ClassVar[int]
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    federations: _containers.RepeatedCompositeFieldContainer[Federation]
+    endpoint_id: str
+    profile: str
+    def __init__(self, federations: _Optional[_Iterable[_Union[Federation, _Mapping]]] = ..., endpoint_id: _Optional[str] = ..., profile: _Optional[str] = ...) -> None: ...
+
+class GetFederationRequest(_message.Message):
+    __slots__ = ("trust_domain",)
+    TRUST_DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    trust_domain: str
+    def __init__(self, trust_domain: _Optional[str] = ...) -> None: ...
+
+class RemoveFederationResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -136,6 +136,26 @@ class AdminStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetBundleRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Bundle.FromString,
                 _registered_method=True)
+        self.AddFederation = channel.unary_unary(
+                '/writ.v1.Admin/AddFederation',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.AddFederationRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Federation.FromString,
+                _registered_method=True)
+        self.ListFederations = channel.unary_unary(
+                '/writ.v1.Admin/ListFederations',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListFederationsRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListFederationsResponse.FromString,
+                _registered_method=True)
+        self.GetFederation = channel.unary_unary(
+                '/writ.v1.Admin/GetFederation',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetFederationRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Federation.FromString,
+                _registered_method=True)
+        self.RemoveFederation = channel.unary_unary(
+                '/writ.v1.Admin/RemoveFederation',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetFederationRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveFederationResponse.FromString,
+                _registered_method=True)
         self.LintPolicy = channel.unary_unary(
                 '/writ.v1.Admin/LintPolicy',
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.PolicySource.SerializeToString,
@@ -332,6 +352,32 @@ class AdminServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AddFederation(self, request, context):
+        """ALREADY_EXISTS unless equal or to be replaced, FAILED_PRECONDITION when nothing verifies the endpoint.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFederations(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFederation(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveFederation(self, request, context):
+        """its bundle goes with it
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def LintPolicy(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -510,6 +556,26 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.GetBundle,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetBundleRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Bundle.SerializeToString,
+            ),
+            'AddFederation': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddFederation,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.AddFederationRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Federation.SerializeToString,
+            ),
+            'ListFederations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFederations,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListFederationsRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListFederationsResponse.SerializeToString,
+            ),
+            'GetFederation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFederation,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetFederationRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Federation.SerializeToString,
+            ),
+            'RemoveFederation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveFederation,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetFederationRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveFederationResponse.SerializeToString,
             ),
             'LintPolicy': grpc.unary_unary_rpc_method_handler(
                     servicer.LintPolicy,
@@ -1114,6 +1180,114 @@ class Admin:
             '/writ.v1.Admin/GetBundle',
             controlplane_dot_api_dot_gen_dot_admin__pb2.GetBundleRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_admin__pb2.Bundle.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddFederation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/AddFederation',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.AddFederationRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Federation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFederations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/ListFederations',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListFederationsRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListFederationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFederation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/GetFederation',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.GetFederationRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.Federation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveFederation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/RemoveFederation',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.GetFederationRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RemoveFederationResponse.FromString,
             options,
             channel_credentials,
             insecure,
