@@ -223,8 +223,7 @@ def _register(
 
 
 class ServerTls:
-    """Our certificate as a control plane, and whom to believe: that changes with the replicas of the mesh, and every handshake
-    asks for the newest."""
+    """Our certificate as a control plane, and whom to believe: every handshake asks for the newest."""
 
     def __init__(self, made: Authorities, replica: str, publisher: Publisher) -> None:
         self._publisher = publisher

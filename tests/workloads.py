@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -29,13 +29,19 @@ CODE = grpc.StatusCode
 
 
 @contextlib.contextmanager
-def one_node(*, lease_max_s: int = 0, **timing: float) -> Iterator[Mesh]:
-    """Below /tmp, with directories that other users may enter: they too connect to its socket."""
+def one_node(
+    *, lease_max_s: int = 0, environment: Mapping[str, str] | None = None, **timing: float
+) -> Iterator[Mesh]:
+    """Below /tmp, with directories that other users may enter: they too connect to its socket.
+
+    `environment` of the control plane: settings beyond those of every mesh.
+    """
     directory = Path(tempfile.mkdtemp(prefix="writ-", dir="/tmp"))
     directory.chmod(0o755)
     try:
         with Mesh(directory, **{"lease_s": 60, "heartbeat_s": 0.5, **timing}) as mesh:  # type: ignore[arg-type]
             mesh.init()
+            mesh.control_plane.environment.update(environment or {})
             mesh.start_control_plane()
             mesh.site(SITE, "FR")
             node = mesh.prepare(f"{NODE}.{SITE}", ATTRIBUTES, serve=False, lease_max_s=lease_max_s)

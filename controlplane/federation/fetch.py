@@ -8,7 +8,6 @@ No proxy, cookie, cache, credential or compression.
 """
 
 import asyncio
-import contextlib
 import ssl
 from urllib.parse import urljoin
 
@@ -86,9 +85,7 @@ async def _ask(where: Location, tls: ssl.SSLContext, endpoint_id: str) -> bytes 
         await writer.drain()
         return await _answer(connection, reader)
     finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        writer.transport.abort()  # a farewell would wait for the other side's
 
 
 def _request(connection: h11.Connection, where: Location) -> bytes:

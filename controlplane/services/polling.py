@@ -29,7 +29,7 @@ from controlplane.store.base import Store
 
 log = structlog.get_logger()
 DUTY = "federation"
-ROUND_S = 5.0
+ROUND_S, LEAST_S = 5.0, 0.2
 MAX_ERROR = 300
 Fetch = Callable[[Relationship, tuple[bytes, ...]], Awaitable[bytes]]
 """Whom to ask, and the roots (DER) that an `https_spiffe` endpoint is verified with -> a document. UnavailableError."""
@@ -63,8 +63,9 @@ class Polling:
                 await self.once()
             except ControlPlaneError as exc:
                 log.info("polling_paused", reason=str(exc))
+            soonest = min(self._due.values(), default=0.0) - time.monotonic()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(ROUND_S):
+                async with asyncio.timeout(min(max(soonest, LEAST_S), ROUND_S) if self._due else ROUND_S):
                     await self._wanted.wait()
             self._wanted.clear()
 

@@ -75,8 +75,9 @@ class Mesh:
         store: str = "sqlite",
         replicas: int = 1,
         etcd_members: int = 1,
+        trust_domain: str = TRUST_DOMAIN,
     ) -> None:
-        self.directory = directory
+        self.directory, self.trust_domain = directory, trust_domain
         self.nodes: dict[str, Node] = {}
         self._timing = {"lease_s": lease_s, "heartbeat_s": heartbeat_s, "svid_lifetime_s": svid_s}
         self._client: Client | None = None
@@ -103,7 +104,7 @@ class Mesh:
     def init(self) -> None:
         """`writ init`, with ports to be picked by the system, and the timing of this mesh."""
         first = self.replicas[0]
-        command = [sys.executable, "-m", "controlplane", "init", "--trust-domain", TRUST_DOMAIN]
+        command = [sys.executable, "-m", "controlplane", "init", "--trust-domain", self.trust_domain]
         command += ["--dir", str(first.state), "--config", str(first.config)]
         command += ["--address", "127.0.0.1:0", "--enrolment", "127.0.0.1:0", "--context", "demo"]
         command += ["--out-context", str(self.context_file)]

@@ -2,6 +2,7 @@
 
 import secrets
 
+import foreign
 import pytest
 import workloads
 
@@ -9,8 +10,21 @@ from controlplane.cli.demo.mesh import Mesh
 
 
 @pytest.fixture(scope="package")
-def mesh():
-    with workloads.one_node() as made:
+def web():
+    """A CA of the Web that the control plane believes."""
+    return foreign.Web()
+
+
+@pytest.fixture(scope="package")
+def mesh(web, tmp_path_factory):
+    web_ca = tmp_path_factory.mktemp("web") / "ca.pem"
+    web_ca.write_bytes(web.pem)
+    environment = {
+        "WRIT_FEDERATION__LISTEN": "127.0.0.1:0",
+        "WRIT_FEDERATION__POLL_MIN_S": "1",
+        "WRIT_FEDERATION__WEB_CA_FILE": str(web_ca),
+    }
+    with workloads.one_node(environment=environment) as made:
         workloads.register(made, "web", hint="the web")
         with workloads.Workload(workloads.node_of(made).workload_socket) as caller:
             workloads.eventually(lambda: caller.names() == ["web"])
