@@ -13,6 +13,8 @@ import pytest
 import workloads
 from cryptography import x509
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
+from federations import federated
+from foreign import PARTNER, Foreign, serving
 from workloads import CODE, ID, TD_ID, Workload, eventually, node_of, register, remove, status
 
 from agent.envoy import process
@@ -67,7 +69,7 @@ def listener(name: str, action: dict, transport: dict | None) -> dict:
     return {"name": name, "address": address, "filter_chains": [chain]}
 
 
-def bootstrap(path, mesh, server_port: int, trust: str, peer: str) -> dict:
+def bootstrap(path, mesh, server_port: int, trust: str, peer: str, expects: str = WEB) -> dict:
     """Plain HTTP in, mTLS to the Envoy itself (or to `server_port`), answered there."""
     http2 = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -81,7 +83,7 @@ def bootstrap(path, mesh, server_port: int, trust: str, peer: str) -> dict:
     server = listener(
         "server",
         {"direct_response": {"status": 200, "body": {"inline_string": "hello"}}},
-        tls("DownstreamTlsContext", "default", trust, WEB, require_client_certificate=True),
+        tls("DownstreamTlsContext", "default", trust, expects, require_client_certificate=True),
     )
     client = listener("client", {"route": {"cluster": "server"}}, None)
     to_server = {"socket_address": {"address": "127.0.0.1", "port_value": server_port or 1}}
@@ -188,6 +190,56 @@ def test_an_envoy_that_expects_another_peer_refuses_this_one(mesh, tmp_path) -> 
             )
             stats = admin(client, "/stats?filter=cluster.server.ssl.fail_verify_san").decode()
             assert int(stats.split(": ")[1]) > 0
+
+
+@pytest.fixture
+def partner(mesh):
+    """Another trust domain, federated, and known to the agent."""
+    made = Foreign()
+    with serving(made) as endpoint, federated(mesh, made, endpoint):
+        with Workload(node_of(mesh).workload_socket) as caller:
+            eventually(lambda: f"spiffe://{PARTNER}" in caller.bundles())
+        yield made
+
+
+def shows(at: int, credential: tuple[bytes, bytes], path) -> str:
+    """What a TLS server says to a client with this certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    path.write_bytes(b"".join(credential))
+    context.load_cert_chain(path)
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", at), timeout=20) as raw,
+            context.wrap_socket(raw) as tls_,
+        ):
+            tls_.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            return "answered" if tls_.recv(4096).startswith(b"HTTP/1.1 200") else "closed"
+    except (ssl.SSLError, ConnectionError):
+        return "refused"
+
+
+def test_an_envoy_takes_the_roots_of_the_peers_own_trust_domain(mesh, partner, tmp_path) -> None:
+    """By `ALL`: theirs for their names, and for our names only ours."""
+    peer = f"spiffe://{PARTNER}/their/client"
+    answers = {}
+    for claimed in (peer, f"{ID}/client"):
+        name = claimed.rpartition("/")[0].rpartition("/")[2]
+        with envoy(
+            tmp_path / name, bootstrap(tmp_path / name, mesh, 0, "ALL", claimed, expects=claimed)
+        ) as made:
+            at = port(made, "server")
+            eventually(lambda at=at: shown(at))
+            answers[claimed] = shows(at, partner.endpoint(claimed), tmp_path / "client.pem")
+    assert answers == {peer: "answered", f"{ID}/client": "refused"}
+
+
+def test_the_roots_of_another_trust_domain_are_for_those_that_federate(mesh, partner) -> None:
+    path, theirs = node_of(mesh).workload_socket, f"spiffe://{PARTNER}"
+    assert ask(path, theirs, TD_ID, "ALL") == [SECRET] * 3
+    register(mesh, "web")
+    eventually(lambda: ask(path, theirs) == CODE.PERMISSION_DENIED)
+    register(mesh, "web", federates_with=[PARTNER])
 
 
 def ask(socket_path, *names: str, type_url: str = SECRET) -> grpc.StatusCode | list[str]:

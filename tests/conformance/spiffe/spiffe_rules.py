@@ -13,7 +13,6 @@ class Rule(NamedTuple):
     unmet: str = ""
 
 
-FEDERATION = "federation is not built yet"
 RULES: dict[str, Rule] = {
     # SPIFFE-ID
     "ID-01": Rule("M", "the scheme is `spiffe`"),
@@ -60,7 +59,7 @@ RULES: dict[str, Rule] = {
     "J-07": Rule("M", "`exp` is there and not past"),
     "J-08": Rule("M", "the key is from the bundle of the trust domain of `sub`"),
     "J-09": Rule("M", "bundle entry: `use` jwt-svid with a `kid`; other keys verify no token"),
-    "J-10": Rule("S", "sent as a bearer token", "Writ hands tokens to workloads; it sends none itself"),
+    "J-10": Rule("S", "sent as a bearer token, which arrives as it was sent"),
     "J-11": Rule("-", "`iat` decides nothing: clocks differ"),
     "J-12": Rule("-", "one audience where one is asked for; `jti` in every token"),
     # Trust bundle
@@ -70,8 +69,8 @@ RULES: dict[str, Rule] = {
     "B-04": Rule("M", "`spiffe_refresh_hint` in seconds; five minutes if absent"),
     "B-05": Rule("M", "unknown `kty` and `use` are ignored; case matters"),
     "B-06": Rule("M", "no parameter beyond the standard's is needed"),
-    "B-07": Rule("M", "bundle map: distinct trust domains", "bundle maps are not built yet"),
-    "B-08": Rule("M", "bundle map: its refresh is its own", "bundle maps are not built yet"),
+    "B-07": Rule("M", "bundle map: distinct trust domains"),
+    "B-08": Rule("M", "bundle map: its refresh is its own"),
     "B-09": Rule("M", "bundles of different trust domains are never merged"),
     # Workload Endpoint and API
     "W-01": Rule("M", "a Unix socket; no TCP"),
@@ -100,19 +99,19 @@ RULES: dict[str, Rule] = {
     "W-22": Rule("S", "no update without a change; renewals spread"),
     "W-23": Rule("S", "clients reconnect, and do not retry what is hopeless"),
     # Federation
-    "F-01": Rule("M", "the endpoint serves the newest bundle", FEDERATION),
-    "F-02": Rule("M", "clients support https_web and https_spiffe", FEDERATION),
-    "F-03": Rule("M", "the endpoint wants no client authentication", FEDERATION),
-    "F-04": Rule("M", "https URLs without user", FEDERATION),
-    "F-05": Rule("M", "TLS as Mozilla's intermediate profile", FEDERATION),
-    "F-06": Rule("M", "configured by URL, profile and trust domain", FEDERATION),
-    "F-07": Rule("M", "https_web: the host is verified", FEDERATION),
-    "F-08": Rule("M", "https_spiffe: exactly the endpoint's SPIFFE ID", FEDERATION),
-    "F-09": Rule("M", "self-serving: the latest bundle verifies the next", FEDERATION),
-    "F-10": Rule("M", "not self-serving: the endpoint's trust domain is configured", FEDERATION),
-    "F-11": Rule("S", "redirects under the same rules", FEDERATION),
-    "F-12": Rule("S", "polling at the refresh hint", FEDERATION),
+    "F-01": Rule("M", "the endpoint serves the newest bundle"),
+    "F-02": Rule("M", "clients support https_web and https_spiffe"),
+    "F-03": Rule("M", "the endpoint wants no client authentication"),
+    "F-04": Rule("M", "https URLs without user"),
+    "F-05": Rule("M", "TLS as Mozilla's intermediate profile"),
+    "F-06": Rule("M", "configured by URL, profile and trust domain"),
+    "F-07": Rule("M", "https_web: the host is verified"),
+    "F-08": Rule("M", "https_spiffe: exactly the endpoint's SPIFFE ID"),
+    "F-09": Rule("M", "self-serving: the latest bundle verifies the next"),
+    "F-10": Rule("M", "not self-serving: the endpoint's trust domain is configured"),
+    "F-11": Rule("S", "redirects under the same rules"),
+    "F-12": Rule("S", "polling at the refresh hint"),
     "F-13": Rule("M", "a new key is published before it is used"),
-    "F-14": Rule("S", "fetched bundles are kept, older ones ignored", FEDERATION),
-    "F-15": Rule("-", "ending a relationship removes the bundle", FEDERATION),
+    "F-14": Rule("S", "fetched bundles are kept, older ones ignored"),
+    "F-15": Rule("-", "ending a relationship removes the bundle"),
 }

@@ -7,7 +7,7 @@ import pytest
 from jwts import claims, header, token
 from pki import TD, Pki
 
-from certs import bundle, jwt_svid, keys
+from certs import bundle, bundle_map, jwt_svid, keys
 from certs.bundle import TrustBundle
 from certs.errors import BundleError, TokenError
 from controlplane.api.gen import admin_pb2
@@ -102,9 +102,14 @@ def test_b_05_what_is_not_known_is_ignored() -> None:
 
 def test_b_05_a_key_that_says_what_it_is_and_is_not_refuses_the_bundle() -> None:
     jwt = document()["keys"][1]
-    for wrong in ({**jwt, "x": jwt["y"]}, {**jwt, "x": "!"}, {**jwt, "x": 1}, {**jwt, "y": ""}):
+    for wrong in (
+        {**jwt, "x": jwt["y"]}, {**jwt, "x": "!"}, {**jwt, "x": 1}, {**jwt, "y": ""},
+        {**jwt, "kid": "\ud800"}, {**jwt, "kid": "a\n"}, {**jwt, "kid": "k" * 257},
+    ):  # fmt: skip
         with pytest.raises(BundleError):
             load({"keys": [wrong]})
+    with pytest.raises(BundleError):
+        load({"keys": [jwt, jwt]})  # one name for two keys
 
 
 def test_b_06_no_other_parameter_is_needed() -> None:
@@ -116,6 +121,33 @@ def test_b_06_no_other_parameter_is_needed() -> None:
     }
     assert (load(bare).roots, load(bare).jwt_keys) == (BUNDLE.roots, BUNDLE.jwt_keys)
     assert load(document(more={"x": 1})) == BUNDLE
+
+
+def test_b_07_trust_domains_of_a_map_are_there_and_distinct() -> None:
+    other = bundle.dump(TrustBundle(trust_domain="other.example", roots=BUNDLE.roots, refresh_hint_s=5))
+    text = bundle_map.dump({"other.example": other, TD: bundle.dump(BUNDLE)})
+    found = bundle_map.load(text)
+    assert found.bundles[TD] == BUNDLE
+    assert set(found.bundles) == {TD, "other.example"}
+    assert bundle_map.load(b'{"trust_domains": {}}').bundles == {}
+    one = bundle.dump(BUNDLE).decode()
+    wrong = (
+        "{}", "[]", '{"trust_domains": []}', '{"trust_domains": null}', f'{{"trust_domains": {{"{TD}": {one}, "{TD}": {one}}}}}',
+        f'{{"trust_domains": {{"Acme.Example": {one}}}}}', f'{{"trust_domains": {{"spiffe://{TD}": {one}}}}}',
+        f'{{"trust_domains": {{"{TD}": {{}}}}}}', f'{{"trust_domains": {{"{TD}": {one}}}, "spiffe_refresh_hint": -1}}',
+    )  # fmt: skip
+    for text in wrong:
+        with pytest.raises(BundleError):
+            bundle_map.load(text.encode())
+    with pytest.raises(BundleError):
+        bundle_map.dump({TD: b"{}"})
+
+
+def test_b_08_the_refresh_of_a_map_is_its_own() -> None:
+    quick = bundle.dump(TrustBundle(trust_domain=TD, roots=BUNDLE.roots, refresh_hint_s=5))
+    assert bundle_map.load(bundle_map.dump({TD: quick}, refresh_hint_s=900)).refresh_hint_s == 900
+    without = b'{"trust_domains": {"acme.example": %s}}' % quick
+    assert bundle_map.load(without).refresh_hint_s == 300
 
 
 def test_b_09_each_trust_domain_has_its_own_keys() -> None:

@@ -4,9 +4,11 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 
 import pytest
+import sidecar
 import workloads
 from cryptography.hazmat.primitives import serialization
 from jwts import NO, b64, claims, header, part, token
@@ -170,6 +172,17 @@ def test_j_09_the_key_is_one_of_the_jwt_keys_of_the_bundle(mesh, caller, ends, k
     kid = bundle.key_id(ca.public_key())
     for name in (kid, key[0], NO, "", "../../etc/passwd", "' OR 1=1 --", 1, ["x"], None):
         assert ends(token(header(key[0], kid=name), claims(WEB), ca)) == INVALID, name
+
+
+def test_j_10_a_bearer_token_passes_both_sidecars_as_it_was_sent(caller) -> None:
+    made = caller.tokens("api", spiffe_id=WEB)[0].svid
+    assert re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", made)  # RFC 6750 2.1: what may stand behind `Bearer`
+    with sidecar.Running(loop=True, attributes=sidecar.CALLER) as pair:
+        assert pair.send("gpu-1.berlin.mesh", headers=[("authorization", f"Bearer {made}")]).allowed
+        received = pair.backend.seen[-1]["headers"]["authorization"]
+    kind, _, arrived = received.partition(" ")
+    assert (kind, arrived) == ("Bearer", made)
+    assert caller.validate(arrived).spiffe_id == WEB
 
 
 def test_j_11_iat_decides_nothing(ends, key) -> None:
