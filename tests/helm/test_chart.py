@@ -23,6 +23,7 @@ GIVEN = {"secrets": {"existingKeys": "my-keys", "existingRoot": "my-root"}, "ima
 CHECKOUT = {"gitops": {"enabled": True, "volume": {"persistentVolumeClaim": {"claimName": "policies"}}, "subPath": "cedar"}}  # fmt: skip
 OPEN_TO = {"networkPolicy": {"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "monitoringFrom": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}]}}  # fmt: skip
 WORKLOADS = {"agent": {"config": {"workload": {"socket": "/run/writ/workload.sock"}}}}
+FEDERATED = {"controlplane": {"config": {"federation": {"listen": "0.0.0.0:8445"}}}, "networkPolicy": {"federationPorts": [443]}}  # fmt: skip
 MATRIX = {
     "embedded": (NAMED,),
     "everything": (EVERYTHING,),
@@ -33,6 +34,7 @@ MATRIX = {
     "a checkout": (NAMED, CHECKOUT),
     "identities of workloads": (EVERYTHING, WORKLOADS),
     "who may come": (EXTERNAL, OPEN_TO),
+    "other trust domains": (EXTERNAL, FEDERATED),
 }
 OURS = {
     "ServiceMonitor",
@@ -145,6 +147,7 @@ OTHER: dict[str, Any] = {
     "images.agent.digest": "sha256:" + "b" * 64,
     "images.pullSecrets": [{"name": "registry"}],
     "monitoring.serviceMonitor.interval": "31s",
+    "networkPolicy.federationPorts": [443],
     "networkPolicy.from": [{"podSelector": {}}],
     "networkPolicy.monitoringFrom": [{"podSelector": {}}],
     "controlplane.tolerations": [{"operator": "Exists"}],

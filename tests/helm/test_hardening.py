@@ -97,6 +97,12 @@ def policy(objects: list[dict[str, Any]], name: str) -> dict[int, list[Any] | No
     return {port["port"]: rule.get("from") for rule in spec["ingress"] for port in rule["ports"]}
 
 
+FEDERATED = {
+    "controlplane": {"config": {"federation": {"listen": "0.0.0.0:8445"}}},
+    "networkPolicy": {"federationPorts": [443]},
+}
+
+
 def test_only_its_ports_reach_a_control_plane_and_it_reaches_little() -> None:
     objects = render(NAMED)
     assert policy(objects, "writ-controlplane") == {
@@ -107,6 +113,13 @@ def test_only_its_ports_reach_a_control_plane_and_it_reaches_little() -> None:
     spec = one(objects, "NetworkPolicy", "writ-controlplane")["spec"]
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert [[port["port"] for port in rule["ports"]] for rule in spec["egress"]] == [[53, 53]]
+
+
+def test_other_trust_domains_reach_our_bundle_and_theirs_are_reached_where_told() -> None:
+    objects = render(NAMED, FEDERATED)
+    assert policy(objects, "writ-controlplane")[8445] is None
+    spec = one(objects, "NetworkPolicy", "writ-controlplane")["spec"]
+    assert [[port["port"] for port in rule["ports"]] for rule in spec["egress"]] == [[53, 53], [443]]
 
 
 def test_with_etcd_it_reaches_etcd_and_its_equals() -> None:
