@@ -13,10 +13,13 @@ from benchmarks import (
     demo,
     evaluate,
     issuance,
+    issuance_local,
     revoke,
     rotate,
     simulate,
+    soak,
     status,
+    workload_api,
 )
 from benchmarks.rows import Row, machine, save, show
 
@@ -27,12 +30,15 @@ ALL = {
     "rotate": rotate.run,
     "agent_memory": agent_memory.run,
     "issuance": issuance.run,
+    "issuance_local": issuance_local.run,
+    "workload_api": workload_api.run,
     "simulate": simulate.run,
     "datapath": datapath.run,
     "datapath_growth": datapath_growth.run,
     "evaluate": evaluate.run,
     "body_rule": body_rule.run,
     "status": status.run,
+    "soak": soak.run,
 }
 
 

@@ -4,12 +4,11 @@ language model.
 """
 
 import asyncio
-import itertools
 import threading
 import time
 from pathlib import Path
 
-from benchmarks import load
+from benchmarks import load, steady
 from benchmarks.mesh import CALLEE, CALLER, backend, serve, two_nodes
 from benchmarks.rows import Row
 from controlplane.api.gen import admin_pb2
@@ -28,15 +27,15 @@ def run(directory: Path) -> list[Row]:
         port = mesh.nodes[CALLER].known_ports["egress"]
         outcome: list[load.Result] = []
         stop = threading.Event()
-        loader = threading.Thread(target=lambda: outcome.append(asyncio.run(_load(port, stop))))
+        asked = [f"{CALLEE}.mesh"]
+        loader = threading.Thread(
+            target=lambda: outcome.append(asyncio.run(steady.ask(port, asked, BODY, stop, **HEADERS)))
+        )
         loader.start()
         streams = _rotate(mesh)
         stop.set()
         loader.join()
-    total, bad = (
-        outcome[0],
-        sum(n for status, n in outcome[0].statuses.items() if status != 200) + outcome[0].broken,
-    )
+    total, bad = outcome[0], steady.bad(outcome[0])
     failed = bad + streams
     print(
         f"    {total.requests} requests at {total.rate:.0f}/s, {bad} failed; {ROTATIONS} rotations of both ends, {streams} streams broken"
@@ -75,36 +74,3 @@ def _rotate(mesh: Mesh) -> int:
         stream.close()
         time.sleep(max(0.0, next_at - time.monotonic()))
     return broken
-
-
-async def _load(port: int, stop: threading.Event) -> load.Result:
-    """Half on kept connections, half on a new one each, at most about a thousand a second."""
-    result = load.Result()
-    started = time.perf_counter()
-    kept = load.request(f"{CALLEE}.mesh", "/v1/embeddings", BODY, **HEADERS)
-    once = load.request(f"{CALLEE}.mesh", "/v1/embeddings", BODY, connection="close", **HEADERS)
-    turns = itertools.count()
-
-    async def worker(number: int) -> None:
-        open_: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        while not stop.is_set():
-            fresh = (next(turns) + number) % 2 == 0
-            try:
-                if fresh:
-                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-                else:
-                    open_ = open_ or await asyncio.open_connection("127.0.0.1", port)
-                    reader, writer = open_
-                writer.write(once if fresh else kept)
-                status = await load.response(reader)
-                if fresh:
-                    writer.close()
-            except (OSError, asyncio.IncompleteReadError, ValueError):
-                result.broken += 1
-                open_ = None
-                continue
-            result.statuses[status] = result.statuses.get(status, 0) + 1
-
-    await asyncio.gather(*(worker(number) for number in range(8)))
-    result.seconds = time.perf_counter() - started
-    return result

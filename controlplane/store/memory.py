@@ -1,6 +1,7 @@
 """The store in memory: what tests use, and the plainest reading of the port. Lost when the process ends."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from controlplane.errors import CompactedError
@@ -13,7 +14,7 @@ class MemoryStore:
 
     def __init__(self, *, history: int = 10_000) -> None:
         self._items: dict[str, Item] = {}
-        self._events: list[Event] = []
+        self._events: deque[Event] = deque()
         self._revision, self._compacted, self._history = 0, 0, history
         self._changed = asyncio.Condition()
 
@@ -45,10 +46,10 @@ class MemoryStore:
         return self._revision
 
     def _compact(self) -> None:
-        excess = len(self._events) - self._history
-        if excess > 0:
-            self._compacted = self._events[excess - 1].revision
-            self._events = [event for event in self._events if event.revision > self._compacted]
+        while len(self._events) > self._history:
+            self._compacted = self._events.popleft().revision
+        while self._events and self._events[0].revision == self._compacted:  # never half of a commit
+            self._events.popleft()
 
     async def watch(self, prefix: str, after: int) -> AsyncIterator[Event]:
         while True:
