@@ -47,6 +47,9 @@ async def ask(
                 open_ = None
                 continue
             result.statuses[status] = result.statuses.get(status, 0) + 1
+        if open_:
+            open_[1].close()
+            await open_[1].wait_closed()
 
     await asyncio.gather(*(worker(number) for number in range(WORKERS)))
     result.seconds = time.perf_counter() - started

@@ -10,13 +10,14 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from certs.errors import EnvelopeError
+from certs import document_keys
+from certs.errors import EnvelopeError, KeyFormatError
 from certs.keys import ECDSA_SHA256
 
 MAX_SIGNATURES = 16
@@ -85,15 +86,18 @@ def parse(data: bytes, max_bytes: int) -> Envelope:
     return Envelope(document["payloadType"], payload, signatures)
 
 
-def verify_ed25519(envelope: Envelope, payload_type: str, keys: Mapping[str, bytes], threshold: int) -> bytes:
-    """The payload, if `threshold` distinct keys of `keys` (key id -> raw key) signed it as `payload_type`."""
+def verify_documents(envelope: Envelope, payload_type: str, keys: Collection[bytes], threshold: int) -> bytes:
+    """The payload, if `threshold` distinct document keys signed it as `payload_type`: of a key of two algorithms, both."""
     if threshold < 1:
         raise RuntimeError("a threshold below 1 would accept unsigned documents")
     _check_type(envelope, payload_type)
     signed = pae(payload_type, envelope.payload)
-    good = {
-        keys[s.key_id] for s in envelope.signatures if s.key_id in keys and _holds(keys[s.key_id], s, signed)
-    }
+    try:
+        named = {key_id(part.public): part for key in keys for part in document_keys.parts(key)}
+    except KeyFormatError as exc:
+        raise EnvelopeError(f"no document can be signed: {exc}") from exc
+    offered = [(named[s.key_id], s.signature) for s in envelope.signatures if s.key_id in named]
+    good = {key for key in keys if document_keys.signed_by(key, offered, signed)}
     if len(good) < threshold:
         raise EnvelopeError(f"signed by `{len(good)}` of the keys we accept, `{threshold}` must sign")
     return envelope.payload
@@ -114,14 +118,6 @@ def verify_p256(envelope: Envelope, payload_type: str, public_key: ec.EllipticCu
 def _check_type(envelope: Envelope, payload_type: str) -> None:
     if envelope.payload_type != payload_type:
         raise EnvelopeError(f"payload is `{envelope.payload_type[:64]}`, `{payload_type}` was expected")
-
-
-def _holds(public_key: bytes, signature: Signature, signed: bytes) -> bool:
-    try:
-        ed25519.Ed25519PublicKey.from_public_bytes(public_key).verify(signature.signature, signed)
-    except (InvalidSignature, ValueError):
-        return False
-    return True
 
 
 def _signature(entry: dict[str, str]) -> Signature:

@@ -1,18 +1,20 @@
 """Keys, and the one place that names algorithms.
 
-P-256 in X.509: gRPC's and Python's verifiers refuse Ed25519 leaves. Ed25519 for documents, checkpoints and cosignatures.
+P-256 in X.509: gRPC's and Python's verifiers refuse Ed25519 leaves. Ed25519 for documents, checkpoints and cosignatures;
+ML-DSA-65 beside it for documents, where the root says so.
 """
 
 import hashlib
+from collections.abc import Callable
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 
 from certs.errors import KeyFormatError
 
-PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | mldsa.MLDSA65PrivateKey
+PublicKey = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | mldsa.MLDSA65PublicKey
 MAX_PEM_BYTES = 16384
 ECDSA_SHA256 = ec.ECDSA(
     hashes.SHA256(), deterministic_signing=True
@@ -25,6 +27,20 @@ def generate_p256() -> ec.EllipticCurvePrivateKey:
 
 def generate_ed25519() -> ed25519.Ed25519PrivateKey:
     return ed25519.Ed25519PrivateKey.generate()
+
+
+KINDS: dict[str, Callable[[], PrivateKey]] = {
+    "p256": generate_p256,
+    "ed25519": generate_ed25519,
+    "ml-dsa-65": mldsa.MLDSA65PrivateKey.generate,
+}
+
+
+def generate(kind: str) -> PrivateKey:
+    """A key of one of `KINDS`; RuntimeError for another."""
+    if kind not in KINDS:
+        raise RuntimeError(f"`{kind}` is no kind of key")
+    return KINDS[kind]()
 
 
 def dump_private(key: PrivateKey, passphrase: bytes | None) -> bytes:
@@ -48,9 +64,9 @@ def load_private(pem: bytes, passphrase: bytes | None) -> PrivateKey:
         key = serialization.load_pem_private_key(pem, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise KeyFormatError(f"key cannot be read: {exc}") from exc
-    if isinstance(key, ed25519.Ed25519PrivateKey) or is_p256(key):
+    if isinstance(key, ed25519.Ed25519PrivateKey | mldsa.MLDSA65PrivateKey) or is_p256(key):
         return key  # type: ignore[return-value]  # is_p256 narrowed it
-    raise KeyFormatError("key is neither P-256 nor Ed25519")
+    raise KeyFormatError("key is neither P-256 nor Ed25519 nor ML-DSA-65")
 
 
 def is_p256(key: object) -> bool:
@@ -70,13 +86,13 @@ def spki_sha256(public_key: PublicKey) -> bytes:
     return hashlib.sha256(spki(public_key)).digest()
 
 
-def raw(public_key: ed25519.Ed25519PublicKey) -> bytes:
-    """The 32 bytes of an Ed25519 public key."""
+def raw(public_key: ed25519.Ed25519PublicKey | mldsa.MLDSA65PublicKey) -> bytes:
+    """The bytes of a public key without a frame: 32 of Ed25519, 1952 of ML-DSA-65."""
     return public_key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
 def sign(key: PrivateKey, data: bytes) -> bytes:
-    """Ed25519, or DER ECDSA over SHA-256."""
-    if isinstance(key, ed25519.Ed25519PrivateKey):
+    """Ed25519 or ML-DSA-65, or DER ECDSA over SHA-256."""
+    if isinstance(key, ed25519.Ed25519PrivateKey | mldsa.MLDSA65PrivateKey):
         return key.sign(data)
     return key.sign(data, ECDSA_SHA256)

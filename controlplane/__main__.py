@@ -70,6 +70,7 @@ def _arguments() -> argparse.Namespace:
     init.add_argument("--context", required=True)
     init.add_argument("--out-context", type=Path, required=True)
     init.add_argument("--replica", default="replica-1")
+    init.add_argument("--post-quantum", action="store_true")
     init.add_argument("--store", choices=("sqlite", "etcd"), default="sqlite")
     init.add_argument("--etcd-endpoint", action="append", default=[])
     for name in ETCD:

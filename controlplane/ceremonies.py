@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from certs import document_keys
 from controlplane import config as settings
 from controlplane import opening
 from controlplane.config import Config
@@ -72,7 +73,8 @@ def _make(arguments: argparse.Namespace, new: NewSettings) -> None:
     passphrase = setup.prepare_directory(new.state_dir, new.passphrase_file)
     now = int(time.time())
     signer = FileSigner(new.state_dir / "keys", passphrase)
-    made = setup.make_mesh(new.trust_domain, new.state_dir, signer, now, new.replica)
+    algorithms = document_keys.ALGORITHMS if arguments.post_quantum else (document_keys.ED25519,)
+    made = setup.make_mesh(new.trust_domain, new.state_dir, signer, now, new.replica, algorithms)
     operator = setup.make_operator(made, arguments.operator, now)
     context_file.write_settings(arguments.config, new)
     context_file.write_context(arguments.out_context, arguments.context, new.address, made, operator)

@@ -283,7 +283,7 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 def dump(row: Any) -> bytes:
     # Not `asdict`: it copies every value, and rows hold nothing but what JSON has. It was a quarter of issuing a certificate.
-    return _encode({name: getattr(row, name) for name in _names(type(row))}).encode()
+    return _encode({name: getattr(row, name) for name in _names(type(row))}).encode()  # type: ignore[arg-type]  # classes are hashable
 
 
 def load(kind: type[R], data: bytes) -> R:

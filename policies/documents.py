@@ -7,6 +7,7 @@ envelope (`certs.envelope`). Times are Unix seconds, digests SHA-256 in lower-ca
 from dataclasses import dataclass
 
 from certs.bundle import TrustBundle
+from certs.document_keys import ED25519
 from policies.model import ResourceKey, Rules
 from policies.workloads import Workload
 
@@ -24,13 +25,15 @@ SHADOW = "shadow-v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delegation:
-    """Signed by the root: which Ed25519 keys sign documents until `expires`, and how many must."""
+    """Signed by the root: which keys sign documents until `expires`, how many must, and by which algorithms each."""
 
     trust_domain: str
     version: int
     expires: int
     threshold: int
-    keys: tuple[bytes, ...]  # raw 32-byte public keys
+    keys: tuple[bytes, ...]  # public document keys, as `certs.document_keys` has them
+    algorithms: tuple[str, ...] = (ED25519,)
+    """Of every key, all of them: a document that lacks one of these signatures is not signed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

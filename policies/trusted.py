@@ -19,8 +19,8 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from certs import envelope, spiffe
-from certs.errors import ChainError, EnvelopeError
+from certs import document_keys, envelope, spiffe
+from certs.errors import ChainError, EnvelopeError, KeyFormatError
 from certs.keys import is_p256
 from certs.profile import CaKind
 from certs.verify import check_issuing_ca, load
@@ -40,7 +40,6 @@ from policies.errors import (
 FEATURES = frozenset({"rules-v1", d.SHADOW})
 """What this code can enforce. A ticket that needs more is refused, never guessed."""
 MAX_LEASE_S = 34_560  # 0.4 of the longest SVID life, 24 h
-ED25519_BYTES = 32
 MAX_AHEAD_S = 300  # how far another clock may be ahead before its word is refused
 T = TypeVar("T", d.TrustDocument, d.Ticket, d.Heartbeat, d.Workloads)
 
@@ -111,10 +110,9 @@ class TrustedDocuments:
         )
         if now >= offered.expires:
             raise ExpiredError(f"delegation expired at `{offered.expires}`")
-        if not 1 <= offered.threshold <= len(set(offered.keys)) == len(offered.keys) or any(
-            len(key) != ED25519_BYTES for key in offered.keys
-        ):
-            raise ContentError("delegation needs distinct Ed25519 keys, as many as its threshold")
+        if not 1 <= offered.threshold <= len(set(offered.keys)) == len(offered.keys):
+            raise ContentError("delegation needs distinct keys, as many as its threshold")
+        _check_algorithms(offered)
         self._delegate(offered, codec.digest(payload))
         return offered
 
@@ -231,9 +229,9 @@ class TrustedDocuments:
             raise RuntimeError("a delegation must be accepted before any other document")
         if now >= self.delegation.expires:
             raise ExpiredError("the delegation of document keys has expired")
-        keys = {envelope.key_id(key): key for key in self.delegation.keys}
+        keys, threshold = self.delegation.keys, self.delegation.threshold
         try:
-            payload = envelope.verify_ed25519(_parse(data, kind), kind, keys, self.delegation.threshold)
+            payload = envelope.verify_documents(_parse(data, kind), kind, keys, threshold)
         except EnvelopeError as exc:
             raise SignatureError(f"{kind}: {exc}") from exc
         document = read(payload)
@@ -273,6 +271,19 @@ def _parse(data: bytes, kind: str) -> envelope.Envelope:
         return envelope.parse(data, payloads.MAX_DOCUMENT_BYTES[kind])
     except EnvelopeError as exc:
         raise SignatureError(f"{kind}: {exc}") from exc
+
+
+def _check_algorithms(offered: d.Delegation) -> None:
+    """No key may sign with less than the root demands of all."""
+    try:
+        found = {document_keys.algorithms(key) for key in offered.keys}
+        distinct = {part for key in offered.keys for part in document_keys.parts(key)}
+    except KeyFormatError as exc:
+        raise ContentError(f"delegation: {exc}") from exc
+    if found != {offered.algorithms} or len(distinct) != len(offered.keys) * len(offered.algorithms):
+        raise ContentError(
+            f"delegation needs distinct keys of {' and '.join(offered.algorithms)}, and no others"
+        )
 
 
 def _check_made(what: str, made: int, now: int) -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, mldsa
 from pki import NOW, TD, Pki
 
 from certs import envelope, keys
+from certs.document_keys import ALGORITHMS, ED25519
 from policies import codec, payloads
 from policies import documents as d
 from policies.model import Rules
@@ -18,11 +19,14 @@ RULES = codec.dump_rules(d.RulesBlob(ingress=NO_RULES, egress=NO_RULES, served=(
 PEERS = codec.dump_peers(d.PeersBlob(peers=()))
 
 
-def ed25519_signer(key: ed25519.Ed25519PrivateKey) -> envelope.Signer:
+Key = ed25519.Ed25519PrivateKey | mldsa.MLDSA65PrivateKey
+
+
+def signer_of(key: Key) -> envelope.Signer:
     return envelope.key_id(raw(key)), key.sign
 
 
-def raw(key: ed25519.Ed25519PrivateKey) -> bytes:
+def raw(key: Key) -> bytes:
     return key.public_key().public_bytes_raw()
 
 
@@ -39,11 +43,16 @@ class Signed:
         default_factory=lambda: [ed25519.Ed25519PrivateKey.generate() for _ in range(3)]
     )
 
+    algorithms = (ED25519,)
+
+    def document_keys(self) -> tuple[bytes, ...]:
+        return tuple(raw(key) for key in self.keys)
+
     def node(self) -> TrustedDocuments:
         return TrustedDocuments(root=self.pki.root, trust_domain=TD, node=NODE)
 
     def signers(self, count: int = 2) -> list[envelope.Signer]:
-        return [ed25519_signer(key) for key in self.keys[:count]]
+        return [signer_of(key) for key in self.keys[:count]]
 
     def seal(self, kind: str, payload: bytes) -> bytes:
         return payloads.seal(kind, payload, *self.signers()).to_json()
@@ -56,13 +65,15 @@ class Signed:
         domain: str = TD,
         keys_: Sequence[bytes] | None = None,
         threshold: int = 2,
+        algorithms: tuple[str, ...] = (),
     ) -> bytes:
         document = d.Delegation(
             trust_domain=domain,
             version=version,
             expires=expires,
             threshold=threshold,
-            keys=tuple(raw(key) for key in self.keys) if keys_ is None else tuple(keys_),
+            keys=self.document_keys() if keys_ is None else tuple(keys_),
+            algorithms=algorithms or self.algorithms,
         )
         by_root = ("root", lambda data: keys.sign(self.pki.root_key, data))
         return payloads.seal(d.TYPE_DELEGATION, payloads.dump_delegation(document), by_root).to_json()
@@ -117,3 +128,20 @@ class Signed:
             features=features,
         )
         return self.seal(d.TYPE_TICKET, payloads.dump_ticket(document))
+
+
+@dataclass
+class Twice(Signed):
+    """As `Signed`, where the root demands that every key signs with ML-DSA-65 too."""
+
+    second: list[mldsa.MLDSA65PrivateKey] = field(
+        default_factory=lambda: [mldsa.MLDSA65PrivateKey.generate() for _ in range(3)]
+    )
+    algorithms = ALGORITHMS
+
+    def document_keys(self) -> tuple[bytes, ...]:
+        return tuple(raw(one) + raw(two) for one, two in zip(self.keys, self.second, strict=True))
+
+    def signers(self, count: int = 2) -> list[envelope.Signer]:
+        pairs = zip(self.keys[:count], self.second[:count], strict=True)
+        return [signer_of(key) for pair in pairs for key in pair]

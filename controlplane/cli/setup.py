@@ -31,6 +31,10 @@ def init(
     enrolment: Annotated[str, typer.Option(help="host:port where nodes enrol.")] = "127.0.0.1:8444",
     operator: Annotated[str, typer.Option(help="Name in the first operator certificate.")] = "admin",
     replica: Annotated[str, typer.Option(help="Name of this control plane among its equals.")] = "replica-1",
+    post_quantum: Annotated[
+        bool,
+        typer.Option("--post-quantum", help="Sign documents with ML-DSA-65 too; agents then accept no less."),
+    ] = False,
     store: Annotated[
         Store, typer.Option(help="One SQLite file, or etcd for several replicas.")
     ] = Store.sqlite,
@@ -64,6 +68,7 @@ def init(
         enrolment,
     ]
     command += ["--replica", replica, "--store", store.value]
+    command += ["--post-quantum"] if post_quantum else []
     command += [word for one in etcd_endpoint or () for word in ("--etcd-endpoint", one)]
     for option, value in (
         ("prefix", etcd_prefix),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from certs import envelope
+from certs import document_keys, envelope
 from certs.issue import IssuingCa
 from controlplane.errors import CorruptError
 from controlplane.signer.base import Signer
@@ -23,17 +23,29 @@ class Authorities:
     control_plane_ca: IssuingCa
     workload_ca: IssuingCa
     document_key_name: str
-    document_key: bytes  # raw Ed25519
+    document_key: bytes  # as `certs.document_keys` has it
     witness_key_name: str
     witness_key: bytes
     delegation: bytes  # DSSE JSON, signed by the root
     signer: Signer
 
-    def document_signer(self) -> envelope.Signer:
-        return envelope.key_id(self.document_key), self.signing(self.document_key_name)
+    def document_signers(self) -> list[envelope.Signer]:
+        """All that must sign a document of ours: one for each algorithm of our document key."""
+        return [
+            (
+                envelope.key_id(part.public),
+                self.signing(document_key_name(self.document_key_name, part.algorithm)),
+            )
+            for part in document_keys.parts(self.document_key)
+        ]
 
     def signing(self, key_name: str) -> Callable[[bytes], bytes]:
         return lambda data: self.signer.sign(key_name, data)
+
+
+def document_key_name(name: str, algorithm: str) -> str:
+    """Under which name the signer holds one part of a document key."""
+    return name if algorithm == document_keys.ED25519 else f"{name}-{algorithm}"
 
 
 def save(directory: Path, authorities: Authorities) -> None:

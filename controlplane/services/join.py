@@ -9,11 +9,11 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from certs import authority, envelope, keys, spiffe
+from certs import authority, document_keys, envelope, keys, spiffe
 from certs.csr import make_csr, public_key_from_csr
+from certs.document_keys import ED25519
 from certs.errors import CertError
 from certs.issue import IssuingCa
 from certs.profile import CaKind
@@ -41,8 +41,8 @@ class Request:
     node_ca: str  # PKCS#10, hex
     control_plane_ca: str
     workload_ca: str
-    document_key: str  # raw Ed25519, hex
-    proof: str  # by the document key, over all of the above
+    document_key: str  # hex
+    proof: str  # by each part of the document key, over all of the above
     root: str  # hex DER, as the store has it
     delegation: str  # the newest one, which the answer supersedes
 
@@ -76,25 +76,27 @@ async def request(store: Store, signer: FileSigner, trust_domain: str, replica: 
     newest = await rows.read(store, DelegationRow, rows.DELEGATION, "delegation")
     await _adopt_witness(store, signer)
     names = _names(replica)
-    for name, kind in names.items():
+    *cas, documents = names
+    for name in cas:
         if not signer.has(name):
-            signer.create(name, kind)
-    node_ca, control_plane_ca, workload_ca, documents = names
-    public = signer.public_key(documents)
-    if not isinstance(public, ed25519.Ed25519PublicKey):
-        raise RuntimeError("the signer made another kind of key")
+            signer.create(name, "p256")
+    node_ca, control_plane_ca, workload_ca = cas
+    algorithms = read_delegation(newest.row.envelope.encode(), bytes.fromhex(known[0].row.root)).algorithms
     asked = Request(
         trust_domain=trust_domain,
         replica=replica,
         node_ca=make_csr(signer.ceremony_key(node_ca)).hex(),
         control_plane_ca=make_csr(signer.ceremony_key(control_plane_ca)).hex(),
         workload_ca=make_csr(signer.ceremony_key(workload_ca)).hex(),
-        document_key=keys.raw(public).hex(),
+        document_key=setup.document_key(signer, documents, algorithms).hex(),
         proof="",
         root=known[0].row.root,
         delegation=newest.row.envelope,
     )
-    return replace(asked, proof=signer.sign(documents, asked.proven()).hex())
+    proofs = (
+        signer.sign(authorities.document_key_name(documents, one), asked.proven()).hex() for one in algorithms
+    )
+    return replace(asked, proof=" ".join(proofs))
 
 
 def admit(asked: Request, directory: Path, signer: FileSigner, now: int) -> Grant:
@@ -106,13 +108,16 @@ def admit(asked: Request, directory: Path, signer: FileSigner, now: int) -> Gran
     try:
         spiffe.control_plane_id(asked.trust_domain, asked.replica)
         wanted = {kind: public_key_from_csr(bytes.fromhex(csr)) for kind, csr in _requested(asked)}
-        ed25519.Ed25519PublicKey.from_public_bytes(document_key).verify(
-            bytes.fromhex(asked.proof), asked.proven()
-        )
-    except (CertError, InvalidSignature, ValueError) as exc:
+        proofs = map(bytes.fromhex, asked.proof.split())
+        proven = zip(document_keys.parts(document_key), proofs, strict=True)
+        if not document_keys.signed_by(document_key, proven, asked.proven()):
+            raise InvalidError("the request is not signed by its document key")
+    except (CertError, ValueError) as exc:
         raise InvalidError("the request does not prove that its keys exist") from exc
     root_key = signer.ceremony_key("root")
     base = read_delegation(asked.delegation.encode(), made.root)
+    if document_keys.algorithms(document_key) != base.algorithms:
+        raise InvalidError(f"documents of this mesh are signed by {' and '.join(base.algorithms)}")
     cas = {kind: _ca(kind, made.root, root_key, public, now).hex() for kind, public in wanted.items()}
     return Grant(
         replica=asked.replica,
@@ -141,7 +146,7 @@ def install(given: Grant, directory: Path, signer: FileSigner, asked: Request) -
         workload_ca=IssuingCa(bytes.fromhex(given.workload_ca), workload_ca),
         document_key=bytes.fromhex(asked.document_key),
         document_key_name=documents,
-        witness_key=setup.raw_ed25519(signer, WITNESS),
+        witness_key=setup.raw_public(signer, WITNESS, ED25519),
         witness_key_name=WITNESS,
         delegation=given.delegation.encode(),
         signer=signer,
@@ -205,13 +210,14 @@ def _requested(asked: Request) -> tuple[tuple[CaKind, str], ...]:
     )
 
 
-def _names(replica: str) -> dict[str, str]:
-    return {
-        f"node-ca-{replica}": "p256",
-        f"control-plane-ca-{replica}": "p256",
-        f"workload-ca-{replica}": "p256",
-        f"documents-{replica}": "ed25519",
-    }
+def _names(replica: str) -> tuple[str, str, str, str]:
+    """Of the three CAs' keys, and of the document key."""
+    return (
+        f"node-ca-{replica}",
+        f"control-plane-ca-{replica}",
+        f"workload-ca-{replica}",
+        f"documents-{replica}",
+    )
 
 
 def _ca(

@@ -135,7 +135,7 @@ class Publisher:
             jwt_keys=self.anchors.jwt_keys,
         )
         payload = payloads.dump_trust(document)
-        sealed = payloads.seal(d.TYPE_TRUST, payload, self._made.document_signer()).to_json()
+        sealed = payloads.seal(d.TYPE_TRUST, payload, *self._made.document_signers()).to_json()
         issue = Issue(
             generation=generation,
             trust=sealed,
@@ -161,7 +161,9 @@ class Publisher:
             at=now,
             until=now + self._lease_s,
         )
-        sealed = payloads.seal(d.TYPE_HEARTBEAT, payloads.dump_heartbeat(beat), self._made.document_signer())
+        sealed = payloads.seal(
+            d.TYPE_HEARTBEAT, payloads.dump_heartbeat(beat), *self._made.document_signers()
+        )
         return replace(issue, heartbeat=sealed.to_json(), lease_until=beat.until)
 
     # --- bundles ---------------------------------------------------------------------------------------------
@@ -236,7 +238,7 @@ class Publisher:
             features=features,
         )
         sealed = payloads.seal(
-            d.TYPE_TICKET, payloads.dump_ticket(ticket), self._made.document_signer()
+            d.TYPE_TICKET, payloads.dump_ticket(ticket), *self._made.document_signers()
         ).to_json()
         self._tickets[spiffe_id, version] = (bundle.digests, sealed)
         return sealed

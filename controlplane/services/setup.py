@@ -10,9 +10,10 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs import authority, envelope, issue, keys, spiffe
+from certs.document_keys import ED25519, SIZES
 from certs.profile import CA_LIFETIME_S, OPERATOR_LIFETIME_S, CaKind, Profile
 from controlplane.errors import ExistsError
 from controlplane.services import authorities
@@ -52,15 +53,24 @@ def prepare_directory(directory: Path, passphrase_file: Path) -> bytes:
 
 
 def make_mesh(
-    trust_domain: str, directory: Path, signer: FileSigner, now: int, replica: str = "1"
+    trust_domain: str,
+    directory: Path,
+    signer: FileSigner,
+    now: int,
+    replica: str = "1",
+    algorithms: tuple[str, ...] = (ED25519,),
 ) -> Authorities:
-    """Root, the three issuing CAs, the delegated document key, the witness key; public halves saved."""
+    """Root, the three issuing CAs, the delegated document key, the witness key; public halves saved.
+
+    `algorithms`: what every document of this mesh must be signed with.
+    """
     spiffe.trust_domain(trust_domain)
     signer.create("root", "p256")
     root_key = signer.ceremony_key("root")
     root = authority.make_root(trust_domain, root_key, serial=new_serial(), now=now)
     cas = {kind: _issuing_ca(kind, root, root_key, signer, now, replica) for kind in CaKind}
-    documents, witness = raw_ed25519(signer, f"documents-{replica}"), raw_ed25519(signer, "witness-1")
+    documents = document_key(signer, f"documents-{replica}", algorithms)
+    witness = raw_public(signer, "witness-1", ED25519)
     made = Authorities(
         trust_domain=trust_domain,
         root=root,
@@ -71,7 +81,7 @@ def make_mesh(
         document_key_name=f"documents-{replica}",
         witness_key=witness,
         witness_key_name="witness-1",
-        delegation=_delegation(trust_domain, documents, signer, now),
+        delegation=_delegation(trust_domain, documents, algorithms, signer, now),
         signer=signer,
     )
     authorities.save(directory, made)
@@ -95,17 +105,29 @@ def _issuing_ca(
     )
 
 
-def raw_ed25519(signer: FileSigner, name: str) -> bytes:
-    """The public half of an Ed25519 key, made if it is not there."""
-    public = signer.public_key(name) if signer.has(name) else signer.create(name, "ed25519")
-    if not isinstance(public, ed25519.Ed25519PublicKey):
+def document_key(signer: FileSigner, name: str, algorithms: tuple[str, ...]) -> bytes:
+    """The public half of a document key, each part made if it is not there."""
+    return b"".join(raw_public(signer, authorities.document_key_name(name, one), one) for one in algorithms)
+
+
+def raw_public(signer: FileSigner, name: str, algorithm: str) -> bytes:
+    """The public half of a key of one algorithm, made if it is not there."""
+    public = signer.public_key(name) if signer.has(name) else signer.create(name, algorithm)
+    if isinstance(public, ec.EllipticCurvePublicKey) or len(keys.raw(public)) != SIZES[algorithm]:
         raise RuntimeError("the signer made another kind of key")
     return keys.raw(public)
 
 
-def _delegation(trust_domain: str, key: bytes, signer: FileSigner, now: int) -> bytes:
+def _delegation(
+    trust_domain: str, key: bytes, algorithms: tuple[str, ...], signer: FileSigner, now: int
+) -> bytes:
     document = Delegation(
-        trust_domain=trust_domain, version=1, expires=now + DELEGATION_LIFETIME_S, threshold=1, keys=(key,)
+        trust_domain=trust_domain,
+        version=1,
+        expires=now + DELEGATION_LIFETIME_S,
+        threshold=1,
+        keys=(key,),
+        algorithms=algorithms,
     )
     by_root = ("root", lambda data: signer.sign("root", data))
     return envelope.sign_envelope(TYPE_DELEGATION, payloads.dump_delegation(document), [by_root]).to_json()

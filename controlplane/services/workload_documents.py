@@ -62,7 +62,7 @@ class WorkloadDocuments:
             ),
         )
         payload = payloads.dump_workloads(document)
-        sealed = payloads.seal(d.TYPE_WORKLOADS, payload, self._made.document_signer()).to_json()
+        sealed = payloads.seal(d.TYPE_WORKLOADS, payload, *self._made.document_signers()).to_json()
         self._signed[spiffe_id] = (generation, sealed)
         return sealed
 

@@ -9,7 +9,7 @@ class Signer(Protocol):
     """Holds private keys. Implementations: files; later KMS and HSM."""
 
     def create(self, name: str, kind: str) -> PublicKey:
-        """Make a key (`p256` or `ed25519`) under a new name; ExistsError when the name is taken."""
+        """Make a key (`p256`, `ed25519`, `ml-dsa-65`) under a new name; ExistsError when the name is taken."""
         ...
 
     def public_key(self, name: str) -> PublicKey:
@@ -17,5 +17,5 @@ class Signer(Protocol):
         ...
 
     def sign(self, name: str, data: bytes) -> bytes:
-        """Ed25519, or DER ECDSA over SHA-256."""
+        """Ed25519 or ML-DSA-65, or DER ECDSA over SHA-256."""
         ...

@@ -29,8 +29,7 @@ class FileSigner:
         self._loaded: dict[str, keys.PrivateKey] = {}
 
     def create(self, name: str, kind: str) -> keys.PublicKey:
-        key: keys.PrivateKey = keys.generate_p256() if kind == "p256" else keys.generate_ed25519()
-        return self.adopt(name, key)
+        return self.adopt(name, keys.generate(kind))
 
     def adopt(self, name: str, key: keys.PrivateKey) -> keys.PublicKey:
         """Keep a key that was made elsewhere; ExistsError when the name is taken."""

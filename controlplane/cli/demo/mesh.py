@@ -76,8 +76,9 @@ class Mesh:
         replicas: int = 1,
         etcd_members: int = 1,
         trust_domain: str = TRUST_DOMAIN,
+        init_options: Sequence[str] = (),
     ) -> None:
-        self.directory, self.trust_domain = directory, trust_domain
+        self.directory, self.trust_domain, self._init_options = directory, trust_domain, init_options
         self.nodes: dict[str, Node] = {}
         self._timing = {"lease_s": lease_s, "heartbeat_s": heartbeat_s, "svid_lifetime_s": svid_s}
         self._client: Client | None = None
@@ -107,7 +108,7 @@ class Mesh:
         command = [sys.executable, "-m", "controlplane", "init", "--trust-domain", self.trust_domain]
         command += ["--dir", str(first.state), "--config", str(first.config)]
         command += ["--address", "127.0.0.1:0", "--enrolment", "127.0.0.1:0", "--context", "demo"]
-        command += ["--out-context", str(self.context_file)]
+        command += ["--out-context", str(self.context_file), *self._init_options]
         if self.etcd is not None:
             if not self.etcd.members:
                 self.etcd.__enter__()

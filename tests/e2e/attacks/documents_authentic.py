@@ -7,7 +7,7 @@ from attacks import mutants
 from attacks.control import Control
 from attacks.documents import OTHER, SIGNED, delegation, heartbeat, ticket, trust
 from pki import NOW
-from signed import NO_RULES, NODE, PEERS, Signed, blobs, ed25519_signer, raw
+from signed import NO_RULES, NODE, PEERS, Signed, blobs, raw, signer_of
 
 from certs import canonical, envelope
 from policies import codec, payloads, trusted
@@ -24,7 +24,7 @@ def sealed_by(*signers: envelope.Signer) -> bytes:
 
 def under_two_names() -> bytes:
     first, second = SIGNED.keys[:2]
-    return sealed_by(ed25519_signer(first), (ed25519_signer(second)[0], first.sign))
+    return sealed_by(signer_of(first), (signer_of(second)[0], first.sign))
 
 
 def by_document_keys() -> bytes:
@@ -71,7 +71,7 @@ SERVED, ASKED = foreign_rules(served=True), foreign_rules(served=False)
 ENDLESS = b" " * payloads.MAX_DOCUMENT_BYTES[d.TYPE_TRUST]
 EVIL = "evil.example"
 T = TrustedDocuments
-VERIFY = "payload = envelope.verify_ed25519(_parse(data, kind), kind, keys, self.delegation.threshold)"
+VERIFY = "payload = envelope.verify_documents(_parse(data, kind), kind, keys, threshold)"
 
 CONTROLS = (
     Control(
@@ -113,7 +113,9 @@ CONTROLS = (
             ("the same key twice", trust(lambda: sealed_by(*SIGNED.signers(1) * 2))),
             ("the same key under two names", trust(under_two_names)),
         ],
-        mutants.code(T, "_open", "self.delegation.threshold)", "1)"),
+        mutants.code(
+            T, "_open", "self.delegation.keys, self.delegation.threshold", "self.delegation.keys, 1"
+        ),
     ),
     Control(
         7,
@@ -126,7 +128,10 @@ CONTROLS = (
             ("a threshold of none", delegation(lambda: SIGNED.delegation(version=2, threshold=0))),
             ("a threshold that cannot be met", delegation(lambda: SIGNED.delegation(version=2, threshold=4))),
         ],
-        mutants.code(T, "update_delegation", "if not 1 <=", "if False and not 1 <="),
+        mutants.both(
+            mutants.code(T, "update_delegation", "if not 1 <=", "if False and not 1 <="),
+            mutants.code(trusted, "_check_algorithms", "len(distinct) !=", "False and len(distinct) !="),
+        ),
     ),
     Control(
         7,

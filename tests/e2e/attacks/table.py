@@ -3,6 +3,7 @@
 from attacks import (
     documents_authentic,
     documents_fresh,
+    documents_twice,
     egress,
     enrolling,
     impostors,
@@ -28,6 +29,7 @@ TABLE: tuple[Control, ...] = (
     *egress.CONTROLS,
     *streams.CONTROLS,
     *documents_authentic.CONTROLS,
+    *documents_twice.CONTROLS,
     *documents_fresh.CONTROLS,
     *impostors.CONTROLS,
     *enrolling.CONTROLS,
