@@ -5,7 +5,7 @@ Public keys are byte strings, one after the other in the order of `ALGORITHMS`; 
 taken for another. Which of the two must be is the root's to say, in the delegation.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -53,6 +53,14 @@ def parts(key: bytes) -> tuple[Part, ...]:
 
 def algorithms(key: bytes) -> tuple[str, ...]:
     return tuple(part.algorithm for part in parts(key))
+
+
+def check(keys: Sequence[bytes], demanded: tuple[str, ...]) -> None:
+    """KeyFormatError unless all keys are of these algorithms, no key with less, and none shares a part with another."""
+    found = {algorithms(key) for key in keys}
+    distinct = {part for key in keys for part in parts(key)}
+    if found != {demanded} or len(distinct) != len(keys) * len(demanded):
+        raise KeyFormatError(f"document keys are not distinct keys of {' and '.join(demanded)}")
 
 
 def signed_by(key: bytes, signatures: Iterable[tuple[Part, bytes]], signed: bytes) -> bool:
