@@ -63,7 +63,11 @@ def check(keys: Sequence[bytes], demanded: tuple[str, ...]) -> None:
         raise KeyFormatError(f"document keys are not distinct keys of {' and '.join(demanded)}")
 
 
-def signed_by(key: bytes, signatures: Iterable[tuple[Part, bytes]], signed: bytes) -> bool:
-    """Have all parts of the key signed? `signatures` are offered for a part each; one that does not hold counts for nothing."""
-    held = {part for part, signature in signatures if part.holds(signature, signed)}
+def holding(signatures: Iterable[tuple[Part, bytes]], signed: bytes) -> frozenset[Part]:
+    """The parts of keys whose signature holds; one that does not counts for nothing."""
+    return frozenset(part for part, signature in signatures if part.holds(signature, signed))
+
+
+def signed_by(key: bytes, held: frozenset[Part]) -> bool:
+    """Have all parts of the key signed?"""
     return held.issuperset(parts(key))
