@@ -5,7 +5,7 @@ Public keys are byte strings, one after the other in the order of `ALGORITHMS`; 
 taken for another. Which of the two must be is the root's to say, in the delegation.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -55,7 +55,19 @@ def algorithms(key: bytes) -> tuple[str, ...]:
     return tuple(part.algorithm for part in parts(key))
 
 
-def signed_by(key: bytes, signatures: Iterable[tuple[Part, bytes]], signed: bytes) -> bool:
-    """Have all parts of the key signed? `signatures` are offered for a part each; one that does not hold counts for nothing."""
-    held = {part for part, signature in signatures if part.holds(signature, signed)}
+def check(keys: Sequence[bytes], demanded: tuple[str, ...]) -> None:
+    """KeyFormatError unless all keys are of these algorithms, no key with less, and none shares a part with another."""
+    found = {algorithms(key) for key in keys}
+    distinct = {part for key in keys for part in parts(key)}
+    if found != {demanded} or len(distinct) != len(keys) * len(demanded):
+        raise KeyFormatError(f"document keys are not distinct keys of {' and '.join(demanded)}")
+
+
+def holding(signatures: Iterable[tuple[Part, bytes]], signed: bytes) -> frozenset[Part]:
+    """The parts of keys whose signature holds; one that does not counts for nothing."""
+    return frozenset(part for part, signature in signatures if part.holds(signature, signed))
+
+
+def signed_by(key: bytes, held: frozenset[Part]) -> bool:
+    """Have all parts of the key signed?"""
     return held.issuperset(parts(key))

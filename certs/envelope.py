@@ -97,7 +97,8 @@ def verify_documents(envelope: Envelope, payload_type: str, keys: Collection[byt
     except KeyFormatError as exc:
         raise EnvelopeError(f"no document can be signed: {exc}") from exc
     offered = [(named[s.key_id], s.signature) for s in envelope.signatures if s.key_id in named]
-    good = {key for key in keys if document_keys.signed_by(key, offered, signed)}
+    held = document_keys.holding(offered, signed)
+    good = {key for key in keys if document_keys.signed_by(key, held)}
     if len(good) < threshold:
         raise EnvelopeError(f"signed by `{len(good)}` of the keys we accept, `{threshold}` must sign")
     return envelope.payload

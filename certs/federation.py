@@ -59,15 +59,12 @@ def check(relationship: Relationship, ours: str) -> Relationship:
         if relationship.trust_domain == ours:
             raise FederationError("a trust domain does not federate with itself")  # (1)
         location(relationship.url)
-        match relationship.profile, relationship.endpoint_id:
-            case (str(profile), "") if profile == HTTPS_WEB:
-                pass
-            case (str(profile), str(name)) if profile == HTTPS_SPIFFE and name:
-                spiffe.parse(name)
-            case _:
-                raise FederationError(
-                    f"a profile is {HTTPS_WEB}, or {HTTPS_SPIFFE} with the SPIFFE ID of the endpoint"
-                )
+        if relationship.profile != (HTTPS_SPIFFE if relationship.endpoint_id else HTTPS_WEB):
+            raise FederationError(
+                f"a profile is {HTTPS_WEB}, or {HTTPS_SPIFFE} with the SPIFFE ID of the endpoint"
+            )
+        if relationship.endpoint_id:
+            spiffe.parse(relationship.endpoint_id)
     except SpiffeIdError as exc:
         raise FederationError(str(exc)) from exc
     return relationship

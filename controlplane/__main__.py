@@ -92,6 +92,10 @@ def _arguments() -> argparse.Namespace:
     init.add_argument("--post-quantum", action="store_true")
     init.add_argument("--store", choices=("sqlite", "etcd"), default="sqlite")
     init.add_argument("--etcd-endpoint", action="append", default=[])
+    init.add_argument("--pkcs11-module", type=Path)
+    init.add_argument("--pkcs11-token", default="")
+    init.add_argument("--pkcs11-pin-file", type=Path)
+    init.add_argument("--kms-file", type=Path)
     for name in ETCD:
         init.add_argument(f"--etcd-{name.replace('_', '-')}", default="")
     operator = commands.add_parser("operator", help="make an administrator, with the keys of this machine")

@@ -21,6 +21,7 @@ from controlplane.store.base import Store
 from controlplane.store.sealing import new_key_file
 
 T = TypeVar("T")
+DEVICE = ("pkcs11_module", "pkcs11_token", "pkcs11_pin_file", "kms_file")
 
 
 def init(arguments: argparse.Namespace) -> None:
@@ -37,6 +38,7 @@ def init(arguments: argparse.Namespace) -> None:
         enrolment=arguments.enrolment,
         replica=arguments.replica,
         etcd=etcd,
+        device=settings.device({name: getattr(arguments, name) for name in DEVICE}),
     )
     if etcd is None:
         _make(arguments, new)
@@ -72,7 +74,7 @@ async def _init_in_etcd(arguments: argparse.Namespace, new: NewSettings) -> None
 def _make(arguments: argparse.Namespace, new: NewSettings) -> None:
     passphrase = setup.prepare_directory(new.state_dir, new.passphrase_file)
     now = int(time.time())
-    signer = FileSigner(new.state_dir / "keys", passphrase)
+    signer = opening.open_signer(new.state_dir / "keys", passphrase, new.device)
     algorithms = document_keys.ALGORITHMS if arguments.post_quantum else (document_keys.ED25519,)
     made = setup.make_mesh(new.trust_domain, new.state_dir, signer, now, new.replica, algorithms)
     operator = operators.make_first(made, new.state_dir, arguments.operator, now)
@@ -106,7 +108,7 @@ def join(arguments: argparse.Namespace) -> None:
     if config.store.kind != "etcd":
         raise InvalidError("one SQLite file serves one replica", hint='store.kind = "etcd"')
     passphrase = setup.prepare_directory(config.state_dir, config.passphrase_file)
-    signer = FileSigner(config.state_dir / "keys", passphrase)
+    signer = opening.open_signer(config.state_dir / "keys", passphrase, config.device)
     asked = _with_store(config, lambda store: _request(store, config, signer))
     if arguments.request:
         arguments.request.write_text(joining.dumped(asked))

@@ -3,9 +3,10 @@
 `pydantic-settings` does the reading; nothing else of the program knows it. Field names are TOML keys and chart values.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -71,12 +72,23 @@ class FederationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceConfig:
+    """What holds the keys of CAs and JWT-SVIDs, if not files: a PKCS#11 token, or a key management service."""
+
+    pkcs11_module: Path | None = None
+    pkcs11_token: str = ""
+    pkcs11_pin_file: Path | None = None
+    kms_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What the control plane runs with."""
 
     trust_domain: str
     state_dir: Path
     passphrase_file: Path
+    device: DeviceConfig
     listen: str  # host:port of the API; port 0 picks one
     enrolment_listen: str
     enrolment_address: (
@@ -117,6 +129,10 @@ class _Identity(_Strict):
 
 class _Keys(_Strict):
     passphrase_file: Path | None = None
+    pkcs11_module: Path | None = None
+    pkcs11_token: str = ""
+    pkcs11_pin_file: Path | None = None
+    kms_file: Path | None = None
 
 
 class _Metrics(_Strict):
@@ -228,6 +244,7 @@ def _frozen(read: _Settings) -> Config:
         trust_domain=read.trust_domain,
         state_dir=read.state_dir,
         passphrase_file=read.keys.passphrase_file or read.state_dir / "passphrase",
+        device=device(read.keys.model_dump(exclude={"passphrase_file"})),
         listen=read.server.listen,
         enrolment_listen=read.server.enrolment_listen,
         enrolment_address=read.server.enrolment_address,
@@ -253,6 +270,17 @@ def _oidc(oidc: _Oidc) -> OidcConfig:
         raise InvalidError("`oidc.issuer` needs `oidc.client_id` and `oidc.roles`", hint=hint)
     roles = tuple(GroupRole(group=one.group, role=one.role, sites=one.sites) for one in oidc.roles)
     return OidcConfig(**{**dict(oidc), "roles": roles})
+
+
+def device(values: Mapping[str, Any]) -> DeviceConfig:
+    """Checked: a token needs its three settings, and there is one device."""
+    found = DeviceConfig(**values)
+    token = (found.pkcs11_module, found.pkcs11_token, found.pkcs11_pin_file)
+    if any(token) and not all(token):
+        raise InvalidError("`keys.pkcs11_module`, `_token` and `_pin_file` go together")
+    if any(token) and found.kms_file:
+        raise InvalidError("keys are in a token or in a service, not in both")
+    return found
 
 
 def _federation(read: _Federation) -> FederationConfig:

@@ -78,7 +78,7 @@ GRACE_S = 2.0  # for calls in flight when we stop
 
 async def run(config: Config) -> None:
     """Serve until SIGTERM or SIGINT."""
-    signer = FileSigner(config.state_dir / "keys", opening.read_passphrase(config))
+    signer = opening.open_signer(config.state_dir / "keys", opening.read_passphrase(config), config.device)
     made = authorities.load(config.state_dir, signer)
     store = await opening.open_store(config, config.replica)
     stop = asyncio.Event()

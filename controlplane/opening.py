@@ -1,14 +1,29 @@
-"""From settings to the store and the passphrase that they name: for the service, and for the ceremonies beside it."""
+"""From settings to the store, the keys and the passphrase that they name: for the service, and for the ceremonies beside it."""
 
 import os
 from pathlib import Path
 
-from controlplane.config import Config, StoreConfig
+from controlplane.config import Config, DeviceConfig, StoreConfig
 from controlplane.errors import UnavailableError
+from controlplane.signer import kms
+from controlplane.signer.device import DeviceSigner
+from controlplane.signer.file import FileSigner
+from controlplane.signer.pkcs11 import Pkcs11Signer
 from controlplane.store.etcd.connection import Access
 from controlplane.store.etcd.store import EtcdStore
 from controlplane.store.sealing import load_key_file
 from controlplane.store.sqlite import SqliteStore
+
+
+def open_signer(directory: Path, passphrase: bytes, device: DeviceConfig) -> FileSigner:
+    """Keys in files, and those that a device holds in the device."""
+    if device.pkcs11_module:
+        pin = _read(device.pkcs11_pin_file, "keys.pkcs11_pin_file").decode().strip()
+        token = Pkcs11Signer(device.pkcs11_module, device.pkcs11_token, pin)
+        return DeviceSigner(directory, passphrase, token)
+    if device.kms_file:
+        return DeviceSigner(directory, passphrase, kms.load(device.kms_file))
+    return FileSigner(directory, passphrase)
 
 
 async def open_store(config: Config, writer: str) -> SqliteStore | EtcdStore:

@@ -120,8 +120,10 @@ def x509_svids(world: World, selectors: frozenset[str]) -> workload_pb2.X509SVID
             bundle=b"".join(ours.roots),
             hint=workload.hint,
         )
-    response.federated_bundles.update(_roots(world, selectors))
-    del response.federated_bundles[ours.spiffe_id]
+    found = _roots(world, selectors)
+    response.federated_bundles.update(
+        {name: roots for name, roots in found.items() if name != ours.spiffe_id}
+    )
     return response
 
 

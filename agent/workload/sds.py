@@ -1,7 +1,8 @@
 """Envoy's Secret Discovery Service for Envoys that are not ours: they take certificate and trust from the same socket.
 
-Names, as is usual: `default` or a SPIFFE ID is a certificate of the caller; `ROOTCA` is our roots, the
-SPIFFE ID of a trust domain its own, ours or one that the caller federates with; `ALL` is a validator that chooses roots by the trust domain of the peer. Who the peer must be is the Envoy's to say.
+Names, as is usual: `default` or a SPIFFE ID is a certificate of the caller; `ROOTCA` is our roots, the SPIFFE ID of a trust
+domain its own, ours or one that the caller federates with; `ALL` is a validator that chooses roots by the trust domain of the
+peer. Who the peer must be is the Envoy's to say.
 """
 
 import asyncio

@@ -151,8 +151,10 @@ def show(
         if everyone:
             found = client.call(client.stub.ListFederations, admin_pb2.ListFederationsRequest()).federations
             ours = client.call(client.stub.GetStatus, admin_pb2.GetStatusRequest()).trust_domain
-            theirs = {one.trust_domain: one.bundle for one in found if one.bundle}
-            document = bundle_map.dump({ours: document, **theirs})
+            wanted = [admin_pb2.GetFederationRequest(trust_domain=one.trust_domain) for one in found]
+            theirs = [client.call(client.stub.GetFederation, one) for one in wanted]
+            held = {one.trust_domain: one.bundle for one in theirs if one.bundle}
+            document = bundle_map.dump({ours: document, **held})
     typer.echo(document.decode())
 
 

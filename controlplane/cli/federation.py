@@ -59,7 +59,7 @@ def list_federations() -> None:
     if session.wants_json():
         output.emit_json(
             {
-                "federations": [_document(one) for one in found.federations],
+                "federations": [_fields(one) for one in found.federations],
                 "own_profile": found.profile,
                 "own_endpoint_id": found.endpoint_id,
             }
@@ -132,7 +132,10 @@ def _standing(one: "admin_pb2.Federation") -> str:
     return f"{held}; {one.error}" if one.error else held
 
 
-def _document(one: "admin_pb2.Federation") -> dict[str, Any]:
+def _fields(one: "admin_pb2.Federation") -> dict[str, Any]:
     names = ("trust_domain", "url", "profile", "endpoint_id", "since", "answered_at", "error")
-    held = json.loads(one.bundle) if one.bundle else None
-    return {**{name: getattr(one, name) for name in names}, "bundle": held}
+    return {name: getattr(one, name) for name in names}
+
+
+def _document(one: "admin_pb2.Federation") -> dict[str, Any]:
+    return {**_fields(one), "bundle": json.loads(one.bundle) if one.bundle else None}

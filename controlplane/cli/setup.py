@@ -35,6 +35,10 @@ def init(
         bool,
         typer.Option("--post-quantum", help="Sign documents with ML-DSA-65 too; agents then accept no less."),
     ] = False,
+    pkcs11_module: Annotated[str, typer.Option(help="Keys of CAs in a token: the vendor's library.")] = "",
+    pkcs11_token: Annotated[str, typer.Option(help="Label of the token.")] = "",
+    pkcs11_pin_file: Annotated[str, typer.Option(help="File with its PIN.")] = "",
+    kms_file: Annotated[str, typer.Option(help="Keys of CAs in a service: which is which, as TOML.")] = "",
     store: Annotated[
         Store, typer.Option(help="One SQLite file, or etcd for several replicas.")
     ] = Store.sqlite,
@@ -71,15 +75,19 @@ def init(
     command += ["--post-quantum"] if post_quantum else []
     command += [word for one in etcd_endpoint or () for word in ("--etcd-endpoint", one)]
     for option, value in (
-        ("prefix", etcd_prefix),
-        ("kek-file", etcd_kek_file),
-        ("ca-file", etcd_ca_file),
-        ("certificate-file", etcd_certificate_file),
-        ("key-file", etcd_key_file),
-        ("user", etcd_user),
-        ("password-file", etcd_password_file),
+        ("etcd-prefix", etcd_prefix),
+        ("etcd-kek-file", etcd_kek_file),
+        ("etcd-ca-file", etcd_ca_file),
+        ("etcd-certificate-file", etcd_certificate_file),
+        ("etcd-key-file", etcd_key_file),
+        ("etcd-user", etcd_user),
+        ("etcd-password-file", etcd_password_file),
+        ("pkcs11-module", pkcs11_module),
+        ("pkcs11-token", pkcs11_token),
+        ("pkcs11-pin-file", pkcs11_pin_file),
+        ("kms-file", kms_file),
     ):
-        command += [f"--etcd-{option}", value] if value else []
+        command += [f"--{option}", value] if value else []
     command += ["--operator", operator, "--context", name, "--out-context", str(context.config_path())]
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:

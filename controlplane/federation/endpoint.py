@@ -9,9 +9,12 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from controlplane.api.pages import Page, Pages
 from controlplane.errors import UnavailableError
 
+log = structlog.get_logger()
 CIPHERS = (  # Mozilla's intermediate profile for TLS 1.2; TLS 1.3 has its own
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
@@ -54,9 +57,15 @@ class BundleEndpoint:
         return context
 
     def _newest(self) -> ssl.SSLContext:
-        credential = self._credential()
-        if self._context is None or self._context[0] != credential:
-            self._context = (credential, _context(*credential))
+        """With the last that was whole: who renews files may be half-way through."""
+        try:
+            credential = self._credential()
+            if self._context is None or self._context[0] != credential:
+                self._context = (credential, _context(*credential))
+        except (UnavailableError, ssl.SSLError) as exc:
+            if self._context is None:
+                raise
+            log.warning("endpoint_certificate_not_renewed", reason=str(exc))
         return self._context[1]
 
 

@@ -30,6 +30,8 @@ class FederationServicer(OperatorsOnly):
         del request
         self._operator(context, "federation_list")
         found = [_federation(one) for one in await self._c.identities.federation.all()]
+        for one in found:
+            one.ClearField("bundle")  # all together may be more than a message holds
         profile, endpoint_id = self._c.identities.endpoint
         return admin_pb2.ListFederationsResponse(federations=found, profile=profile, endpoint_id=endpoint_id)
 

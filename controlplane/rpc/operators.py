@@ -67,9 +67,8 @@ class Identities:
     publisher: Publisher
     attestors: Mapping[str, Configured]
     federation: Federation
-    endpoint: tuple[
-        str, str
-    ]  # profile and SPIFFE ID of our own bundle endpoint; empty: we serve none, or by the Web's rules
+    endpoint: tuple[str, str]
+    """Profile and SPIFFE ID of our own bundle endpoint; empty: we serve none, or are verified like a web site."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -188,7 +188,7 @@ class CaAuthorities:
         try:
             parts = document_keys.parts(document_key)
             proofs = zip(parts, map(bytes.fromhex, row.proof.split()), strict=True)
-            return document_keys.signed_by(document_key, proofs, _proven(row))
+            return document_keys.signed_by(document_key, document_keys.holding(proofs, _proven(row)))
         except (KeyFormatError, ValueError):
             return False
 

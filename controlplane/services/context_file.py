@@ -2,9 +2,10 @@
 
 import os
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from controlplane.config import DeviceConfig
 from controlplane.errors import InvalidError
 from controlplane.services.authorities import Authorities
 from controlplane.services.setup import Operator, pem
@@ -35,6 +36,7 @@ class NewSettings:
     enrolment: str
     replica: str
     etcd: EtcdOptions | None = None
+    device: DeviceConfig = field(default_factory=DeviceConfig)
 
 
 def write_settings(path: Path, new: NewSettings) -> None:
@@ -53,6 +55,7 @@ def write_settings(path: Path, new: NewSettings) -> None:
         "[keys]",
         "# Whoever copies this file and the key directory has the keys: keep them on different volumes.",
         f'passphrase_file = "{new.passphrase_file.resolve()}"',
+        *_device_lines(new.device),
         "",
         "[replica]",
         f'name = "{new.replica}"',
@@ -60,6 +63,12 @@ def write_settings(path: Path, new: NewSettings) -> None:
     if new.etcd is not None:
         lines += _etcd_lines(new.etcd, new.state_dir)
     path.write_text("\n".join(lines) + "\n")
+
+
+def _device_lines(device: DeviceConfig) -> list[str]:
+    fields = {name: getattr(device, name) for name in DeviceConfig.__dataclass_fields__}
+    paths = {name: value.resolve() if isinstance(value, Path) else value for name, value in fields.items()}
+    return [f'{name} = "{value}"' for name, value in paths.items() if value]
 
 
 def _etcd_lines(etcd: EtcdOptions, state_dir: Path) -> list[str]:

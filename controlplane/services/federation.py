@@ -69,12 +69,12 @@ class Federation:
     async def _check_can_begin(
         self, wanted: Relationship, document: bytes, before: Stored[FederationRow] | None
     ) -> None:
-        if (
-            before is None
-            and len(await rows.every(self._store, FederationRow, rows.FEDERATIONS)) >= MAX_RELATIONSHIPS
-        ):
+        known = await rows.every(self._store, FederationRow, rows.FEDERATIONS)
+        if before is None and len(known) >= MAX_RELATIONSHIPS:
             raise PreconditionError(f"there are `{MAX_RELATIONSHIPS}` federations already")
-        if wanted.profile != HTTPS_SPIFFE or document or wanted.vouching == self._ours:
+        if wanted.profile != HTTPS_SPIFFE or wanted.vouching == self._ours:
+            return
+        if document and wanted.vouching == wanted.trust_domain:
             return
         if await rows.find(self._store, ForeignBundleRow, rows.foreign_bundle_key(wanted.vouching)) is None:
             hint = "--bundle FILE, with what `writ bundle show` or its like prints there"

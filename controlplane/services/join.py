@@ -108,7 +108,7 @@ def admit(asked: Request, directory: Path, signer: FileSigner, now: int) -> Gran
         wanted = {kind: public_key_from_csr(bytes.fromhex(csr)) for kind, csr in _requested(asked)}
         proofs = map(bytes.fromhex, asked.proof.split())
         proven = zip(document_keys.parts(document_key), proofs, strict=True)
-        if not document_keys.signed_by(document_key, proven, asked.proven()):
+        if not document_keys.signed_by(document_key, document_keys.holding(proven, asked.proven())):
             raise InvalidError("the request is not signed by its document key")
     except (CertError, ValueError) as exc:
         raise InvalidError("the request does not prove that its keys exist") from exc

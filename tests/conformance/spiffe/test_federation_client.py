@@ -127,6 +127,7 @@ def test_f_10_an_endpoint_of_another_trust_domain_is_verified_by_that_ones_bundl
     host = Foreign("host.example")
     hosted = "spiffe://host.example/bundles"
     may_not_begin(mesh, "https://host.example/", endpoint_id=hosted)  # nothing is known of it
+    may_not_begin(mesh, "https://host.example/", endpoint_id=hosted, bundle=partner.document())
     with (
         serving(host, host.endpoint(ENDPOINT)) as itself,
         serving(partner, host.endpoint(hosted)) as endpoint,

@@ -11,7 +11,7 @@ import pytest
 import sidecar
 import workloads
 from cryptography.hazmat.primitives import serialization
-from jwts import NO, b64, claims, header, part, token
+from jwts import NO, b64, claims, es256, header, part, token
 
 from certs import bundle, jwt_svid, keys
 from certs.bundle import TrustBundle
@@ -194,6 +194,58 @@ def test_j_12_one_audience_and_an_id_of_its_own(caller) -> None:
     first, second = minted(caller, "one")[1], minted(caller, "two")[1]
     assert (first["aud"], second["aud"]) == (["one"], ["two"])
     assert first["jti"] != second["jti"]
+
+
+def test_a_signature_is_the_one_of_these_bytes_by_this_key(ends, key) -> None:
+    kid, private = key
+    good = token(header(kid), claims(WEB), private)
+    head, body, signature = good.split(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    number = order.to_bytes(32, "big")
+    signatures = {
+        "zeros": bytes(64),  # what a verifier takes that forgets to look at r and s
+        "r is zero": bytes(32) + raw[32:],
+        "s is zero": raw[:32] + bytes(32),
+        "r and s are the order": number * 2,
+        "halves swapped": raw[32:] + raw[:32],
+        "DER": private.sign(f"{head}.{body}".encode(), keys.ECDSA_SHA256),
+        "shorter": raw[:-1],
+        "longer": raw + b"\0",
+        "none": b"",
+        "of the claims alone": es256(private, body.encode()),
+        "by another key": es256(keys.generate_p256(), f"{head}.{body}".encode()),
+    }
+    assert ends(good) == workloads.CODE.OK
+    for name, one in signatures.items():
+        assert ends(f"{head}.{body}.{b64(one)}") == INVALID, name
+    other = token(header(kid), claims(f"{workloads.ID}/db"), private).split(".")
+    again = part({**header(kid), "typ": "JOSE"})
+    for name, text in {
+        "claims of another": f"{head}.{other[1]}.{signature}",
+        "another header": f"{again}.{body}.{signature}",
+        "signature of another": f"{head}.{body}.{other[2]}",
+    }.items():
+        assert ends(text) == INVALID, name
+
+
+def test_names_and_audiences_have_one_spelling(ends, key) -> None:
+    kid, private = key
+    for subject in (f"{WEB}/", f"{WEB}\u0000", f" {WEB}", WEB.upper(), WEB.replace("web", "w%65b"), f"{WEB}?x", f"{WEB}#x", f"{WEB}/..",
+                    WEB.replace("demo", "d\u0435mo"), WEB.replace("//", "//x@"), WEB.replace("demo.example", "demo.example:443")):  # fmt: skip
+        assert ends(token(header(kid), claims(subject), private)) == INVALID, subject
+    for audience in (
+        "API",
+        "api ",
+        "api\u0000",
+        ["API"],
+        ["ap", "i"],
+        ["api2"],
+        [["api"]],
+        {"api": 1},
+        ["api", 1],
+    ):
+        assert ends(token(header(kid), claims(WEB, aud=audience), private)) == INVALID, audience
 
 
 def test_nothing_huge_nested_or_doubled_is_read(caller, ends, key) -> None:

@@ -9,7 +9,7 @@ from attacks.documents import OTHER, SIGNED, delegation, heartbeat, ticket, trus
 from pki import NOW
 from signed import NO_RULES, NODE, PEERS, Signed, blobs, raw, signer_of
 
-from certs import canonical, envelope
+from certs import canonical, document_keys, envelope
 from policies import codec, payloads, trusted
 from policies import documents as d
 from policies.model import ResourceKey, Rules
@@ -130,7 +130,7 @@ CONTROLS = (
         ],
         mutants.both(
             mutants.code(T, "update_delegation", "if not 1 <=", "if False and not 1 <="),
-            mutants.code(trusted, "_check_algorithms", "len(distinct) !=", "False and len(distinct) !="),
+            mutants.code(document_keys, "check", "or len(distinct) !=", "and len(distinct) !="),
         ),
     ),
     Control(

@@ -12,7 +12,7 @@ from signed import Twice, raw, signer_of
 from certs import document_keys, envelope
 from certs.document_keys import ALGORITHMS, ED25519
 from policies import documents as d
-from policies import payloads, trusted
+from policies import payloads
 
 MESH = Twice()
 ONE, TWO = MESH.keys, MESH.second
@@ -88,8 +88,8 @@ CONTROLS = (
             ("two pairs that share a half", delegated(keys_=[*PAIRS[:2], raw(ONE[0]) + raw(TWO[2])])),
         ],
         mutants.code(
-            trusted,
-            "_check_algorithms",
+            document_keys,
+            "check",
             "if found !=",
             "if False and found !=",
             "or len(distinct)",
@@ -109,8 +109,8 @@ CONTROLS = (
                 payloads, "load_delegation", "if algorithms not in document_keys.KINDS:", "if False:"
             ),
             mutants.code(
-                trusted,
-                "_check_algorithms",
+                document_keys,
+                "check",
                 "if found !=",
                 "if False and found !=",
                 "or len(distinct)",
