@@ -380,23 +380,42 @@ def _hints(kind: type) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=64)
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(kind))
+def _defaults(kind: type) -> dict[str, Any]:
+    """Field -> its default, to compare with; `MISSING` where it has none."""
+    return {
+        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        for field in dataclasses.fields(kind)
+    }
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=dataclasses.asdict).encode
 
 
 def dump(row: Any) -> bytes:
-    # Not `asdict`: it copies every value, and rows hold little but what JSON has. It was a quarter of issuing a certificate.
-    return _encode({name: getattr(row, name) for name in _names(type(row))}).encode()  # type: ignore[arg-type]  # classes are hashable
+    """What differs from its default: the version before this one reads every row that uses nothing new. No default ever changes.
+
+    Not by `asdict`: it copies every value, and rows hold little but what JSON has. It was a quarter of issuing a certificate.
+    """
+    told = {}
+    for name, default in _defaults(type(row)).items():  # type: ignore[arg-type]  # classes are hashable
+        value = getattr(row, name)
+        if value != default:
+            told[name] = value
+    return _encode(told).encode()
 
 
 def load(kind: type[R], data: bytes) -> R:
-    """CorruptError unless `data` is a row of this kind. Fields added later have defaults, unknown ones are refused."""
+    """CorruptError unless `data` is a row of this kind. Fields added later have defaults; a field that is not known may say
+    anything (that this node is shut out), and is refused.
+    """
+    hints = _hints(kind)  # type: ignore[arg-type]  # classes are hashable
     try:
         fields = json.loads(data)
-        hints = _hints(kind)  # type: ignore[arg-type]  # classes are hashable
+        if unknown := fields.keys() - hints.keys():
+            raise CorruptError(
+                f"stored {kind.__name__} holds `{min(unknown)[:64]}`, which this version does not know",
+                hint="another replica is newer: upgrade this control plane",
+            )
         for name, value in fields.items():
             if type(value) is not hints[name]:
                 raise TypeError(f"`{name}` is a {type(value).__name__}")
