@@ -35,20 +35,27 @@ class Endings:
 
     async def once(self, duty: Duty) -> None:
         now = int(self._clock())
-        for ca in await rows.every(self._store, CaRow, rows.CA_AUTHORITIES):
+        cas = await rows.every(self._store, CaRow, rows.CA_AUTHORITIES)
+        for ca in cas:
             if 0 < ca_rows.not_after(ca.row) <= now:
                 await self._drop(duty, ca, why="ended")
             elif ca.row.state == ca_rows.TAINTED and await self._is_replaced(ca.row, now):
                 await self._drop(duty, ca, why="replaced")
+        alive = {ca.row.replica for ca in cas}
         for key in await rows.every(self._store, JwtKeyRow, rows.JWT_AUTHORITIES):
-            if key.row.state == ca_rows.TAINTED and now >= key.row.since + JWT_REISSUE_S:
+            if key.row.replica not in alive:
+                await self._drop(duty, key, why="its replica has no CA any more")
+            elif key.row.state == ca_rows.TAINTED and now >= key.row.since + JWT_REISSUE_S:
                 await self._drop(duty, key, why="replaced")
 
     async def _is_replaced(self, row: CaRow, now: int) -> bool:
-        """Nodes are counted. Others are not: agents that were away fetch anew as soon as it has left the trust document."""
-        if row.kind == CaKind.NODE.value:
-            return not await tainting.holders(self._store, row, now)
-        return now >= row.since + 2 * self._within_s
+        """Nodes are counted. Others are not: agents that were away fetch anew as soon as it has left the trust document.
+
+        Not before twice the time that agents have: an answer may have been lost, and is asked for again with the old one.
+        """
+        if now < row.since + 2 * self._within_s:
+            return False
+        return row.kind != CaKind.NODE.value or not await tainting.holders(self._store, row, now)
 
     async def _drop(self, duty: Duty, stored: Stored[CaRow] | Stored[JwtKeyRow], *, why: str) -> None:
         await duty.commit(expect={stored.key: stored.revision}, put={rows.MESH: b"{}"}, delete=[stored.key])

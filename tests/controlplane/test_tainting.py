@@ -50,6 +50,7 @@ async def test_nothing_more_is_signed_and_what_was_lives_until_it_is_replaced(wo
     await one.rotation.once()  # prepares the next
     await one.rotation.once()  # nobody is connected who does not know it
     assert await one.states() == ["active", "tainted"]
+    world.clock.now += 240
     await one.house()
     assert stolen in one.node_cas, "a node still holds a certificate by it"
     await one.issue()
@@ -70,6 +71,18 @@ async def test_the_successor_waits_for_agents_one_lease_and_no_longer(world) -> 
     await one.rotation.once()
     assert await one.states() == ["active", "tainted"]
     assert agent.generation == 0
+
+
+async def test_a_lost_answer_can_be_asked_for_again_with_the_old_certificate(world) -> None:
+    (one,) = world.planes
+    leaf = await one.issue()
+    await one.tainting.taint(await active(one), now=False, dry_run=False)
+    for _ in range(2):
+        await one.rotation.once()
+    await one.issue()  # stored, and the answer is lost
+    world.clock.now += 239
+    await one.house()
+    assert one.accepts(leaf)
 
 
 async def test_a_node_that_never_renews_does_not_keep_a_stolen_key_believed(world) -> None:

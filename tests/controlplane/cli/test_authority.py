@@ -21,7 +21,7 @@ PASSPHRASE = "correct horse battery staple"
 
 @pytest.fixture
 def mesh(tmp_path):
-    with Mesh(tmp_path / "mesh", lease_s=60, heartbeat_s=0.5) as made:
+    with Mesh(tmp_path / "mesh", lease_s=60, heartbeat_s=0.5, svid_s=150) as made:
         made.directory.mkdir()
         made.init()
         made.start_control_plane()
@@ -154,7 +154,7 @@ def test_taint_says_first_and_does_then(mesh) -> None:
     assert by_kind(mesh, "active") == before
     assert writ("authority", "taint", before["node"], "--yes", config=mesh.context_file).returncode == 0
     workloads.eventually(lambda: by_kind(mesh, "active").get("node") not in {None, before["node"]})
-    workloads.eventually(lambda: before["node"] not in {one["key_id"] for one in shown(mesh, "list")})
+    workloads.eventually(lambda: before["node"] not in {one["key_id"] for one in shown(mesh, "list")}, 90)
     assert refused(mesh, "authority", "taint", "nobody", "--yes")[0] == Exit.NOT_FOUND
 
 
