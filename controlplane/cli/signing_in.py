@@ -25,21 +25,30 @@ INTERVAL_S, SLOWER_S, LONGEST_S = 5, 5, 900
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where to sign in, and which context keeps it."""
+    """Where to sign in, and the context that will keep it. `ca` None: the one that the context has."""
 
     context: str
-    issuer: str
-    client_id: str
-    issuer_ca: Path | None
-    token: Path
+    entry: dict[str, str]
+    ca: bytes | None
+
+    @property
+    def issuer(self) -> str:
+        return self.entry["issuer"]
+
+    @property
+    def client_id(self) -> str:
+        return self.entry["client_id"]
+
+    @property
+    def issuer_ca(self) -> Path | None:
+        return Path(self.entry["issuer_ca"]) if self.entry.get("issuer_ca") else None
 
 
 def place(context: str | None, given: dict[str, str], ca: Path | None) -> Place:
-    """The context to sign in for: what it has, and what is given now."""
-    path = contexts.config_path()
-    current, known = context_files.read(path)
+    """The context to sign in for: what it has, and what is given now. Nothing is written."""
+    current, known = context_files.read(contexts.config_path())
     name = context or (f"{given['trust_domain']}-login" if "trust_domain" in given else current)
-    entry = {**known.get(name, {}), **given}
+    entry = {**known.get(name, {}), **given, "token": f"{name}.token"}
     if ca is not None:
         entry["ca"] = f"{name}.ca.pem"
     if missing := [one for one in (*NEEDED, "ca") if not entry.get(one)]:
@@ -49,23 +58,11 @@ def place(context: str | None, given: dict[str, str], ca: Path | None) -> Place:
         raise CliError(
             f"context `{name}` shows a certificate", code=Exit.USAGE, hint="--context another name"
         )
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if ca is not None:
-        context_files.write_private(path.parent / entry["ca"], documents.read_text(ca).encode())
-    entry["token"] = f"{name}.token"
-    context_files.change(path, name, entry)
-    issuer_ca = Path(entry["issuer_ca"]) if entry.get("issuer_ca") else None
-    return Place(
-        context=name,
-        issuer=entry["issuer"],
-        client_id=entry["client_id"],
-        issuer_ca=issuer_ca,
-        token=path.parent / entry["token"],
-    )
+    return Place(context=name, entry=entry, ca=documents.read_text(ca).encode() if ca else None)
 
 
 def sign_in(at: Place, scope: str, say: Callable[[str], None]) -> int:
-    """Until somebody has entered the code; when the token ends."""
+    """Until somebody has entered the code; when the token ends. The context is written once there is one."""
     try:
         found = _object(https.get(at.issuer.rstrip("/") + "/.well-known/openid-configuration", at.issuer_ca))
         if found.get("issuer") != at.issuer:
@@ -77,8 +74,18 @@ def sign_in(at: Place, scope: str, say: Callable[[str], None]) -> int:
         token = _wait(at, found, device)
     except HttpsError as exc:
         raise CliError(str(exc), code=Exit.UNREACHABLE, hint="is the issuer up?") from exc
-    context_files.write_private(at.token, token.encode() + b"\n")
-    return ends(token)
+    until = ends(token)
+    _keep(at, token)
+    return until
+
+
+def _keep(at: Place, token: str) -> None:
+    path = contexts.config_path()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if at.ca is not None:
+        context_files.write_private(path.parent / at.entry["ca"], at.ca)
+    context_files.write_private(path.parent / at.entry["token"], token.encode() + b"\n")
+    context_files.change(path, at.context, at.entry)
 
 
 def _wait(at: Place, found: dict[str, Any], device: dict[str, Any]) -> str:

@@ -351,7 +351,7 @@ def test_the_command_asks_shows_approves_and_all_of_it_is_recorded(mesh, people,
     off = writ("approve", "off", config=mesh.context_file)
     assert off.returncode == Exit.CONFLICT
     assert writ("approve", "reject", off.stderr.split("`")[1], config=config).returncode == 0
-    mesh.control_plane.kill()
+    mesh.control_plane.kill(15)
     calls = evidence.calls([mesh.directory / "controlplane" / "evidence"])
     about = {(c["operator"], c["call"], c["outcome"]) for c in calls if id_ in {c["approval"], c["target"]}}
     assert about == {

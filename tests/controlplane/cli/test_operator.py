@@ -121,7 +121,7 @@ def test_whoever_holds_the_machine_gets_back_in_at_the_next_start(tmp_path) -> N
         mesh.control_plane.kill()
         mesh.start_control_plane()
         assert writ("node", "list", config=config).returncode == Exit.DENIED  # not brought back
-        mesh.control_plane.kill()
+        mesh.control_plane.kill(15)
         log = mesh.directory / "controlplane" / "evidence"
         calls = json.loads(writ("audit", "admin", str(log), "--call", "appoint", "-o", "json").stdout)
         assert [one["target"] for one in calls] == ["admin", "rescuer"]
