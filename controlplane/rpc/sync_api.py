@@ -69,8 +69,8 @@ class SyncServicer:
 
     async def connect(self, requests: AsyncIterator[sync_pb2.SyncRequest], context: Context) -> None:
         try:
+            hello = await _hello(requests)  # before the line: whoever says nothing must not stand in it
             with self._admission.arriving():
-                hello = await _hello(requests)
                 async with self._admission.turn():
                     caller = await self._peers.node(context)
                     noted = await self._note(caller, hello)
