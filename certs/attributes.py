@@ -82,7 +82,7 @@ def subject(spiffe_id: SpiffeId, epoch: int, attributes: Attributes) -> x509.Nam
 
 
 def subject_der(spiffe_id: SpiffeId, epoch: int, attributes: Attributes) -> bytes:
-    """The bytes of `subject`, twenty times faster: a renewal needs them twice. A test compares both."""
+    """The bytes of `subject` in less than half the time: verifying and issuing need no more. A test compares both."""
     parts = _parts(spiffe_id, epoch, attributes)
     return der.sequence(*(_encoded(oid)(value) for oid, value in parts))
 

@@ -80,8 +80,8 @@ class SyncServicer:
 
     async def connect(self, requests: AsyncIterator[sync_pb2.SyncRequest], context: Context) -> None:
         try:
+            hello = await _hello(requests)  # before the line: whoever says nothing must not stand in it
             with self._admission.arriving():
-                hello = await _hello(requests)
                 async with self._admission.turn():
                     caller, _ = await self._peers.heard(context)
                     held = Held(heartbeat=hello.held.heartbeat, delegation=hello.held.delegation)

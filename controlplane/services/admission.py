@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from controlplane.errors import BusyError
 
 AT_ONCE = 32  # streams whose beginning is being served
-MAX_WAITING = 2048  # streams that began and are not served yet
+MAX_WAITING = 2048  # streams that said hello and are not served yet
 MANY_RENEWALS = 16  # from so many under way on, streams begin one at a time
 MAX_RENEWALS, MAX_OTHERS = 1024, 256
 RETRY_S, MAX_RETRY_S = 1.0, 10.0
