@@ -52,7 +52,7 @@ def _mesh() -> list[Line]:
 
 
 def _looked(client: "Client") -> list[Line]:
-    from controlplane.api.gen import overview_pb2
+    from controlplane.api.gen import admin_pb2, overview_pb2
 
     before = time.time()
     mesh = client.call(client.overview.GetOverview, overview_pb2.GetOverviewRequest(limit=NAMED))
@@ -63,10 +63,12 @@ def _looked(client: "Client") -> list[Line]:
         now=int(after),
     )
     took = f"`{client.context.address}` answered in {(after - before) * 1000:.0f} ms, version {mesh.version}"
+    federated = client.call(client.stub.ListFederations, admin_pb2.ListFederationsRequest()).federations
     return [
         Line(about="control plane", state=State.OK, text=took),
         *checks.lines(mesh, here),
         *store_checks.lines(mesh.store),
+        *checks.federations(federated),
     ]
 
 

@@ -4,15 +4,15 @@ A line fails when the mesh denies or soon will, or when a promise does not hold;
 line that is not well says what to do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from controlplane.cli import status
+from controlplane.cli import output, status
 
 if TYPE_CHECKING:
-    from controlplane.api.gen import overview_pb2
+    from controlplane.api.gen import admin_pb2, overview_pb2
 
 CLOCK_WARN_S, CLOCK_FAIL_S = 2.0, 30.0
 ROOT_WARN_S, OPERATOR_WARN_S = 60 * 86400, 3600
@@ -153,3 +153,15 @@ def _nodes(mesh: "overview_pb2.MeshOverview", kind: str, rule: Rule) -> Line:
         text=f"{count} {rule.ill}: {', '.join(named)}{rest}",
         hint=rule.hint,
     )
+
+
+def federations(found: "Sequence[admin_pb2.Federation]") -> Iterator[Line]:
+    """One line for each trust domain that we federate with. What is held goes on when the next cannot be fetched."""
+    for one in found:
+        about = f"federation {one.trust_domain}"
+        if one.error:
+            last = f"last fetched {output.when(one.answered_at)}" if one.answered_at else "never fetched"
+            hint = f"its keys may have changed: writ federation show {one.trust_domain}"
+            yield Line(about=about, state=State.WARN, text=f"{last}: {one.error}", hint=hint)
+        else:
+            yield Line(about=about, state=State.OK, text=f"bundle of {output.when(one.since)}")

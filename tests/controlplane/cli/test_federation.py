@@ -66,6 +66,23 @@ def test_a_federation_is_added_fetched_shown_and_removed(mesh, partner) -> None:
     assert shown(mesh, "federation", "list")["federations"] == []
 
 
+def test_a_bundle_that_cannot_be_fetched_is_a_line_of_writ_check(mesh, partner) -> None:
+    made, url, file = partner
+
+    def line() -> dict:
+        done = writ(mesh, "check", "-o", "json")
+        return next(one for one in json.loads(done.stdout) if one["about"] == f"federation {PARTNER}")
+
+    add = ("federation", "add", PARTNER, "--url", url, "--endpoint-id", ENDPOINT, "--bundle", file)
+    assert writ(mesh, *add).returncode == 0
+    assert (line()["state"], line()["hint"]) == ("ok", "")
+    made.sequence = 0  # older than what is held
+    assert writ(mesh, *add[:-2]).returncode == 0  # asked again at once
+    found = workloads.eventually(lambda: line() if line()["state"] == "warn" else None)
+    assert "rollback" in found["text"]
+    assert "writ federation show" in found["hint"]
+
+
 def test_a_bundle_may_come_out_of_a_map(mesh, partner, tmp_path) -> None:
     made, url, _ = partner
     file = tmp_path / "map.json"
