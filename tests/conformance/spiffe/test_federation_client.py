@@ -125,14 +125,14 @@ def test_f_09_the_latest_bundle_verifies_the_next(mesh, partner) -> None:
 
 def test_f_10_an_endpoint_of_another_trust_domain_is_verified_by_that_ones_bundle(mesh, partner) -> None:
     host = Foreign("host.example")
-    hosted = "spiffe://host.example/bundles"
+    itself_id, hosted = "spiffe://host.example/bundle/endpoint", "spiffe://host.example/bundles"
     may_not_begin(mesh, "https://host.example/", endpoint_id=hosted)  # nothing is known of it
     may_not_begin(mesh, "https://host.example/", endpoint_id=hosted, bundle=partner.document())
     with (
-        serving(host, host.endpoint(ENDPOINT)) as itself,
+        serving(host, host.endpoint(itself_id)) as itself,
         serving(partner, host.endpoint(hosted)) as endpoint,
     ):
-        add(mesh, itself.url(), trust_domain="host.example", endpoint_id=ENDPOINT, bundle=host.document())
+        add(mesh, itself.url(), trust_domain="host.example", endpoint_id=itself_id, bundle=host.document())
         add(mesh, endpoint.url(), endpoint_id=hosted)
         fetched(mesh, partner.document())
         endpoint.show(partner.endpoint(hosted))  # the served bundle does not vouch for its host
