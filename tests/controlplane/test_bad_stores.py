@@ -84,7 +84,7 @@ def test_a_row_that_we_did_not_write_is_named(copy, key, value) -> None:
         pytest.skip("all of its fields have defaults")
     asyncio.run(put(copy, key, value))
     before = database(copy.parent / "controlplane" / "writ.db")
-    refused(copy, 1, f"`{key}`", "is malformed", "docs/backup.md")
+    refused(copy, 1, f"`{key}`: stored ", "docs/backup.md")
     assert database(copy.parent / "controlplane" / "writ.db") == before
 
 
