@@ -150,6 +150,7 @@ def _report(opened: Opened) -> None:
     if merged.policy not in {0, opened.policy}:
         _say(f"policy {opened.policy} is in force; agents had {merged.policy}: apply what is missing")
     _say("tokens are forgotten; nodes that were invited since need a new one")
+    _say("operators are those of that state: writ operator list")
 
 
 def _read(path: Path) -> bytes:

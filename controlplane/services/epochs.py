@@ -3,8 +3,8 @@
 1. Generations begin above everything that was ever signed: an agent never accepts an older document, and never has to.
 2. Nothing that was revoked since comes back: what an agent still holds of the newer state is merged, and only ever narrows.
    Floors rise, CAs and JWT keys that are gone stay gone, the newer delegation of document keys counts.
-3. Join tokens are forgotten: one that was used since would be good again.
-What cannot be known is left to the operator: policies applied since, nodes invited since.
+3. Join tokens and approvals are forgotten: one that was used since would be good again.
+What cannot be known is left to the operator: policies applied since, nodes invited since, operators removed since.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -124,7 +124,8 @@ async def begin(store: Advances, mark: Mark, told: Sequence[Told], made: Authori
     )  # an older one takes away what came after it
     merged = await _merge(store, newest, made) if newest is not None and newer else Merged()
     await store.advance(number << EPOCH_BITS)
-    await _delete(store, [item.key for item in (await store.list("token/"))[0]])
+    for used in (await store.snapshot([rows.TOKENS, rows.APPROVALS]))[0]:
+        await _delete(store, [item.key for item in used])
     put = {rows.EPOCH: model.dump(EpochRow(number=number, opened_at=now)), rows.MESH: b"{}"}
     generation = await store.commit(expect={}, put=put, delete=[rows.RESTORED])
     mark.reach(generation)
@@ -187,9 +188,10 @@ async def _delete(store: Store, keys: Sequence[str]) -> None:
 
 
 def _narrowed(row: NodeRow, floor: int | None) -> NodeRow:
-    """A node as it must be at least, given the floor that agents hold."""
+    """A node as it must be at least, given the floor that agents hold. One in quarantine may have been revoked since."""
     if floor is None:
-        return row if row.state in model.SHUT_OUT else replace(row, state=model.REVOKED, reason=SINCE)
+        ended = row.state in {model.REVOKED, model.LOCKED}
+        return row if ended else replace(row, state=model.REVOKED, reason=SINCE)
     if floor <= row.floor:
         return row
     return replace(row, epoch=max(row.epoch, floor), floor=floor, renew_floor=floor)

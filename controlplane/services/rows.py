@@ -45,6 +45,7 @@ KINDS: dict[str, type] = {
     FOREIGN_BUNDLES: model.ForeignBundleRow,
     RESTORED: model.RestoredRow,
     EPOCH: model.EpochRow,
+    OPERATORS: model.OperatorRow,
 }
 """What the rows hold that every document is made of, by prefix."""
 

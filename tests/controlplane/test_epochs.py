@@ -11,7 +11,7 @@ from audit import merkle, note
 from certs import envelope, keys
 from controlplane import model
 from controlplane.errors import DeniedError, InvalidError, PreconditionError, RolledBackError
-from controlplane.model import JwtKeyRow, NodeRow, PolicyState, ReplicaRow, TokenRow
+from controlplane.model import CaRow, JwtKeyRow, NodeRow, PolicyState, ReplicaRow, TokenRow
 from controlplane.services import epochs, join, rows, setup
 from controlplane.services.authorities import Authorities
 from controlplane.services.epochs import Told
@@ -71,8 +71,8 @@ async def world(tmp_path):
 
 def beat(world: World, generation: int, key=None) -> bytes:
     document = d.Heartbeat(trust_domain=DOMAIN, generation=generation, trust="0" * 64, at=NOW, until=NOW + 60)
-    signer = world.made.document_signer() if key is None else (_id(key), key.sign)
-    return payloads.seal(d.TYPE_HEARTBEAT, payloads.dump_heartbeat(document), signer).to_json()
+    signers = world.made.document_signers() if key is None else [(_id(key), key.sign)]
+    return payloads.seal(d.TYPE_HEARTBEAT, payloads.dump_heartbeat(document), *signers).to_json()
 
 
 def _id(key: ed25519.Ed25519PrivateKey) -> str:
@@ -106,7 +106,7 @@ async def test_the_agent_may_know_a_delegation_that_the_store_has_forgotten(worl
     )
     document = d.Heartbeat(trust_domain=DOMAIN, generation=101, trust="0" * 64, at=NOW, until=NOW + 60)
     by_second = payloads.seal(
-        d.TYPE_HEARTBEAT, payloads.dump_heartbeat(document), second.document_signer()
+        d.TYPE_HEARTBEAT, payloads.dump_heartbeat(document), *second.document_signers()
     ).to_json()
     assert shown(world, by_second) == 0
     assert shown(world, by_second, second.delegation) == 101
@@ -170,6 +170,7 @@ async def told(world: World, **changes: object) -> Told:
             "roots": (world.made.root,),
             "node_cas": (world.made.node_ca.certificate,),
             "control_plane_cas": (world.made.control_plane_ca.certificate,),
+            "workload_cas": (world.made.workload_ca.certificate,),
             "floors": {},
             "policy_min": 1,
             "policy_now": 1,
@@ -177,7 +178,7 @@ async def told(world: World, **changes: object) -> Told:
         },
     )
     sealed = payloads.seal(
-        d.TYPE_TRUST, payloads.dump_trust(document), world.made.document_signer()
+        d.TYPE_TRUST, payloads.dump_trust(document), *world.made.document_signers()
     ).to_json()
     return epochs.verified(world.made.delegation, sealed, world.made, NOW)
 
@@ -224,16 +225,25 @@ async def test_nothing_that_agents_hold_widens(world) -> None:
     await world.keep(rows.floor_key("gpu-1", "berlin"), dataclasses.replace(NODE, floor=5, epoch=5))
     await world.keep(rows.node_key("gpu-1", "berlin"), dataclasses.replace(NODE, floor=5, epoch=5))
     locked = dataclasses.replace(NODE, node="gpu-2", state=model.LOCKED, reason="two keys")
-    await world.keep(rows.node_key("gpu-2", "berlin"), locked)
+    apart = dataclasses.replace(NODE, node="gpu-3", state=model.QUARANTINED)
+    for row in (locked, apart):
+        await world.keep(rows.node_key(row.node, "berlin"), row)
     ours = str(NODE.spiffe_id)
-    await opened(world, await told(world, floors={ours: 2, ours.replace("gpu-1", "gpu-2"): None}))
+    await opened(
+        world, await told(world, floors={ours: 2, **{str(row.spiffe_id): None for row in (locked, apart)}})
+    )
     assert (await world.row()).floor == 5
     assert await world.row("gpu-2") == locked
+    assert (await world.row("gpu-3")).state == model.REVOKED
 
 
 async def test_a_replica_that_was_removed_since_stays_removed_with_all_its_keys(world) -> None:
     mine = (await rows.read(world.store, ReplicaRow, rows.replica_key("one"), "replica")).row
-    await world.keep(rows.replica_key("two"), dataclasses.replace(mine, name="two", node_ca="00"))
+    await world.keep(rows.replica_key("two"), dataclasses.replace(mine, name="two", document_key="00"))
+    ca = (await rows.every(world.store, CaRow, rows.CA_AUTHORITIES))[0].row
+    for key_id, replica in (("stolen", "two"), ("retired", "one")):
+        row = dataclasses.replace(ca, replica=replica, key_id=key_id, certificate="00")
+        await world.keep(rows.ca_authority_key(key_id), row)
     public = keys.spki(keys.generate_p256().public_key())
     for key_id, replica in (("a", "two"), ("b", "one")):
         row = JwtKeyRow(
@@ -244,6 +254,9 @@ async def test_a_replica_that_was_removed_since_stays_removed_with_all_its_keys(
     assert found.merged.dropped == ("two",)
     left = [one.row.name for one in await rows.every(world.store, ReplicaRow, "replica/")]
     assert left == ["one"]
+    cas = [one.row for one in await rows.every(world.store, CaRow, rows.CA_AUTHORITIES)]
+    assert {one.replica for one in cas} == {"one"}
+    assert "retired" not in {one.key_id for one in cas}
     assert await rows.every(world.store, JwtKeyRow, rows.JWT_AUTHORITIES) == []
 
 
@@ -253,13 +266,15 @@ async def test_documents_older_than_the_store_take_nothing_away(world) -> None:
     assert (found.merged.narrowed, (await world.row()).state) == ((), model.ENROLLED)
 
 
-async def test_tokens_are_forgotten_and_policy_numbers_are_not_given_again(world) -> None:
+async def test_tokens_and_approvals_are_forgotten_and_policy_numbers_are_not_given_again(world) -> None:
     await world.keep(rows.token_key("t"), TokenRow(node="gpu-1", site="berlin", expires_at=NOW + 600))
+    await world.store.commit(expect={}, put={rows.approval_key("a"): b"{}"})
     await world.keep(rows.POLICY, PolicyState(minimum=3, now=3, latest=3))
     found = await opened(world, await told(world, policy_min=5, policy_now=6))
     assert (found.policy, found.merged.policy) == (3, 6)
     assert (await rows.policy_state(world.store)).row.next == 7
     assert await world.store.get(rows.token_key("t")) is None
+    assert await world.store.get(rows.approval_key("a")) is None
 
 
 async def test_documents_of_another_mesh_are_refused(world, tmp_path) -> None:
