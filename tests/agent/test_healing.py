@@ -55,7 +55,7 @@ async def node(mesh, directory, name: str) -> Node:
         made.became.put_nowait(identity)
 
     renewing = Renewing(
-        settings.state_dir,
+        settings,
         root,
         control_planes,
         lambda: made.mine,
