@@ -33,7 +33,7 @@ TOKEN, PIN, NOW = "writ-test", "2468", 1_800_000_000
 def token(tmp_path_factory):
     """A fresh token. The library is loaded once in a process, with the settings that it finds then."""
     if not MODULE.exists() or not shutil.which("softhsm2-util"):
-        pytest.skip("SoftHSM is not installed: apt-get install softhsm2")
+        pytest.fail("SoftHSM is missing: scripts/clients installs it")
     directory = tmp_path_factory.mktemp("tokens")
     (directory / "softhsm2.conf").write_text(f"directories.tokendir = {directory}\n")
     os.environ["SOFTHSM2_CONF"] = str(directory / "softhsm2.conf")
@@ -76,6 +76,7 @@ def test_files_hold_every_kind(files, tmp_path) -> None:
     assert all(again.has(name) for name in kinds)
 
 
+@pytest.mark.clients
 def test_a_token_holds_p256_keys_and_gives_none_away(token) -> None:
     names = p256()
     suite.check(token, names)
@@ -98,6 +99,7 @@ def test_a_service_signs_with_keys_that_were_made_there(tmp_path) -> None:
     suite.check_refusals(made)
 
 
+@pytest.mark.clients
 def test_a_token_that_cannot_be_opened_is_unavailable(token) -> None:
     for module, label in ((MODULE, "another"), (Path("/nonexistent.so"), TOKEN)):
         with pytest.raises(UnavailableError):
@@ -114,6 +116,7 @@ def test_a_token_that_cannot_be_opened_is_unavailable(token) -> None:
     assert "UnavailableError" in wrong.stderr
 
 
+@pytest.mark.clients
 def test_a_session_that_is_lost_is_opened_again(token) -> None:
     (name, _) = p256()
     public = token.create(name, "p256")
@@ -153,6 +156,7 @@ def test_a_file_of_keys_is_read_strictly(tmp_path) -> None:
         kms.load(tmp_path / "none.toml")
 
 
+@pytest.mark.clients
 def test_what_issues_is_in_the_device_and_the_rest_in_files(token, tmp_path) -> None:
     name = secrets.token_hex(4)
     signer = DeviceSigner(tmp_path / "keys", b"p" * 32, token)
@@ -189,6 +193,7 @@ def test_a_service_keeps_every_ca_or_there_is_none(tmp_path) -> None:
     assert not signer.has("node-ca-two")
 
 
+@pytest.mark.clients
 def test_a_key_in_a_device_asks_for_certificates_and_signs_them(token, tmp_path) -> None:
     """As a replica that joins, and as a CA in a ceremony: the builder is told of a key that it cannot see."""
     signer = DeviceSigner(tmp_path / "keys", b"p" * 32, token)
@@ -206,6 +211,7 @@ def test_a_key_in_a_device_asks_for_certificates_and_signs_them(token, tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.clients
 def test_a_mesh_issues_with_keys_in_a_token_from_its_beginning_on(token, tmp_path) -> None:
     """`writ init` makes them there, the service signs with them, and a restart finds them again."""
     (tmp_path / "pin").write_text(f"{PIN}\n")
