@@ -170,7 +170,7 @@ def test_what_issues_is_in_the_device_and_the_rest_in_files(token, tmp_path) -> 
         f"documents-{name}-ml-dsa-65",
     }
     assert not any(token.has(one) for one in ("root", "witness-1", f"documents-{name}"))
-    operator = setup.make_operator(made, "admin", NOW)  # signed in the token
+    operator, _ = setup.make_operator(made, "admin", NOW)  # signed in the token
     leaf = x509.load_pem_x509_certificates(operator.certificate)[0].public_bytes(serialization.Encoding.DER)
     cas = [made.control_plane_ca.certificate]
     assert verify.verify_operator(leaf, cas, "acme.example", NOW).is_operator
@@ -229,7 +229,7 @@ def test_a_mesh_issues_with_keys_in_a_token_from_its_beginning_on(token, tmp_pat
             workloads.eventually(lambda: caller.names() == ["web"])
             assert caller.validate(caller.tokens("api")[0].svid)
             files = {path.stem for path in (mesh.directory / "controlplane" / "keys").iterdir()}
-            assert files == {"root", "witness-1", "documents-replica-1"}
+            assert files == {"root", "witness-1", "documents-replica-1", "evidence-replica-1"}
             mesh.control_plane.kill()
             mesh.control_plane.start()
             mesh.control_plane.ports()
