@@ -75,11 +75,7 @@ def _arguments() -> argparse.Namespace:
     init.add_argument("--etcd-endpoint", action="append", default=[])
     for name in ETCD:
         init.add_argument(f"--etcd-{name.replace('_', '-')}", default="")
-    operator = commands.add_parser("operator", help="make an administrator, with the keys of this machine")
-    operator.add_argument("--config", type=Path, required=True)
-    operator.add_argument("--name", required=True)
-    operator.add_argument("--context", required=True)
-    operator.add_argument("--out-context", type=Path, required=True)
+    _operator_arguments(commands)
     join = commands.add_parser("join", help="become a replica of a mesh that is there")
     join.add_argument("--config", type=Path, required=True)
     join.add_argument("--root", type=Path, help="directory that holds the root: all in one step")
@@ -99,6 +95,14 @@ def _arguments() -> argparse.Namespace:
     remove.add_argument("--root-passphrase-file", type=Path)
     remove.add_argument("--replica", required=True)
     return parser.parse_args()
+
+
+def _operator_arguments(commands: Any) -> None:
+    operator = commands.add_parser("operator", help="make an administrator, with the keys of this machine")
+    operator.add_argument("--config", type=Path, required=True)
+    operator.add_argument("--name", required=True)
+    operator.add_argument("--context", required=True)
+    operator.add_argument("--out-context", type=Path, required=True)
 
 
 def _logs(level: str) -> None:
