@@ -98,11 +98,7 @@ def _arguments() -> argparse.Namespace:
     init.add_argument("--kms-file", type=Path)
     for name in ETCD:
         init.add_argument(f"--etcd-{name.replace('_', '-')}", default="")
-    operator = commands.add_parser("operator", help="make an administrator, with the keys of this machine")
-    operator.add_argument("--config", type=Path, required=True)
-    operator.add_argument("--name", required=True)
-    operator.add_argument("--context", required=True)
-    operator.add_argument("--out-context", type=Path, required=True)
+    _operator_arguments(commands)
     join = commands.add_parser("join", help="become a replica of a mesh that is there")
     join.add_argument("--config", type=Path, required=True)
     join.add_argument("--root", type=Path, help="directory that holds the root: all in one step")
@@ -157,6 +153,14 @@ def _backup_arguments(commands: Any) -> None:
         one.add_argument("--config", type=Path, required=True)
         one.add_argument("--agent", type=Path, action="append", default=[])
         one.add_argument("--without-agents", action="store_true")
+
+
+def _operator_arguments(commands: Any) -> None:
+    operator = commands.add_parser("operator", help="make an administrator, with the keys of this machine")
+    operator.add_argument("--config", type=Path, required=True)
+    operator.add_argument("--name", required=True)
+    operator.add_argument("--context", required=True)
+    operator.add_argument("--out-context", type=Path, required=True)
 
 
 def _logs(level: str) -> None:

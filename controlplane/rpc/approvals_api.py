@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 
 from controlplane.api.gen import admin_pb2
 from controlplane.errors import CorruptError, DeniedError
-from controlplane.model import ApprovalRow
+from controlplane.operator_rows import ApprovalRow
 from controlplane.rpc import permissions
 from controlplane.rpc.account import asked, target
 from controlplane.rpc.operators import Context, OperatorsOnly, calling

@@ -1,7 +1,7 @@
 """The part of Admin that is about operators themselves, and the log of what they did: convert, call a service, convert."""
 
 from controlplane.api.gen import admin_pb2
-from controlplane.model import OperatorRow
+from controlplane.operator_rows import OperatorRow
 from controlplane.rpc.operators import Context, OperatorsOnly, calling
 from controlplane.services.operators import unwritten
 

@@ -23,7 +23,7 @@ from controlplane.errors import (
     NotFoundError,
     PreconditionError,
 )
-from controlplane.model import ApprovalRow, ApprovalSetting, OperatorRow
+from controlplane.operator_rows import ApprovalRow, ApprovalSetting, OperatorRow
 from controlplane.services import grants, rows
 from controlplane.services.grants import Grant
 from controlplane.services.rows import Stored

@@ -27,7 +27,8 @@ from controlplane.errors import (
     NotFoundError,
     PreconditionError,
 )
-from controlplane.model import CertificateRow, OperatorRow, SiteRow
+from controlplane.model import CertificateRow, SiteRow
+from controlplane.operator_rows import OperatorRow
 from controlplane.services import grants, rows, setup
 from controlplane.services.authorities import Authorities
 from controlplane.services.grants import Grant

@@ -11,7 +11,8 @@ from typing import Any
 
 from certs.attributes import Attributes, narrowed
 from certs.errors import CertError
-from controlplane.model import NodeRow, OperatorRow, PolicySetRow
+from controlplane.model import NodeRow, PolicySetRow
+from controlplane.operator_rows import OperatorRow
 from controlplane.services import grants, rows
 from controlplane.services.explanation import known_mesh
 from controlplane.services.grants import Grant
