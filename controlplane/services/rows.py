@@ -6,6 +6,7 @@ from typing import Generic, TypeVar
 
 from controlplane import model
 from controlplane.errors import CorruptError, NotFoundError
+from controlplane.operator_rows import OperatorRow
 from controlplane.store.base import Item, Store
 
 R = TypeVar("R")
@@ -45,7 +46,7 @@ KINDS: dict[str, type] = {
     FOREIGN_BUNDLES: model.ForeignBundleRow,
     RESTORED: model.RestoredRow,
     EPOCH: model.EpochRow,
-    OPERATORS: model.OperatorRow,
+    OPERATORS: OperatorRow,
 }
 """What the rows hold that every document is made of, by prefix."""
 
