@@ -83,7 +83,7 @@ def caller() -> NodeIdentity:
     key = generate_p256().public_key()
     return NodeIdentity(
         spiffe_id=ME, epoch=1, attributes=Attributes(), serial=1, not_before=NOW, not_after=NOW + 3600,
-        public_key=key, spki_sha256=b"", subject=None,
+        public_key=key, spki_sha256=b"",
     )  # fmt: skip
 
 

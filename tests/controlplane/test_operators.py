@@ -134,7 +134,7 @@ def test_a_scope_ends_at_its_sites(mesh, person) -> None:
     for call, request in (
         ("CreateToken", admin_pb2.CreateTokenRequest(node="new", site="berlin")),
         ("RevokeNode", admin_pb2.RevokeNodeRequest(node="gpu-1", site="berlin")),
-        ("SetNode", admin_pb2.SetNodeRequest(node="gpu-1", site="berlin", attributes=admin_pb2.Attributes(tier=4))),
+        ("SetNode", admin_pb2.SetNodeRequest(node="gpu-1", site="berlin", attributes=admin_pb2.Attributes(tier=2))),
         ("RegisterWorkload", admin_pb2.Workload(node="gpu-1", site="berlin", name="w", selectors=["unix:uid:1"])),
         ("ApplyResources", admin_pb2.ApplyResourcesRequest(resources=[
             admin_pb2.Resource(kind="Model", name="m", node="gpu-1", site="paris", port=1),
@@ -146,7 +146,7 @@ def test_a_scope_ends_at_its_sites(mesh, person) -> None:
     ):  # fmt: skip
         assert paris(call, request) is DENIED, call
     found = mesh.call("GetNode", node("berlin"))
-    assert (found.state, found.attributes.tier) == ("invited", 0)
+    assert (found.state, found.attributes.tier) == ("invited", 4)
 
 
 def test_answers_hold_only_what_a_scope_may_see(mesh, person) -> None:

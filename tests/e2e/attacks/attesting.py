@@ -216,7 +216,7 @@ CONTROLS = (
         8,
         "attested: not of the revoked",
         [("a machine takes a revoked name", takes_a_revoked_name)],
-        mutants.code(Attestation, "node", "if row.state in {model.REVOKED, model.LOCKED}:", "if False:"),
+        mutants.code(Attestation, "node", "if row.state in model.SHUT_OUT:", "if False:"),
     ),
     Control(
         3,

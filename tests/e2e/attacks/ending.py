@@ -22,7 +22,7 @@ from controlplane.api.gen import (
 )
 from controlplane.rpc.peer import Peers
 from controlplane.services import issuance
-from controlplane.services.enrolment import Enrolment
+from controlplane.services.attestation import Attestation
 from controlplane.services.issuance import Issuance
 from controlplane.services.publish import Publisher
 from policies import payloads
@@ -174,7 +174,7 @@ CONTROLS = (
         [("by renewing", ends_it_by_renewing), ("by enrolling", ends_it_by_enrolling)],
         mutants.both(
             mutants.code(Issuance, "_store_prepared", "wanted.becomes.state == model.QUARANTINED", "False"),
-            mutants.code(Enrolment, "_enrol_once", " or node.row.state in model.SHUT_OUT", ""),
+            mutants.code(Attestation, "node", "if row.state in model.SHUT_OUT:", "if False:"),
         ),
     ),
     Control(

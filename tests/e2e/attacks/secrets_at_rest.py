@@ -120,7 +120,7 @@ CONTROLS = (
             ("the key of the log", stolen(lambda d: Statements(d, own_identity()))),
             ("a key beside Envoy", key_beside_envoy),
         ],
-        mutants.code(files, "write", "0o600", "0o644"),
+        mutants.code(files, "write_all", "0o600", "0o644"),
     ),
     Control(
         9,
