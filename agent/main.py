@@ -6,11 +6,10 @@ import json
 import signal
 import time
 from collections.abc import Collection
-from importlib import metadata
 
 import structlog
 
-from agent import files, held, starting
+from agent import files, starting, telling
 from agent import state as states
 from agent.config import Config
 from agent.controlplanes import ControlPlanes
@@ -27,12 +26,13 @@ from agent.evidence.keeper import Keeper, Owner
 from agent.evidence.tail import Tail
 from agent.identity import Identity
 from agent.introduction import Introduction
-from agent.monitor import Facts, Span
+from agent.monitor import Facts
 from agent.reach import Reach
 from agent.renewing import Renewing
 from agent.shadow import Shadow
 from agent.statements import Statements
-from agent.sync import Hooks, Sync, features
+from agent.sync import Hooks, Sync
+from agent.telling import Standing
 from agent.watching import Watching
 from agent.workload.service import Around, WorkloadApi
 from audit.tally import Tallies
@@ -266,30 +266,10 @@ class Agent:
         return self._keeper
 
     def _hello(self) -> sync_pb2.Hello:
-        return sync_pb2.Hello(
-            agent_version=metadata.version("writ-mesh"),
-            envoy_version=self._sidecar.version,
-            features=features(),
-            ingress_address=self._sidecar.advertised(),
-            trust_digest=self._received.trusted.highest.trust_digest if self._received.trusted.trust else "",
-            blob_digests=list(self._received.blobs),
-            evidence_key=self._statements.evidence_statement(),
-            held=held.documents(self._config.state_dir),
-        )
+        return telling.hello(self._sidecar, self._received, self._statements, self._config.state_dir)
 
     def _health(self) -> sync_pb2.Health:
-        keeper = self._keep()
-        return sync_pb2.Health(
-            lease_until=self._received.lease.until,
-            records=keeper.records,
-            gaps=keeper.gaps,
-            not_cut=list(self._cutter.not_cut.values()),
-            shadow=self._shadow.report() if self._shadow is not None else None,
-            cannot_cut=not self._can_cut,
-            evidence_unwritable=not keeper.healthy,
-            clock_ms=int(time.time() * 1000),
-            unreachable=self._reach.unreachable,
-        )
+        return telling.health(self._standing(self._keep()))
 
     def _peers(self) -> tuple[Peer, ...]:
         bundle = self._received.chosen()
@@ -298,30 +278,20 @@ class Agent:
     # --- being watched -----------------------------------------------------------------------------------------
 
     def _facts(self) -> Facts | None:
-        now, mine, keeper = time.time(), self._identity, self._keeper
-        if keeper is None:
-            return None
-        trusted, lease = self._received.trusted, self._received.lease
-        beat, trust = trusted.heartbeat, trusted.trust
-        until = lease.wall_until(now, time.clock_gettime(time.CLOCK_BOOTTIME))
-        return Facts(
-            node=mine.spiffe_id.short,
-            version=metadata.version("writ-mesh"),
-            envoy_version=self._sidecar.version,
-            certificate=Span(begins=mine.not_before, ends=mine.not_after),
-            lease=Span(begins=beat.at if beat else 0, ends=until if beat else 0),
+        return telling.facts(self._standing(self._keeper)) if self._keeper is not None else None
+
+    def _standing(self, keeper: Keeper) -> Standing:
+        return Standing(
+            identity=self._identity,
+            sidecar=self._sidecar,
+            received=self._received,
+            keeper=keeper,
+            cutter=self._cutter,
+            enforcing=self._enforcing,
+            shadow=self._shadow,
             connected=self._sync.connected,
-            revoked=trust is not None and trust.floors.get(str(mine.spiffe_id), 1) is None,
-            received=trust.generation if trust else 0,
-            enforced=self._enforcing.enforced if self._enforcing else None,
-            evidence_writable=keeper.healthy,
             can_cut=self._can_cut,
-            records=keeper.records,
-            gaps=keeper.gaps,
-            decisions={code or "allowed": count for code, count in keeper.decisions.items()},
-            open_streams=len(keeper.open),
-            not_cut=len(self._cutter.not_cut),
-            envoy_starts=self._sidecar.starts,
+            unreachable=self._reach.unreachable,
         )
 
 

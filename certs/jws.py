@@ -1,6 +1,8 @@
-"""The compact form of signed tokens, read strictly: no second spelling, no name twice, no surprise in a header.
+"""Signed tokens in compact form (RFC 7515), read strictly: no second spelling, no name twice, no surprise in a header.
 
-Nothing is verified here; which algorithm and which key count is decided by who reads (`jwt_svid`, `id_token`).
+A signature is checked with a key that its algorithm asks for, and no other; algorithms are asymmetric ones alone, so that a
+public key never verifies an HMAC. Which algorithms and whose keys count is decided by who reads (`jwt_svid`, `id_token`,
+`web_token`). The one door to `jwt`.
 """
 
 import base64
@@ -9,9 +11,16 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
 from certs.errors import TokenError
 
 PART = re.compile(r"[A-Za-z0-9_-]+")
+CURVES: dict[str, type[ec.EllipticCurve]] = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1}
+ALGORITHMS = {"RS256": "RSA", "RS384": "RSA", "RS512": "RSA", "ES256": "P-256", "ES384": "P-384"}
+"""Algorithm -> the kind of key that it asks for."""
+Key = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 AHEAD_S = 60  # how far the issuer's clock may be ahead, for `nbf` and `iat`; `exp` has no leeway
 
 
@@ -41,6 +50,23 @@ def check_header(
     if not isinstance(header.get("kid"), str):
         raise TokenError("token names no key")
     return algorithm
+
+
+def check_signature(token: str, key: Key | None, algorithm: str, issuer: str) -> None:
+    """`key` is there, of the kind that `algorithm` asks for, and has signed `token`."""
+    if key is None or kind_of(key) != ALGORITHMS[algorithm]:
+        raise TokenError(f"token names no key of `{issuer[:128]}`")
+    try:
+        jwt.PyJWS().decode(token, key, algorithms=[algorithm])
+    except jwt.PyJWTError as exc:
+        raise TokenError("token is not signed by the key it names") from exc
+
+
+def kind_of(key: Key) -> str:
+    """`RSA`, `P-256`, `P-384`; nothing for another curve."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return "RSA"
+    return next((name for name, curve in CURVES.items() if isinstance(key.curve, curve)), "")
 
 
 def check_times(claims: Mapping[str, Any], now: int) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import structlog
 
 from audit import note
-from certs import spiffe
+from certs import id_token, spiffe
 from certs.document_keys import ED25519
 from certs.id_token import Expected
+from controlplane.api.https import Https
 from controlplane.config import Config, OidcConfig
-from controlplane.oidc.issuer import Issuer
+from controlplane.oidc.issuer import IssuerKeys, Source
 from controlplane.rpc.account import Account
 from controlplane.rpc.administration import Administration, Who, by_certificate, by_token
 from controlplane.rpc.peer import Peers
@@ -100,4 +101,5 @@ def _bearers(oidc: OidcConfig) -> TokenBearers:
         groups_claim=oidc.groups_claim,
         max_age_s=oidc.max_token_age_s,
     )
-    return TokenBearers(Issuer(oidc.issuer, oidc.ca_file), expected, oidc.roles)
+    source = Source(issuer=oidc.issuer, algorithms=id_token.ALGORITHMS, elsewhere=True)
+    return TokenBearers(IssuerKeys(source, Https(oidc.ca_file)), expected, oidc.roles)

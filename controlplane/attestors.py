@@ -1,22 +1,22 @@
 """From settings to the attestors that they name. What cannot be read or understood ends the start, with the key that is wrong."""
 
 import hashlib
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from certs import jws
+from controlplane.api import https
+from controlplane.api.https import Https
 from controlplane.attest import kubernetes, naming, x509pop
 from controlplane.attest.base import JOIN_TOKEN, KUBERNETES, X509POP
 from controlplane.attest.challenges import Challenges
-from controlplane.attest.https import Https
-from controlplane.attest.issuer import IssuerKeys
 from controlplane.attest.token import Invitations, JoinTokens
 from controlplane.config_attest import AttestConfig, KubernetesConfig, X509PopConfig
 from controlplane.errors import InvalidError
+from controlplane.oidc.issuer import IssuerKeys, Source
 from controlplane.services.attestation import Configured
 
 Clock = Callable[[], int]
@@ -54,9 +54,9 @@ def _x509pop(config: X509PopConfig, challenges: Challenges, clock: Clock) -> Con
 
 def _kubernetes(config: KubernetesConfig, clock: Clock) -> Configured:
     trust, names = config.trust, naming.read(config.trust.match, kubernetes.SOURCES, config.trust.site)
-    where = urlsplit(config.issuer)
-    origin = config.api_server or f"{where.scheme}://{where.netloc}"
-    server = Https(origin, config.ca_file, config.token_file)
+    origin = config.api_server or https.origin_of(config.issuer) or config.issuer
+    server = Https(config.ca_file, origin=origin, token_file=config.token_file)
+    source = Source(issuer=config.issuer, algorithms=jws.ALGORITHMS, server=config.api_server)
     accepted = kubernetes.Accepted(
         issuer=config.issuer,
         audience=config.audience,
@@ -64,9 +64,9 @@ def _kubernetes(config: KubernetesConfig, clock: Clock) -> Configured:
     )
     attestor = kubernetes.Kubernetes(
         accepted,
-        IssuerKeys(config.issuer, server, api_server=bool(config.api_server), clock=time.monotonic),
+        IssuerKeys(source, server),
         names,
-        reviewer=server if config.api_server else None,
+        reviewer=kubernetes.Reviewer(server=server, origin=origin) if config.api_server else None,
         tier=trust.tier,
         attributes=trust.attributes,
         clock=clock,

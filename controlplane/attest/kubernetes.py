@@ -13,21 +13,39 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from certs import web_token
 from certs.attributes import Attributes
 from certs.errors import TokenError
+from certs.jws import Key
 from controlplane.attest.base import KUBERNETES, Attested, Evidence
-from controlplane.attest.https import Https
-from controlplane.attest.issuer import IssuerKeys
 from controlplane.attest.naming import Naming
 from controlplane.errors import NotAttestedError, UnavailableError
 
 SOURCES = ("machine", "pod", "service_account")
 REVIEW = "/apis/authentication.k8s.io/v1/tokenreviews"
 POD_UID = "authentication.kubernetes.io/pod-uid"
-MAX_REVIEW_BYTES = 1 << 18
+
+
+class Keys(Protocol):
+    """The keys of the issuer; UnavailableError when none may be believed."""
+
+    async def keys(self, key_id: str) -> Mapping[str, Key]: ...
+
+
+class Server(Protocol):
+    """An API server that answers in bounded time and size, or UnavailableError."""
+
+    async def post(self, url: str, document: Mapping[str, Any]) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewer:
+    """The API server that is asked about each token."""
+
+    server: Server
+    origin: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,15 +73,15 @@ class Accepted:
 
 
 class Kubernetes:
-    """The attestor of service-account tokens. `reviewer`: the API server that is asked about each, if there is one."""
+    """The attestor of service-account tokens. Without a `reviewer` the keys decide."""
 
     def __init__(
         self,
         accepted: Accepted,
-        keys: IssuerKeys,
+        keys: Keys,
         naming: Naming,
         *,
-        reviewer: Https | None,
+        reviewer: Reviewer | None,
         tier: int,
         attributes: Attributes,
         clock: Callable[[], int],
@@ -96,19 +114,19 @@ class Kubernetes:
 
     async def _claims(self, bearer: str) -> Mapping[str, Any]:
         token = web_token.read(bearer)
-        keys = await self._keys.known(token.key_id)
+        keys = await self._keys.keys(token.key_id)
         accepted = self._accepted
         return web_token.verify(
             token, keys, issuer=accepted.issuer, audience=accepted.audience, now=self._clock()
         )
 
-    async def _review(self, reviewer: Https, bearer: str, pod: Pod) -> None:
+    async def _review(self, reviewer: Reviewer, bearer: str, pod: Pod) -> None:
         asked = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
             "spec": {"token": bearer, "audiences": [self._accepted.audience]},
         }
-        raw = await reviewer.post(REVIEW, asked, MAX_REVIEW_BYTES)
+        raw = await reviewer.server.post(reviewer.origin + REVIEW, asked)
         try:
             status = json.loads(raw)["status"]
             authenticated, user = status.get("authenticated"), status.get("user", {})

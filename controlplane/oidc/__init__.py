@@ -1,1 +1,1 @@
-"""Operators whom an OpenID Connect issuer vouches for. It knows issuers and their keys; roles are mapped elsewhere."""
+"""Issuers of tokens, OpenID Connect's and those found like them. It knows their keys; what a token lets its bearer do is decided elsewhere."""

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from certs import id_token
 from certs.errors import TokenError
-from certs.id_token import Expected, PublicKey
+from certs.id_token import Expected
+from certs.jws import Key
 from controlplane.config import GroupRole
 from controlplane.errors import DeniedError
 from controlplane.services.grants import Grant
@@ -19,7 +20,7 @@ from controlplane.services.grants import Grant
 class Keys(Protocol):
     """The keys of the issuer."""
 
-    async def keys(self, key_id: str) -> Mapping[str, PublicKey]: ...
+    async def keys(self, key_id: str) -> Mapping[str, Key]: ...
 
 
 class TokenBearers:

@@ -13,20 +13,21 @@ import pytest
 from clients import authorities_of, operator
 from commands import WRIT, writ
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from issuer import CLIENT, Issuer, jwk, signed
 from jwts import b64, part
 
 from agent import identity
-from certs import id_token, keys
+from certs import id_token, jwk_set, keys
 from certs.errors import TokenError
 from certs.id_token import Expected
 from controlplane.api.gen import admin_pb2, admin_pb2_grpc, identity_pb2, identity_pb2_grpc
+from controlplane.api.https import Https
 from controlplane.cli import evidence
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh
 from controlplane.cli.errors import Exit
 from controlplane.errors import UnavailableError
 from controlplane.oidc import issuer as issuers
+from controlplane.oidc.issuer import IssuerKeys, Source
 
 pytestmark = pytest.mark.timeout(90)
 DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -244,42 +245,12 @@ def test_every_bent_token_is_refused_by_a_typed_error_and_nothing_changes(mesh, 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_each_attack_is_stopped_by_the_verifier_itself(issuer, name) -> None:
     """Not by the transport: over the wire an oversized or empty header may end earlier."""
-    listed = id_token.read_keys((issuer.directory / "jwks.json").read_bytes())
+    listed = jwk_set.read((issuer.directory / "jwks.json").read_bytes(), id_token.ALGORITHMS)
     expected = Expected(issuer=issuer.url, client_id=CLIENT, groups_claim="groups", max_age_s=3600)
     now = int(time.time())
     assert id_token.verify(issuer.token(), listed, expected, now).subject == "anna"
     with pytest.raises(TokenError):
         id_token.verify(ATTACKS[name](issuer), listed, expected, now)
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"kty": "oct", "kid": "x", "k": "c2VjcmV0", "alg": "HS256"},
-        jwk(rsa.generate_private_key(65537, 1024), "x"),
-        jwk(OTHER, "x", use="enc"),
-        jwk(OTHER, "x", d="AAAA"),
-        {**jwk(OTHER, "x"), "crv": "P-384"},
-        {**jwk(OTHER, "x"), "y": "AAAA"},
-        {"kty": "OKP", "crv": "Ed25519", "kid": "x", "x": "AAAA"},
-        {"kid": "x"},
-        {**jwk(OTHER, "x"), "kid": 5},
-        "x",
-    ],
-)  # fmt: skip
-def test_a_key_that_must_not_verify_is_none(entry) -> None:
-    good = jwk(OTHER, "good")
-    assert set(id_token.read_keys(json.dumps({"keys": [entry, good]}).encode())) == {"good"}
-
-
-@pytest.mark.parametrize(
-    "document",
-    [b"", b"[]", b"{}", b'{"keys": {}}', b'{"keys": [], "keys": []}', b"\xff", json.dumps({"keys": [jwk(OTHER, "x")] * 2}).encode(),
-     json.dumps({"keys": [{}] * 65}).encode()],
-)  # fmt: skip
-def test_a_key_set_that_is_none_is_refused_whole(document) -> None:
-    with pytest.raises(TokenError):
-        id_token.read_keys(document)
 
 
 # --- the issuer -------------------------------------------------------------------------------------------------------
@@ -294,12 +265,16 @@ class Clock:
         return self.now
 
 
+def source_of(issuer: Issuer) -> Source:
+    return Source(issuer=issuer.url, algorithms=id_token.ALGORITHMS, elsewhere=True)
+
+
 @pytest.fixture
 def source(issuer):
     clock = Clock()
     issuer.says()
     issuer.serves(jwk(issuer.ec, "ec-1"))
-    yield issuers.Issuer(issuer.url, issuer.ca, clock), clock
+    yield IssuerKeys(source_of(issuer), Https(issuer.ca), clock), clock
     issuer.says()
     issuer.serves(jwk(issuer.ec, "ec-1"), jwk(issuer.rsa, "rsa-1"))
 
@@ -363,7 +338,7 @@ async def test_an_endless_key_set_and_an_issuer_of_another_ca_give_no_keys(issue
         await keys_of.keys("ec-1")
     issuer.serves(jwk(issuer.ec, "ec-1"))
     with pytest.raises(UnavailableError):
-        await issuers.Issuer(issuer.url, None).keys("ec-1")
+        await IssuerKeys(source_of(issuer), Https(None)).keys("ec-1")
 
 
 # --- signing in -------------------------------------------------------------------------------------------------------
