@@ -135,7 +135,7 @@ class WorkloadApi:
         cas = trusted.trust.workload_cas if trusted.trust else ()
         jwt_keys = trusted.trust.jwt_keys if trusted.trust else ()
         known = (registered, identity.epoch, identity.attributes, cas, jwt_keys)
-        if known != self._before:
+        if trusted.workloads is not None and known != self._before:  # who knows nothing yet forgets nothing
             self._before = known
             self._svids.want(registered, identity, cas)
             self._tokens.forget()
