@@ -49,6 +49,7 @@ _SAMPLE = ResourceFacts(
     site="sample",
     jurisdiction="AA",
 )
+_UNASKED = Known(resource=_SAMPLE, action=_ANY_ACTION, principal=None)
 
 
 def check(policies: Iterable[syntax.Policy]) -> tuple[Finding, ...]:
@@ -88,15 +89,18 @@ class _Shape:
     findings: tuple[Finding, ...]
     by_resource: bool
     by_action: bool
+    anywhere: Expr | None
+    """What is left of it at every callee, where it asks neither for the resource nor for the action."""
 
 
 @functools.lru_cache(maxsize=2 * MAX_POLICIES)
 def _shape(policy: syntax.Policy) -> _Shape:
     """Remembered: the same policies are compiled for every node."""
-    asked = syntax.variables(policy.principal, *(clause.node for clause in policy.clauses))
-    return _Shape(
-        findings=tuple(_check_one(policy)), by_resource="resource" in asked, by_action="action" in asked
-    )
+    asked = syntax.variables(*(node for node, _ in _conditions(policy)))
+    by_resource, by_action = "resource" in asked, "action" in asked
+    left, findings = _left(policy)
+    anywhere = None if findings or by_resource or by_action else left
+    return _Shape(tuple(findings), by_resource, by_action, anywhere)
 
 
 def _refuse_unsupported(policies: Sequence[syntax.Policy]) -> None:
@@ -105,32 +109,43 @@ def _refuse_unsupported(policies: Sequence[syntax.Policy]) -> None:
         raise PolicyError(*findings)
 
 
-def _check_one(policy: syntax.Policy) -> Iterator[Finding]:
-    sample = Known(resource=_SAMPLE, action=_ANY_ACTION, principal=None)
-    nodes = [policy.principal, policy.resource, *(clause.node for clause in policy.clauses)]
-    for node in nodes:
+def _conditions(policy: syntax.Policy) -> list[tuple[syntax.Node, bool]]:
+    """What must hold for a policy to match, and whether it is negated; but for its resource and actions."""
+    scope = [] if policy.principal is None else [(policy.principal, False)]
+    return [*scope, *((clause.node, clause.negated) for clause in policy.clauses)]
+
+
+def _left(policy: syntax.Policy) -> tuple[Expr, list[Finding]]:
+    """What is left of a policy for the sample. Everything is visited, and what is refused is told."""
+    when: Expr = TRUE
+    findings = list(_refused_scope(policy))
+    for node, negated in _conditions(policy):
         try:
-            if node is not None:
-                specialise.condition(node, sample)
+            part = specialise.condition(node, _UNASKED)
         except Refused as exc:
-            yield Finding(
-                code="W-UNSUPPORTED",
-                file=policy.file,
-                line=policy.line_of(exc.token),
-                policy=policy.id,
-                message=exc.message,
-                hint=exc.hint,
-            )
+            findings.append(_unsupported(policy, exc))
+        else:
+            when = simplify.both(when, simplify.negate(part) if negated else part)
     if too_complex(policy):
         message = "the condition is too large or too deep for a proxy to evaluate"
-        yield Finding(
-            code="W-COMPLEX",
-            file=policy.file,
-            line=policy.line,
-            policy=policy.id,
-            message=message,
-            hint="split it",
-        )
+        findings.append(_finding("W-COMPLEX", policy, policy.line, message, "split it"))
+    return when, findings
+
+
+def _refused_scope(policy: syntax.Policy) -> Iterator[Finding]:
+    try:
+        if policy.resource is not None:
+            specialise.condition(policy.resource, _UNASKED)
+    except Refused as exc:
+        yield _unsupported(policy, exc)
+
+
+def _unsupported(policy: syntax.Policy, exc: Refused) -> Finding:
+    return _finding("W-UNSUPPORTED", policy, policy.line_of(exc.token), exc.message, exc.hint)
+
+
+def _finding(code: str, policy: syntax.Policy, line: int, message: str, hint: str) -> Finding:
+    return Finding(code=code, file=policy.file, line=line, policy=policy.id, message=message, hint=hint)
 
 
 def _compile(
@@ -167,27 +182,30 @@ def _residues(
     actions = sorted(policy.actions)
     groups = [[action] for action in actions] if shape.by_action else [actions]
     residues: _Residues = {}
+    last: Expr | None = None
+    by_action: dict[str, set[ResourceKey]] = {}
     for group in groups:
-        when: Expr | None = None
+        when = shape.anywhere if principal is None else None
         for facts in in_scope:
             if when is None or shape.by_resource:
                 when = _residue(policy, Known(resource=facts, action=group[0], principal=principal))
             if when == FALSE:
                 continue
+            if when is not last:  # conditions are large: each is looked up once
+                last, by_action = when, residues.setdefault(when, {})
             for action in group:
-                if facts.key.kind not in KINDS_OF[action]:
-                    continue
-                residues.setdefault(when, {}).setdefault(action, set()).add(facts.key)
-    return residues
+                if facts.key.kind in KINDS_OF[action]:
+                    by_action.setdefault(action, set()).add(facts.key)
+    return {when: found for when, found in residues.items() if found}
 
 
 def _residue(policy: syntax.Policy, known: Known) -> Expr:
-    when = TRUE if policy.principal is None else specialise.condition(policy.principal, known)
-    for clause in policy.clauses:
+    when: Expr = TRUE
+    for node, negated in _conditions(policy):
         if when == FALSE:
             return FALSE  # `check` has visited the rest
-        part = specialise.condition(clause.node, known)
-        when = simplify.both(when, simplify.negate(part) if clause.negated else part)
+        part = specialise.condition(node, known)
+        when = simplify.both(when, simplify.negate(part) if negated else part)
     return when
 
 

@@ -29,22 +29,33 @@ class Chunk:
     """False: the file ended before the semicolon."""
 
 
+# What may hold a semicolon that ends nothing, and one that does: a large set is only searched for these.
+_END = re.compile(r'//[^\r\n]* | "(?:[^"\\]|\\.)*+" | (?P<end>;)', re.VERBOSE | re.DOTALL)
+_BLANK = re.compile(r"(?: \s+ | //[^\r\n]* )*+", re.VERBOSE)
+
+
 def split(source: str) -> tuple[Chunk, ...]:
     """The policies of a file in order. A semicolon ends one, unless it stands in a string or comment."""
     chunks: list[Chunk] = []
-    start, start_line, line, last = -1, 0, 1, 0
-    for match in _TOKEN.finditer(source):
-        if match.lastgroup != "space":
-            if start < 0:
-                start, start_line = match.start(), line
-            last = match.end()
-            if match.group() == ";":
-                chunks.append(Chunk(source[start:last], start_line, complete=True))
-                start = -1
-        line += match.group().count("\n")
-    if start >= 0:
-        chunks.append(Chunk(source[start:last], start_line, complete=False))
+    line, at = 1, 0
+    for match in _END.finditer(source):
+        if match.lastgroup == "end":
+            start = _first(source, at)
+            line += source.count("\n", at, start)
+            at = match.end()
+            chunks.append(Chunk(source[start:at], line, complete=True))
+            line += source.count("\n", start, at)
+    start = _first(source, at)
+    if start < len(source):
+        last = max(match.end() for match in _TOKEN.finditer(source, start) if match.lastgroup != "space")
+        chunks.append(Chunk(source[start:last], line + source.count("\n", at, start), complete=False))
     return tuple(chunks)
+
+
+def _first(source: str, at: int) -> int:
+    """Where the next word stands, or the end."""
+    blank = _BLANK.match(source, at)
+    return blank.end() if blank else at
 
 
 _DEEPER = frozenset(
@@ -52,7 +63,12 @@ _DEEPER = frozenset(
 )
 
 
-def nesting(source: str) -> int:
+def nests_deeper(source: str, levels: int) -> bool:
+    """Whether a policy's expressions might nest deeper than this; each level takes at least one character."""
+    return len(source) >= levels and _nesting(source) > levels
+
+
+def _nesting(source: str) -> int:
     """An upper bound of how deep a policy's expressions nest: operators beside each other count like brackets."""
     levels = [[0, 0]]  # per open bracket: operators in it, and the deepest of what is bracketed in it
     for match in _TOKEN.finditer(source):
@@ -71,6 +87,8 @@ def nesting(source: str) -> int:
 
 def slots(source: str) -> set[str]:
     """The slots that stand in a policy."""
+    if "?" not in source:
+        return set()
     return {f"?{word}" for mark, word in _pairs(source) if mark == "?"}
 
 

@@ -79,6 +79,10 @@ class Field(Enum):
     PATH = "context.path"  # str
     STREAM = "context.stream"  # bool
 
+    __hash__ = (
+        object.__hash__
+    )  # members are equal when they are one; Enum's own is slow, and expressions ask it
+
 
 DIGIT_FIELDS = frozenset({Field.PRINCIPAL_TIER, Field.PRINCIPAL_CLASS_CEILING, Field.DATA_CLASS})
 SET_FIELDS = frozenset({Field.PRINCIPAL_PURPOSES, Field.PRINCIPAL_REGIONS})

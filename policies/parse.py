@@ -76,7 +76,7 @@ class _Reading:
             return
         self._count += len(chunks)
         for chunk in chunks:
-            if lexer.nesting(chunk.text) > MAX_NESTING:
+            if lexer.nests_deeper(chunk.text, MAX_NESTING):
                 raise _error("W-COMPLEX", name, chunk.line, "the policy nests too deeply", "split it")
         for chunk, parsed in _parse(name, text, chunks):
             id_ = parsed.annotations["id"]

@@ -132,6 +132,10 @@ class Policy:
     source: str
     """From its first word to its semicolon."""
 
+    def __hash__(self) -> int:
+        """What `compile` remembers is found by policy, again and again: not by its whole tree."""
+        return hash((self.id, self.source))
+
     def line_of(self, token: str) -> int:
         """The line where `token` first stands in this policy, as well as can be told; else the policy's."""
         return self.line + first_line(self.source, token)

@@ -288,7 +288,7 @@ def state(
     ticket = Ticket(
         trust_domain=TD,
         node=str(mine.spiffe_id),
-        generation=7,
+        generation=changes.get("generation", 7),
         policy_version=1,
         issued_at=0,
         rules="",
@@ -297,7 +297,7 @@ def state(
     )
     trust = TrustDocument(
         trust_domain=TD,
-        generation=7,
+        generation=changes.get("generation", 7),
         roots=(pki.root,),
         node_cas=(pki.node_ca,),
         control_plane_cas=(pki.cp_ca,),

@@ -10,12 +10,14 @@ Permits: one that holds allows; nothing else does.
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from envoy.extensions.filters.http.rbac.v3.rbac_pb2 import RBAC
 from xds.type.matcher.v3.matcher_pb2 import Matcher
 
 from agent.envoy import index, inputs, lower, pb
 from agent.envoy.actions import ALLOW, PASS, Stamp
+from policies.documents import RulesBlob
 from policies.model import Bool, Code, Effect, ResourceKey, Rule, Rules
 
 Leaf = Callable[[list[Rule]], pb.OnMatch]
@@ -26,7 +28,7 @@ Peers = Mapping[str, str]
 
 def forbids(rules: Rules, peers: Peers | None, stamp: Stamp) -> RBAC:
     """The second filter. `peers` None: ingress."""
-    chosen = [rule for rule in rules.rules if rule.effect is Effect.FORBID]
+    chosen = [rule for rule in rules.rules if _is_forbid(rule)]
     passed = pb.act(stamp.name(PASS), allow=True)
     tree = _tree(
         _index(chosen, peers),
@@ -65,8 +67,43 @@ def permits(rules: Rules, peers: Peers | None, stamp: Stamp) -> RBAC:
     return RBAC(matcher=pb.exact_map(pb.header("writ-verdict"), ready, unevaluable))
 
 
-def union(old: Rules, new: Rules) -> Rules:
-    """What is forbidden before or after: in force while permits change, so that nothing opens in between."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What one state of the second filter, in both directions, refuses beyond another."""
+
+    narrows: bool
+    """The new one refuses something that the old one passes."""
+    widens: bool
+    """The old one refuses something that the new one passes."""
+    between: RulesBlob
+    """Refuses all that either refuses: in force while permits change, so that nothing opens in between."""
+
+
+def change(old: RulesBlob, new: RulesBlob, *, moved: bool) -> Change:
+    """Both where it cannot be told. `moved`: peers have changed, or `old` may not be all that is in force."""
+    before = _refusals(old.ingress), _refusals(old.egress)
+    after = _refusals(new.ingress), _refusals(new.egress)
+    narrows = moved or any(not there <= here for here, there in zip(before, after, strict=True))
+    widens = moved or any(not here <= there for here, there in zip(before, after, strict=True))
+    both = RulesBlob(
+        ingress=_union(old.ingress, new.ingress), egress=_union(old.egress, new.egress), served=()
+    )
+    return Change(narrows=narrows, widens=widens, between=both if widens else new)
+
+
+def _refusals(rules: Rules) -> frozenset[object]:
+    """All that the second filter refuses by: its rules, and what any rule reads, which must be there."""
+    forbidden = {
+        (rule.id, rule.actions, rule.resources, rule.when) for rule in rules.rules if _is_forbid(rule)
+    }
+    return frozenset(forbidden | inputs.read(rule.when for rule in rules.rules))
+
+
+def _is_forbid(rule: Rule) -> bool:
+    return rule.effect is Effect.FORBID
+
+
+def _union(old: Rules, new: Rules) -> Rules:
     return Rules(rules=(*old.rules, *new.rules), resources=old.resources | new.resources)
 
 

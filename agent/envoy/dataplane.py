@@ -3,7 +3,8 @@
 1. The gate first and alone: a revocation waits for nothing, and takes effect on open connections in milliseconds.
 2. Secrets, clusters, routes.
 3. Rules, when they change: forbids of before and after together, then permits, then the forbids of after. Narrowing first,
-   widening last; each step is acknowledged before the next.
+   widening last; each step is acknowledged before the next. Where no forbid comes the first is left out, where none goes
+   the last.
 """
 
 import time
@@ -44,6 +45,7 @@ class DataPlane:
         self._server, self._settings = server, settings
         self._filters: dict[str, Entry] = {}
         self._loaded: _Loaded | None = None
+        self._changing = False  # a change that failed half-way may have taken effect, or not
         self._dropped_at = float("inf")  # when Envoy drops the gate if we fall silent
         self._closed_times = 0  # a load that was under way when Envoy was replaced has loaded nothing
 
@@ -97,7 +99,7 @@ class DataPlane:
             await self._change_rules(wanted)
         if closed_times != self._closed_times:
             raise NotAcknowledgedError("Envoy was replaced meanwhile")
-        self._loaded = wanted
+        self._loaded, self._changing = wanted, False
         return wanted.stamp
 
     def _gate(self, state: Enforceable, stamp: Stamp, until: float, now: float, *, recording: bool) -> None:
@@ -121,22 +123,24 @@ class DataPlane:
         return None
 
     async def _change_rules(self, wanted: _Loaded) -> None:
-        before = self._loaded
-        if before is None or (before.rules, before.peers) == (wanted.rules, wanted.peers):
+        before, unsure = self._loaded, self._changing
+        self._changing = True
+        same = before is None or (before.rules, before.peers) == (wanted.rules, wanted.peers)
+        if before is None or (same and not unsure):
             self._rules(wanted, forbidden=wanted.rules)  # only names change: any order will do
             await self._publish_filters()
             return
-        both = RulesBlob(
-            ingress=authorize.union(before.rules.ingress, wanted.rules.ingress),
-            egress=authorize.union(before.rules.egress, wanted.rules.egress),
-            served=(),
-        )
-        self._forbids(both, (*before.peers, *wanted.peers), wanted.stamp)
+        moved = unsure or before.peers != wanted.peers
+        change = authorize.change(before.rules, wanted.rules, moved=moved)
+        if change.narrows:
+            self._forbids(change.between, (*before.peers, *wanted.peers), wanted.stamp)
+            await self._publish_filters()
+        # Forbids that stay as they are only get their new names: with the permits, in whatever order Envoy takes them.
+        self._rules(wanted, forbidden=None if change.narrows or change.widens else wanted.rules)
         await self._publish_filters()
-        self._rules(wanted, forbidden=None)
-        await self._publish_filters()
-        self._forbids(wanted.rules, wanted.peers, wanted.stamp)
-        await self._publish_filters()
+        if change.widens:
+            self._forbids(wanted.rules, wanted.peers, wanted.stamp)
+            await self._publish_filters()
 
     def _rules(self, wanted: _Loaded, forbidden: RulesBlob | None) -> None:
         peers = {peer.node: peer.spiffe_id for peer in wanted.peers}

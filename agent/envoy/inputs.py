@@ -25,9 +25,14 @@ SUBJECT = "OU=tier:[0-4],.+"
 
 def well_formed(conditions: Iterable[Expr]) -> list[pb.Predicate]:
     """What must be true of a request before these conditions mean anything."""
-    read = {field for when in conditions for leaf in leaves(when) for field in _fields(leaf)}
-    tests = [_present(field) for field in HEADERS if field in read]
-    return [*tests, pb.pattern(pb.SUBJECT, SUBJECT)] if read & {*PARTS, *UNITS} else tests
+    asked = read(conditions)
+    tests = [_present(field) for field in HEADERS if field in asked]
+    return [*tests, pb.pattern(pb.SUBJECT, SUBJECT)] if asked & {*PARTS, *UNITS} else tests
+
+
+def read(conditions: Iterable[Expr]) -> set[Field]:
+    """What these conditions ask a request for."""
+    return {field for when in conditions for leaf in leaves(when) for field in _fields(leaf)}
 
 
 def _fields(leaf: Expr) -> set[Field]:

@@ -41,7 +41,9 @@ class PolicyApi(OperatorsOnly):
         except PolicyError as exc:
             return admin_pb2.ApplyPolicyResponse(findings=[convert.finding(one) for one in exc.findings])
         done = await self._applied(applied, finish=not (request.dry_run or request.shadow))
-        done.findings.extend(map(convert.finding, await self._lint(files)))
+        mesh = await self._c.explanation.mesh()
+        remarks = await asyncio.to_thread(lint.remarks, applied.policies, mesh)
+        done.findings.extend(map(convert.finding, remarks))
         return done
 
     async def PromotePolicy(
@@ -106,7 +108,7 @@ class PolicyApi(OperatorsOnly):
         return admin_pb2.ApplyPolicyResponse(
             version=applied.version,
             generation=await self._c.nodes.generation(),
-            policies=applied.policies,
+            policies=len(applied.policies),
             nodes=applied.bundles,
         )
 

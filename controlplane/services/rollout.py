@@ -45,7 +45,7 @@ class Applied:
     """What was, or with `dry_run` would be, applied."""
 
     version: int
-    policies: int
+    policies: tuple[Policy, ...]
     bundles: int
 
 
@@ -67,7 +67,7 @@ class Rollout:
         nodes = {stored.row.short: stored.row for stored in await rows.every(self._store, NodeRow, "node/")}
         resources = [stored.row for stored in await rows.every(self._store, ResourceRow, "resource/")]
         bundles = await _made(version, policies, nodes, resources)
-        applied = Applied(version=version, policies=len(policies), bundles=bundles)
+        applied = Applied(version=version, policies=policies, bundles=bundles)
         if not how.dry_run:
             row = PolicySetRow(
                 version=version,
@@ -79,7 +79,7 @@ class Rollout:
                 shadow=how.shadow,
                 note=how.note,
             )
-            await self._begin(row, state, now=how.now)
+            await self._begin(row, policies, state, now=how.now)
         return applied
 
     async def promote(self, how: How) -> Applied:
@@ -105,9 +105,9 @@ class Rollout:
         again = replace(
             row, version=state.row.next, applied_at=int(self._clock()), applied_by=how.by, note=note
         )
-        await self._begin(again, state, now=how.now)
-        policies = await self._publisher.versions.policies(again.version)
-        return Applied(version=again.version, policies=len(policies), bundles=len(self._publisher.nodes))
+        policies = await self._publisher.versions.policies(row.version)
+        await self._begin(again, policies, state, now=how.now)
+        return Applied(version=again.version, policies=policies, bundles=len(self._publisher.nodes))
 
     async def withdraw(self) -> int:
         """End the shadow; its version stays in the history."""
@@ -125,25 +125,33 @@ class Rollout:
 
     # --- inside --------------------------------------------------------------------------------------------------
 
-    async def _begin(self, row: PolicySetRow, state: Stored[PolicyState], *, now: bool) -> None:
+    async def _begin(
+        self, row: PolicySetRow, policies: tuple[Policy, ...], state: Stored[PolicyState], *, now: bool
+    ) -> None:
         version = row.version
         if row.shadow:
-            await self._commit(state, replace(state.row, shadow=version, latest=version), row)
+            await self._commit(state, replace(state.row, shadow=version, latest=version), (row, policies))
             return
-        await self._commit(state, replace(state.row, staged=version, shadow=0, latest=version), row)
+        staged = replace(state.row, staged=version, shadow=0, latest=version)
+        await self._commit(state, staged, (row, policies))
         agents = self._publisher.agents
         await self._until(lambda: all(version in agent.staged for agent in agents()), STAGE_WAIT_S)
         await self._raise(version, minimum=version if now else None)
 
     async def _commit(
-        self, state: Stored[PolicyState], new: PolicyState, row: PolicySetRow | None = None
+        self,
+        state: Stored[PolicyState],
+        new: PolicyState,
+        applied: tuple[PolicySetRow, tuple[Policy, ...]] | None = None,
     ) -> None:
         """Store a state, with the version it begins to speak of, and tell the agents."""
         expect, put = {rows.POLICY: state.revision}, {rows.POLICY: model.dump(new), rows.MESH: b"{}"}
-        if row is not None:
-            expect[rows.policy_key(row.version)] = 0
-            put[rows.policy_key(row.version)] = model.dump(row)
+        if applied is not None:
+            key = rows.policy_key(applied[0].version)
+            expect[key], put[key] = 0, model.dump(applied[0])
         await self._store.commit(expect=expect, put=put)
+        if applied is not None:
+            self._publisher.versions.applied(*applied)
         await self._publisher.refresh()
         await self._publisher.refresh_bundles()
 

@@ -54,6 +54,10 @@ class Versions:
     async def row(self, version: int) -> PolicySetRow:
         return (await self._read(version))[0]
 
+    def applied(self, row: PolicySetRow, policies: tuple[Policy, ...]) -> None:
+        """What was just stored, by whom it was read already: thousands of policies take seconds."""
+        self._known[row.version] = (row, policies)
+
     async def plan(self, state: PolicyState, sites: Collection[str]) -> Plan:
         """What is to be made for a state of the rollout."""
         counting = tuple(sorted({state.now, state.staged or state.now}))
