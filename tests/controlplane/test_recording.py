@@ -20,6 +20,7 @@ from agent import identity
 from audit import note, record, tiles, verify
 from audit.verify import Problem
 from certs import keys
+from certs.document_keys import ED25519
 from controlplane.api.gen import admin_pb2
 from controlplane.cli import evidence
 from controlplane.cli.demo.mesh import Mesh
@@ -268,7 +269,7 @@ async def recording(tmp_path):
     signer = FileSigner(tmp_path / "keys", b"a passphrase of this test")
     made = setup.make_mesh("acme.example", tmp_path, signer, NOW)
     key = note.VerifierKey(
-        own_origin("acme.example", "replica-1"), note.NOTE, setup.raw_ed25519(signer, "evidence")
+        own_origin("acme.example", "replica-1"), note.NOTE, setup.raw_public(signer, "evidence", ED25519)
     )
     found = Recording(
         tmp_path / "evidence", key, made.signing("evidence"), Witness(MemoryStore(), made), "spiffe://acme.example/control-plane/replica-1"

@@ -146,9 +146,7 @@ CONTROLS = (
             ("the forbid written last", claim(*GOOD[:2], ("writ-subject-region", "us"))),
             ("the forbid among the permits", claim(*GOOD[:2], **NO_REGIONS)),
         ],
-        mutants.code(
-            authorize, "forbids", "rule.effect is Effect.FORBID]", "rule.effect is Effect.FORBID][:1]"
-        ),
+        mutants.code(authorize, "forbids", "if _is_forbid(rule)]", "if _is_forbid(rule)][:1]"),
         changes={"policy": POLICY + ONLY_FRENCH},
     ),
     Control(

@@ -12,6 +12,7 @@ import h2.events
 import h2.exceptions
 from sidecar import Sidecar, tls
 
+PATIENCE_S = 30  # of a machine that is busy
 CLAIMS = (("writ-purpose", "treatment"), ("writ-data-class", "1"), ("writ-subject-region", "fr"))
 CHATS = "/v1/chat/completions"
 CHAT = b'{"model":"ngram"}'
@@ -77,13 +78,13 @@ def exchange(connection: socket.socket, data: bytes) -> Reply:
 def connect(sidecar: Sidecar, alpn: str = "http/1.1", name: str | None = None) -> ssl.SSLSocket:
     context = tls(sidecar.caller)
     context.set_alpn_protocols([alpn])
-    raw = socket.create_connection(("127.0.0.1", sidecar.port), timeout=5)
+    raw = socket.create_connection(("127.0.0.1", sidecar.port), timeout=PATIENCE_S)
     return context.wrap_socket(raw, server_hostname=name)
 
 
 def egress(sidecar: Sidecar, data: bytes) -> Reply:
     """Plain, as the local application sends it."""
-    with socket.create_connection(("127.0.0.1", sidecar.egress_port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", sidecar.egress_port), timeout=PATIENCE_S) as connection:
         return exchange(connection, data)
 
 
