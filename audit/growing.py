@@ -1,14 +1,14 @@
 """A log that grows: which bytes go where, and in which order, whatever keeps them. Pure: the files are a port.
 
-1. An entry is appended to a journal. Full bundles and tiles are kept whole before the journal of their entries goes.
+1. Entries are appended to a journal. Full tiles are kept, then their bundle, then the journal of their entries goes.
 2. A checkpoint is signed once everything that it covers is kept, and never goes back.
 3. What is torn at the journal's end was never acknowledged, and is cut. A log that is shorter than its own checkpoint does
-   not open: going on would fork it.
+   not open: going on would fork it. All entries are read for that, tiles are not believed.
 Whatever the port raises leaves this object unusable: open a new one on the same files.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,9 +56,11 @@ class GrowingLog:
 
     def append(self, entries: Sequence[bytes]) -> None:
         """In the journal when it returns; lasting after `sync`."""
-        for entry in entries:
-            self._files.append(self._journal(), tiles.bundle([entry]))
-            self._add(entry)
+        while entries:
+            room = tiles.WIDTH - len(self._pending)
+            some, entries = entries[:room], entries[room:]
+            self._files.append(self._journal(), tiles.bundle(some))
+            self._add(some, write=True)
 
     def sync(self) -> None:
         if self._pending:
@@ -99,33 +101,41 @@ class GrowingLog:
     def consistency(self, old: int, new: int) -> list[bytes]:
         return merkle.consistency_proof(old, new, self._nodes)
 
+    def recent(self) -> list[bytes]:
+        """Entries of the last bundle, and those that fill none yet."""
+        number = self.size // tiles.WIDTH - 1
+        before = self._files.read(tiles.entries_path(number)) if number >= 0 else None
+        return [*tiles.entries(before or b""), *self._pending]
+
     # --- inside --------------------------------------------------------------------------------------------------
 
     def _journal(self) -> str:
         return f"{JOURNAL}.{self.size // tiles.WIDTH}"
 
-    def _add(self, entry: bytes) -> None:
+    def _add(self, entries: Sequence[bytes], *, write: bool) -> None:
+        """Entries that the bundle being filled has room for. `write` False: what they fill is kept already."""
         journal = self._journal()
-        self._pending.append(entry)
-        self.size += 1
+        self._pending.extend(entries)
+        self.size += len(entries)
+        self._push(0, map(merkle.leaf_hash, entries), write=write)
         if len(self._pending) == tiles.WIDTH:
-            self._files.write(tiles.entries_path(self.size // tiles.WIDTH - 1), tiles.bundle(self._pending))
-            self._pending = []
-            self._push(0, merkle.leaf_hash(entry))
-            self._files.remove(journal)  # (1)
-        else:
-            self._push(0, merkle.leaf_hash(entry))
+            full, self._pending = self._pending, []
+            if write:
+                self._files.write(tiles.entries_path(self.size // tiles.WIDTH - 1), tiles.bundle(full))
+                self._files.remove(journal)  # (1)
 
-    def _push(self, level: int, found: bytes) -> None:
+    def _push(self, level: int, hashes: Iterable[bytes], *, write: bool) -> None:
+        """Hashes that the tile being filled on this level has room for."""
         if level == len(self._levels):
             self._levels.append([])
         tile = self._levels[level]
-        tile.append(found)
+        tile.extend(hashes)
         if len(tile) == tiles.WIDTH:
-            index = (self.size >> (tiles.HEIGHT * (level + 1))) - 1
-            self._files.write(tiles.tile_path(level, index), b"".join(tile))
+            if write:
+                index = (self.size >> (tiles.HEIGHT * (level + 1))) - 1
+                self._files.write(tiles.tile_path(level, index), b"".join(tile))
             self._levels[level] = []
-            self._push(level + 1, merkle.root_of(tile))
+            self._push(level + 1, [merkle.root_of(tile)], write=write)
 
     def _partial_files(self) -> dict[str, bytes]:
         """What a tree of this size has besides full tiles and bundles."""
@@ -155,12 +165,15 @@ class GrowingLog:
 
     def _recover(self) -> None:
         head = self._own_checkpoint()
-        self._resume(head.size // tiles.WIDTH if head else 0)
         while (data := self._files.read(tiles.entries_path(self.size // tiles.WIDTH))) is not None:
-            for entry in tiles.entries(data):  # a bundle that was kept, and its tile perhaps not
-                self._add(entry)
-            if self._pending:
-                raise ShorterError(f"bundle `{self.size // tiles.WIDTH}` is not whole")
+            entries = list(tiles.entries(data))
+            if len(entries) != tiles.WIDTH:
+                raise ShorterError(f"bundle `{self.size // tiles.WIDTH}` holds {len(entries)} entries")
+            self._add(entries, write=False)
+        if self.size:
+            self._files.remove(
+                f"{JOURNAL}.{self.size // tiles.WIDTH - 1}"
+            )  # (1), if that was what was left to do
         self._replay()
         if head is None:
             return
@@ -179,16 +192,6 @@ class GrowingLog:
         text = self._files.read(tiles.CHECKPOINT)
         return None if text is None else note.open_checkpoint(text.decode("utf-8", "replace"), [self._key])[0]
 
-    def _resume(self, bundles: int) -> None:
-        """The state after so many full bundles, from their tiles: entries need not be hashed again."""
-        self.size, level, count = bundles * tiles.WIDTH, 0, bundles
-        while count:
-            level += 1
-            first = count - count % tiles.WIDTH
-            self._levels.append([])
-            self._levels[level] = [merkle.root_of(self._tile(level - 1, n)) for n in range(first, count)]
-            count //= tiles.WIDTH
-
     def _replay(self) -> None:
         """The journal of the bundle that is being filled, without a torn end."""
         path = self._journal()
@@ -200,4 +203,4 @@ class GrowingLog:
         if whole < len(data):
             self._files.cut(path, whole)  # no room is needed: the device may be full
         for entry in found:
-            self._add(entry)
+            self._add([entry], write=True)

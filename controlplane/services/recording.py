@@ -25,8 +25,8 @@ from audit import note, record
 from audit.errors import AuditError
 from audit.growing import GrowingLog, Snapshot
 from audit.record import AdminRecord
+from controlplane.api.logfiles import LogFiles
 from controlplane.errors import ControlPlaneError, InvalidError, PreconditionError, UnavailableError
-from controlplane.evidence.files import LogFiles
 from controlplane.services.witness import Witness
 
 log = structlog.get_logger()

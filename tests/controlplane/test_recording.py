@@ -22,11 +22,11 @@ from audit.verify import Problem
 from certs import keys
 from certs.document_keys import ED25519
 from controlplane.api.gen import admin_pb2
+from controlplane.api.logfiles import LogFiles
 from controlplane.cli import evidence
 from controlplane.cli.demo.mesh import Mesh
 from controlplane.cli.errors import CliError, Exit
 from controlplane.errors import UnavailableError
-from controlplane.evidence.files import LogFiles
 from controlplane.services import setup
 from controlplane.services.recording import Recording
 from controlplane.services.witness import Witness, own_origin

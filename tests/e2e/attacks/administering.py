@@ -16,8 +16,8 @@ from attacks.plane import Plane
 from certs import keys
 from certs.csr import make_csr
 from controlplane.api.gen import admin_pb2
+from controlplane.api.logfiles import LogFiles
 from controlplane.cli.errors import CliError
-from controlplane.evidence.files import LogFiles
 from controlplane.rpc import permissions
 from controlplane.services.approvals import Approvals
 from controlplane.services.grants import Grant

@@ -17,9 +17,9 @@ from evidence import KEY, LOG, ME, decision, grow, opened
 from agent.evidence import keeper, tail
 from agent.evidence.errors import RollbackError
 from agent.evidence.keeper import Keeper, Owner
-from agent.evidence.log import NodeLog
 from agent.evidence.tail import Tail
 from audit import tiles, verify
+from audit.growing import GrowingLog
 from audit.record import dump
 from audit.verify import Problem
 from controlplane.cli.evidence import reader
@@ -281,7 +281,7 @@ CONTROLS = (
         11,
         "journal: a torn tail is cut",
         [(f"torn after {cut} bytes", torn(cut)) for cut in (1, 2, 3, 40)],
-        mutants.code(NodeLog, "_recover", "if whole < len(journal):", "if False:"),
+        mutants.code(GrowingLog, "_replay", "if whole < len(data):", "if False:"),
     ),
     Control(
         11,
@@ -295,6 +295,6 @@ CONTROLS = (
             ("a bundle removed", shortened(lambda d: (d / tiles.entries_path(0)).unlink())),
             ("an older log", shortened(restore_an_older)),
         ],
-        mutants.code(NodeLog, "_recover", "if signed is not None:", "if False:"),
+        mutants.code(GrowingLog, "_recover", "if head is None:", "if True:"),
     ),
 )

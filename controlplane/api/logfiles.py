@@ -1,4 +1,4 @@
-"""A log's files in a directory of mode 0700. Written whole by write, sync, rename; the directory is synced too.
+"""A log's files, of nodes and control planes, in a directory of mode 0700. Written whole by write, sync, rename; the directory is synced too.
 
 A sync that failed is never repeated on the same descriptor: what it covered counts as lost, and the log is opened anew.
 """
