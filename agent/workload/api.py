@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import grpc
 from cryptography.hazmat.primitives import serialization
@@ -18,6 +18,8 @@ from certs import bundle
 from controlplane.api.gen import workload_pb2, workload_pb2_grpc
 
 Context = grpc.aio.ServicerContext
+Selectors = frozenset[str]
+T = TypeVar("T")
 
 
 class Callers(Protocol):
@@ -50,19 +52,15 @@ class WorkloadServicer(workload_pb2_grpc.SpiffeWorkloadAPIServicer):
         self, request: workload_pb2.X509SVIDRequest, context: Context
     ) -> AsyncIterator[workload_pb2.X509SVIDResponse]:
         del request
-        selectors = selectors_of(self._callers, context)
-        await self._board.ready(lambda world: entitled.svids(world, selectors))
-        async for response in self._board.follow(lambda world: x509_svids(world, selectors)):
+        async for response in self._follow(context, entitled.svids, x509_svids):
             yield response
 
     async def FetchX509Bundles(
         self, request: workload_pb2.X509BundlesRequest, context: Context
     ) -> AsyncIterator[workload_pb2.X509BundlesResponse]:
         del request
-        selectors = selectors_of(self._callers, context)
-        await self._board.ready(lambda world: entitled.bundle(world, selectors))
-        async for ours in self._board.follow(lambda world: x509_bundles(world, selectors)):
-            yield ours
+        async for response in self._follow(context, entitled.bundle, x509_bundles):
+            yield response
 
     async def FetchJWTSVID(
         self, request: workload_pb2.JWTSVIDRequest, context: Context
@@ -88,10 +86,8 @@ class WorkloadServicer(workload_pb2_grpc.SpiffeWorkloadAPIServicer):
         self, request: workload_pb2.JWTBundlesRequest, context: Context
     ) -> AsyncIterator[workload_pb2.JWTBundlesResponse]:
         del request
-        selectors = selectors_of(self._callers, context)
-        await self._board.ready(lambda world: entitled.bundle(world, selectors))
-        async for ours in self._board.follow(lambda world: jwt_bundles(world, selectors)):
-            yield ours
+        async for response in self._follow(context, entitled.bundle, jwt_bundles):
+            yield response
 
     async def ValidateJWTSVID(
         self, request: workload_pb2.ValidateJWTSVIDRequest, context: Context
@@ -106,6 +102,18 @@ class WorkloadServicer(workload_pb2_grpc.SpiffeWorkloadAPIServicer):
         )
         claims = json_format.ParseDict(dict(found.claims), struct_pb2.Struct())
         return workload_pb2.ValidateJWTSVIDResponse(spiffe_id=str(found.spiffe_id), claims=claims)
+
+    async def _follow(
+        self,
+        context: Context,
+        needed: Callable[[World, Selectors], object],
+        shown: Callable[[World, Selectors], T],
+    ) -> AsyncIterator[T]:
+        """What is `shown` to the caller, again whenever it is otherwise; not before he is entitled to what is `needed`."""
+        selectors = selectors_of(self._callers, context)
+        await self._board.ready(lambda world: needed(world, selectors))
+        async for response in self._board.follow(lambda world: shown(world, selectors)):
+            yield response
 
 
 def x509_svids(world: World, selectors: frozenset[str]) -> workload_pb2.X509SVIDResponse:

@@ -71,7 +71,9 @@ def test_a_kill_after_the_sync_of_a_bundles_last_entry_loses_nothing(tmp_path, m
     grow(log, 1, count - 1)
     log.close()
     journal = tmp_path / f"journal.{(count - 1) // 256}"
-    before = journal.read_bytes() if journal.exists() else b""  # of a bundle that has nothing yet there is none
+    before = (
+        journal.read_bytes() if journal.exists() else b""
+    )  # of a bundle that has nothing yet there is none
     journal.write_bytes(before + tiles.bundle([dump(decision(count))]))
     again = opened(tmp_path)
     assert again.size == count
