@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ import structlog
 from grpc_health.v1 import health_pb2_grpc
 
 from controlplane import administering, attending, attestors, listening, opening, operating
+from controlplane.administering import Desk
 from controlplane.attest.challenges import Challenges
 from controlplane.config import Config
 from controlplane.federating import Federating
@@ -63,6 +65,51 @@ async def run(config: Config) -> None:
 async def _serve(
     config: Config, store: Store, made: Authorities, signer: FileSigner, stop: asyncio.Event
 ) -> None:
+    base = await _base(config, store, made, signer)
+    doors = _doors(config, made, base)
+    jwt_keys = await _appear(config, store, made, signer, base, doors.api_port)
+    parts, watching = await _parts(config, store, made, base, jwt_keys)
+    attending.add_to(parts, doors.api, doors.enrolment)
+    operators = operating.made_of(parts, doors.enrolment_port)
+    operators.add_to(server.Handlers(doors.api))
+    health_pb2_grpc.add_HealthServicer_to_server(watching.health, doors.api)
+    bearers, bearer_ports = operating.bearer_server(parts, operators, base.tls)
+    for one in (doors.api, doors.enrolment, *bearers):
+        await one.start()
+    ports = {**bearer_ports, **await watching.start(), **await parts.federating.start()}
+    known = {"api": doors.api_port, "enrolment": doors.enrolment_port}
+    listening.write_ports(config.state_dir, **known, **ports)
+    log.info(
+        "serving",
+        **known,
+        trust_domain=made.trust_domain,
+        replica=config.replica,
+        store=config.store.kind,
+    )
+    work = _work(parts, base.links, watching)
+    try:
+        await _until(stop, work, (doors.api, *bearers), doors.enrolment)
+    finally:
+        await base.desk.recording.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What stands before anybody can connect."""
+
+    challenges: Challenges
+    attestation: Attestation
+    publisher: Publisher
+    replicas: Replicas
+    tls: ServerTls
+    links: Links
+    cas: CaAuthorities
+    desk: Desk
+    admission: Admission
+
+
+async def _base(config: Config, store: Store, made: Authorities, signer: FileSigner) -> _Base:
+    """Nothing is made of a store that is older than the mesh, and nothing issues by a CA that the store does not list."""
     mark = Mark(config.state_dir / FILE)
     await epochs.check(store, mark)
     challenges = Challenges(_now)
@@ -87,70 +134,73 @@ async def _serve(
     )
     await cas.begin()
     desk = administering.made_of(config, store, made, signer, publisher)
-    admission = Admission()
-    enrolment_server, api = server.enrolment_server(), server.api_server(admission, desk.by_certificate)
-    root_pem = setup.pem(made.root)
-    enrolment_port = listening.bind(
-        enrolment_server, config.enrolment_listen, server.anonymous(tls.current, root_pem)
-    )
-    api_port = listening.bind(api, config.listen, server.mutual(tls.current))
+    return _Base(challenges, attestation, publisher, replicas, tls, links, cas, desk, Admission())
+
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """The two ports that every replica has: bound, not open yet."""
+
+    api: grpc.aio.Server
+    api_port: int
+    enrolment: grpc.aio.Server
+    enrolment_port: int
+
+
+def _doors(config: Config, made: Authorities, base: _Base) -> _Doors:
+    enrolment, api = server.enrolment_server(), server.api_server(base.admission, base.desk.by_certificate)
+    newcomers = server.anonymous(base.tls.current, setup.pem(made.root))
+    enrolment_port = listening.bind(enrolment, config.enrolment_listen, newcomers)
+    api_port = listening.bind(api, config.listen, server.mutual(base.tls.current))
+    return _Doors(api, api_port, enrolment, enrolment_port)
+
+
+async def _appear(
+    config: Config, store: Store, made: Authorities, signer: FileSigner, base: _Base, api_port: int
+) -> JwtAuthorities:
+    """Among the replicas, with its keys; and everything signed for the first time."""
     address = config.replica_address or f"{config.listen.rpartition(':')[0]}:{api_port}"
     shared = config.store.kind == "etcd"
-    await replicas.register(address, witness=signer.shared_key(made.witness_key_name) if shared else None)
-    await administering.appoint(desk, config.state_dir)
+    witness = signer.shared_key(made.witness_key_name) if shared else None
+    await base.replicas.register(address, witness=witness)
+    await administering.appoint(base.desk, config.state_dir)
+    publisher, linked = base.publisher, base.links.complete
     jwt_keys = JwtAuthorities(
-        store, made, config.replica, publisher.hub, linked=links.complete, changed=publisher.refresh
+        store, made, config.replica, publisher.hub, linked=linked, changed=publisher.refresh
     )
     await jwt_keys.ensure()
     await publisher.refresh()
     await publisher.refresh_bundles()
-    following = Following(store, publisher, links.changed.set)
-    overviews = Overviews(store, made, publisher, config.svid_lifetime_s)
-    pulse = Pulse(store)
+    return jwt_keys
+
+
+async def _parts(
+    config: Config, store: Store, made: Authorities, base: _Base, jwt_keys: JwtAuthorities
+) -> tuple[Parts, Watching]:
+    publisher, pulse = base.publisher, Pulse(store)
     await pulse.look()
-    crls = Crls(store, made, _now, cas.signed)
-    watching = Watching(config, publisher, overviews, crls, attestation, admission, pulse)
-    federating = Federating(config, store, made, publisher)
     parts = Parts(
         config=config,
         store=store,
         made=made,
         publisher=publisher,
-        replicas=replicas,
+        replicas=base.replicas,
         nodes=Nodes(store, made.trust_domain, publisher.refresh),
-        lifecycle=Lifecycle(cas, jwt_keys),
-        following=following,
-        overviews=overviews,
-        attestation=attestation,
-        challenges=challenges,
-        crls=crls,
-        desk=desk,
-        federating=federating,
-        admission=admission,
+        lifecycle=Lifecycle(base.cas, jwt_keys),
+        following=Following(store, publisher, base.links.changed.set),
+        overviews=Overviews(store, made, publisher, config.svid_lifetime_s),
+        attestation=base.attestation,
+        challenges=base.challenges,
+        crls=Crls(store, made, _now, base.cas.signed),
+        desk=base.desk,
+        federating=Federating(config, store, made, publisher),
+        admission=base.admission,
         pulse=pulse,
     )
-    attending.add_to(parts, api, enrolment_server)
-    operators = operating.made_of(parts, enrolment_port)
-    operators.add_to(server.Handlers(api))
-    health_pb2_grpc.add_HealthServicer_to_server(watching.health, api)
-    bearers, bearer_ports = operating.bearer_server(parts, operators, tls)
-    for one in (api, enrolment_server, *bearers):
-        await one.start()
-    ports = {**bearer_ports, **await watching.start(), **await federating.start()}
-    listening.write_ports(config.state_dir, api=api_port, enrolment=enrolment_port, **ports)
-    log.info(
-        "serving",
-        api=api_port,
-        enrolment=enrolment_port,
-        trust_domain=made.trust_domain,
-        replica=config.replica,
-        store=config.store.kind,
+    watching = Watching(
+        config, publisher, parts.overviews, parts.crls, parts.attestation, parts.admission, pulse
     )
-    work = _work(parts, links, watching)
-    try:
-        await _until(stop, work, (api, *bearers), enrolment_server)
-    finally:
-        await desk.recording.close()
+    return parts, watching
 
 
 async def _until(
