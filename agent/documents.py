@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from agent import files
+from controlplane.api import files
 from policies import codec
 from policies.errors import DocumentError
 from policies.trusted import Highest, TrustedBundle, TrustedDocuments

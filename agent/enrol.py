@@ -17,14 +17,14 @@ from typing import Any, TypeVar
 import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agent import attest, channel, files, identity
+from agent import attest, channel, identity
 from agent.config import Config
 from agent.errors import EnrolError, EvidenceWantedError
 from agent.identity import Identity
 from certs import canonical, keys
 from certs.csr import make_csr
 from certs.errors import CertError
-from controlplane.api import status
+from controlplane.api import files, status
 from controlplane.api.gen import enrolment_pb2, enrolment_pb2_grpc, identity_pb2, identity_pb2_grpc
 
 PENDING, ROOT, CA, DELEGATION, ENROLMENT = (

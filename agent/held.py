@@ -5,8 +5,9 @@ Read from disk when it is asked for: what is there was verified before it was ke
 
 from pathlib import Path
 
-from agent import enrol, files
+from agent import enrol
 from audit import tiles
+from controlplane.api import files
 from controlplane.api.gen import sync_pb2
 
 

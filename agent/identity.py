@@ -12,12 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agent import files
 from agent.errors import IdentityError
 from certs import keys, verify
 from certs.attributes import Attributes, rendered
 from certs.errors import CertError
 from certs.spiffe import SpiffeId
+from controlplane.api import files
 
 FILE = "identity.json"
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import structlog
 
-from agent import channel, enrol, files
+from agent import channel, enrol
 from agent.errors import EnrolError
+from controlplane.api import files
 
 log = structlog.get_logger()
 LOOK_S = 5.0

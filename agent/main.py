@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import structlog
 
-from agent import files, starting, telling
+from agent import starting, telling
 from agent import state as states
 from agent.config import Config
 from agent.controlplanes import ControlPlanes
@@ -36,6 +36,7 @@ from agent.telling import Standing
 from agent.watching import Watching
 from agent.workload.service import Around, WorkloadApi
 from audit.tally import Tallies
+from controlplane.api import files
 from controlplane.api.gen import sync_pb2
 from policies.documents import Peer
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import structlog
 
-from agent import enrol, files, identity
+from agent import enrol, identity
 from agent import state as states
 from agent.config import Config
 from agent.documents import DocumentStore
 from agent.identity import Identity
 from agent.sync import Received
+from controlplane.api import files
 from policies.trusted import TrustedDocuments
 
 log = structlog.get_logger()

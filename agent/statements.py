@@ -10,12 +10,13 @@ from pathlib import Path
 import grpc
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from agent import files, held
+from agent import held
 from agent.evidence.keeper import SizeError
 from agent.identity import Identity
 from audit import note
 from audit.tally import Tallies
 from certs import canonical, envelope, keys
+from controlplane.api import files
 from controlplane.api.gen import evidence_pb2, evidence_pb2_grpc
 from policies import documents as d
 from policies import payloads

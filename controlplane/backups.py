@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from controlplane import config as settings
 from controlplane import model, opening
+from controlplane.api import files
 from controlplane.config import Config
 from controlplane.errors import CorruptError, ExistsError, InvalidError, UnavailableError
 from controlplane.model import ReplicaRow
@@ -164,16 +164,9 @@ def _read(path: Path) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     """Whole, synced and 0600, or not at all."""
-    temporary = path.with_name(f".{path.name}.new")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        files.write(path, data)
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
         raise UnavailableError(f"cannot write `{path}`: {exc.strerror}") from exc
 
 

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from agent import files
+from controlplane.api import files
 from policies.table import TABLE
 
 NAME = "writ.sessions"

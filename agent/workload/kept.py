@@ -10,10 +10,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agent import files
 from agent.workload.entitled import Svid
 from certs import keys
 from certs.errors import CertError
+from controlplane.api import files
 
 SUFFIX = ".json"
 

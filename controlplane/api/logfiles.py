@@ -8,6 +8,8 @@ import errno
 import os
 from pathlib import Path
 
+from controlplane.api import files
+
 RESERVE = "reserve"
 
 
@@ -28,14 +30,7 @@ class LogFiles:
     def write(self, path: str, data: bytes) -> None:
         target = self._directory / path
         self._make_parents(target.parent)
-        temporary = target.with_name(f".{target.name}.new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fdatasync(file.fileno())
-        temporary.replace(target)
-        _sync_directory(target.parent)
+        files.write(target, data)
 
     def append(self, path: str, data: bytes) -> None:
         name, descriptor = self._open
@@ -43,7 +38,7 @@ class LogFiles:
             self.close()
             descriptor = os.open(self._directory / path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             self._open = (path, descriptor)
-            _sync_directory(self._directory)
+            files.sync_directory(self._directory)
         if os.write(descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -80,12 +75,4 @@ class LogFiles:
         if not directory.exists():
             self._make_parents(directory.parent)
             directory.mkdir(mode=0o700)
-            _sync_directory(directory.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            files.sync_directory(directory.parent)

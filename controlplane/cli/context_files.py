@@ -5,12 +5,12 @@ in one step, then the old pair goes.
 """
 
 import json
-import os
 import secrets
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from controlplane.api import files
 from controlplane.cli.errors import CliError, Exit
 
 Entry = dict[str, str]
@@ -32,13 +32,12 @@ def save(path: Path, name: str, entry: Entry, material: Material, *, make_curren
     current, contexts = read(path)
     before = contexts.get(name, {})
     mark = secrets.token_hex(4)
-    files = {"ca": material.ca, "certificate": material.certificate, "key": material.key}
-    named = {kind: f"{name}.{mark}.{kind}.pem" for kind in files}
-    for kind, content in files.items():
-        write_private(directory / named[kind], content)
+    parts = {"ca": material.ca, "certificate": material.certificate, "key": material.key}
+    named = {kind: f"{name}.{mark}.{kind}.pem" for kind in parts}
+    files.write_all({directory / named[kind]: content for kind, content in parts.items()})
     contexts[name] = {**before, **entry, **named}
     _write(path, contexts, name if make_current or not current else current)
-    for kind in files:
+    for kind in parts:
         if kind in before:
             (directory / before[kind]).unlink(missing_ok=True)
 
@@ -62,19 +61,9 @@ def read(path: Path) -> tuple[str, dict[str, Entry]]:
     return str(document.get("current", "")), dict(document.get("contexts", {}))
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Never readable by others, not even for a moment."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    temporary.replace(path)
-
-
 def _write(path: Path, contexts: dict[str, Entry], current: str) -> None:
     lines = [f"current = {json.dumps(current)}"]  # TOML's basic strings are JSON's, for what is printable
     for context, fields in contexts.items():
         lines += ["", f"[contexts.{json.dumps(context)}]"]
         lines += [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
-    write_private(path, ("\n".join(lines) + "\n").encode())
+    files.write(path, ("\n".join(lines) + "\n").encode())

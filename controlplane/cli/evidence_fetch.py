@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from audit import note, tiles
 from audit.errors import NoteError
-from controlplane.cli.context_files import write_private
+from controlplane.api import files
 from controlplane.cli.errors import CliError, Exit
 
 if TYPE_CHECKING:
@@ -98,4 +98,4 @@ def _read(client: "Client", path: str) -> bytes | None:
 def _keep(target: Path, path: str, data: bytes) -> None:
     place = target / path
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_private(place, data)
+    files.write(place, data)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from certs import keys, spiffe
 from certs.csr import make_csr
 from certs.errors import CertError
+from controlplane.api import files
 from controlplane.cli import context as contexts
 from controlplane.cli import context_files, documents
 from controlplane.cli.context_files import Material
@@ -42,7 +43,7 @@ def request(name: str) -> str:
     key, csr = new_key()
     path = _waiting(name)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    context_files.write_private(path, key)
+    files.write(path, key)
     return x509.load_der_x509_csr(csr).public_bytes(PEM).decode()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from controlplane.api import https
+from controlplane.api import files, https
 from controlplane.api.https import HttpsError
 from controlplane.cli import context as contexts
 from controlplane.cli import context_files, documents
@@ -83,8 +83,8 @@ def _keep(at: Place, token: str) -> None:
     path = contexts.config_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if at.ca is not None:
-        context_files.write_private(path.parent / at.entry["ca"], at.ca)
-    context_files.write_private(path.parent / at.entry["token"], token.encode() + b"\n")
+        files.write(path.parent / at.entry["ca"], at.ca)
+    files.write(path.parent / at.entry["token"], token.encode() + b"\n")
     context_files.change(path, at.context, at.entry)
 
 

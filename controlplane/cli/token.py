@@ -1,11 +1,11 @@
 """`writ token`: join tokens, with which a new node enrols once."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from controlplane.api import files
 from controlplane.cli import attributes, output, session
 
 app = typer.Typer(help="Join tokens: one use, one node name, ten minutes.", no_args_is_help=True)
@@ -45,7 +45,7 @@ def create(
         request = admin_pb2.CreateTokenRequest(node=name, site=site, ttl_s=ttl, attributes=given)
         made = client.call(client.stub.CreateToken, request)
     if out is not None:
-        _write_private(out, made.token)
+        files.write(out, f"{made.token}\n".encode())
         output.note(f"token for `{node}` in `{out}`, good until {output.when(made.expires_at)}")
     elif session.wants_json():
         output.emit_json({"token": made.token, "expires_at": made.expires_at, "node": node})
@@ -54,13 +54,3 @@ def create(
         output.note(
             f"good once, for `{node}`, until {output.when(made.expires_at)}: writ agent run, join.token_file"
         )
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Never readable by others, not even for a moment."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
-    temporary.replace(path)

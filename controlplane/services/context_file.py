@@ -1,10 +1,10 @@
 """The files `writ init` leaves: settings of the control plane, and the operator's context for the CLI."""
 
-import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from controlplane.api import files
 from controlplane.config import DeviceConfig
 from controlplane.errors import InvalidError
 from controlplane.services.authorities import Authorities
@@ -89,15 +89,15 @@ def write_context(path: Path, name: str, address: str, made: Authorities, operat
     """Add a context, make it the current one, and keep the others."""
     directory = path.parent
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    files = {
+    parts = {
         "ca": pem(made.control_plane_ca.certificate),
         "certificate": operator.certificate,
         "key": operator.key,
     }
     entry = {"address": address, "trust_domain": made.trust_domain}
-    for kind, content in files.items():
+    for kind, content in parts.items():
         target = directory / f"{name}.{kind}.pem"
-        _write_private(target, content)
+        files.write(target, content)
         entry[kind] = target.name
     contexts = _contexts(path)
     contexts[name] = entry
@@ -108,7 +108,7 @@ def _write_contexts(path: Path, contexts: dict[str, dict[str, str]], current: st
     lines = [f'current = "{current}"']
     for context, fields in contexts.items():
         lines += ["", f'[contexts."{context}"]', *(f'{key} = "{value}"' for key, value in fields.items())]
-    _write_private(path, ("\n".join(lines) + "\n").encode())
+    files.write(path, ("\n".join(lines) + "\n").encode())
 
 
 def add_replica(path: Path, name: str, ca: bytes, address: str) -> None:
@@ -119,7 +119,7 @@ def add_replica(path: Path, name: str, ca: bytes, address: str) -> None:
     entry = contexts[name]
     bundle = path.parent / entry["ca"]
     if ca not in bundle.read_bytes():
-        _write_private(bundle, bundle.read_bytes() + ca)
+        files.write(bundle, bundle.read_bytes() + ca)
     known = entry["address"].split(",")
     if address not in known:
         entry["address"] = ",".join([*known, address])
@@ -134,12 +134,3 @@ def _contexts(path: Path) -> dict[str, dict[str, str]]:
         return dict(tomllib.loads(path.read_text()).get("contexts", {}))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise InvalidError(f"`{path}` is not valid TOML: {exc}", hint="mend or move it") from exc
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    temporary.replace(path)

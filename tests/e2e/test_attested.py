@@ -19,11 +19,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent import config as agent_config
-from agent import enrol, files, identity
+from agent import enrol, identity
 from agent.controlplanes import ControlPlanes
 from agent.renewing import Renewing
 from certs import keys, verify
 from certs.csr import make_csr
+from controlplane.api import files
 from controlplane.api.gen import admin_pb2, enrolment_pb2
 from controlplane.cli.demo.mesh import Mesh, Node
 from controlplane.cli.demo.processes import MeshError, Process

@@ -10,11 +10,12 @@ from attacks.desk import Desk
 from pki import Pki
 from sidecar import Running
 
-from agent import enrol, files, identity
+from agent import enrol, identity
 from agent.envoy import ads, bootstrap
 from agent.statements import Statements
 from certs import keys
 from certs.errors import KeyFormatError
+from controlplane.api import files
 from controlplane.attest import token as tokens
 from controlplane.services import nodes, setup
 from controlplane.signer.file import FileSigner

@@ -1,4 +1,4 @@
-"""Files that must be whole or not there: written beside, synced, renamed, the directory synced. Mode 0600."""
+"""Files that are whole or not there, and nobody else's: written beside with mode 0600, synced, renamed, the directory synced."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,9 @@ def write_all(wanted: Mapping[Path, bytes]) -> None:
     milliseconds: one for all.
     """
     for path, data in wanted.items():
-        descriptor = os.open(_beside(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        beside = _beside(path)
+        beside.unlink(missing_ok=True)  # what stands there may be somebody else's, or a link
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
@@ -23,15 +25,7 @@ def write_all(wanted: Mapping[Path, bytes]) -> None:
     for path in wanted:
         _beside(path).replace(path)
     for parent in dict.fromkeys(path.parent for path in wanted):
-        directory = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
+        sync_directory(parent)
 
 
 def read(path: Path) -> bytes | None:
@@ -39,3 +33,16 @@ def read(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
+
+
+def sync_directory(directory: Path) -> None:
+    """What was made, renamed or removed in it lasts."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")

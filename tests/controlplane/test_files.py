@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import files
+from controlplane.api import files
 
 
 def test_several_files_are_replaced_together_and_leave_nothing_beside_them(tmp_path: Path) -> None:
