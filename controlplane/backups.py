@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -117,9 +118,16 @@ async def _begin(config: Config, made: Authorities, told: Sequence[Told]) -> Ope
     store = await opening.open_store(config, f"{config.replica}.ceremony")
     try:
         mark = Mark(config.state_dir / FILE)
-        return await epochs.begin(store, mark, told, made, int(time.time()))
+        return await epochs.begin(store, mark, told, made, await _next_second())
     finally:
         await store.close()
+
+
+async def _next_second() -> int:
+    """The second that begins now. Cosignatures know whole seconds: one of the epoch before must not look like one of this."""
+    now = time.time()
+    await asyncio.sleep(math.ceil(now) - now)
+    return math.ceil(now)
 
 
 def _told(arguments: argparse.Namespace, config: Config) -> Sequence[Told]:
