@@ -17,8 +17,10 @@ from controlplane import config as settings
 from controlplane import model, opening
 from controlplane.cli.demo.mesh import Mesh
 from controlplane.model import NodeRow, SiteRow
-from controlplane.services import authorities, rows, setup
-from controlplane.services.authorities import Authorities
+from controlplane.services import rows
+from controlplane.services.authority import authorities
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.mesh import setup
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
 

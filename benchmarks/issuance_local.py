@@ -22,8 +22,9 @@ from certs.csr import make_csr, public_key_from_csr
 from certs.profile import Profile
 from controlplane import model
 from controlplane.model import NodeRow
-from controlplane.services import rows, setup
-from controlplane.services.issuance import Issuance, Wanted
+from controlplane.services import rows
+from controlplane.services.identity.issuance import Issuance, Wanted
+from controlplane.services.mesh import setup
 from controlplane.services.rows import Stored
 from controlplane.signer.file import FileSigner
 from controlplane.store.memory import MemoryStore

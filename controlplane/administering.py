@@ -16,16 +16,16 @@ from controlplane.oidc.issuer import IssuerKeys, Source
 from controlplane.rpc.account import Account
 from controlplane.rpc.administration import Administration, Who, by_certificate, by_token
 from controlplane.rpc.peer import Peers
-from controlplane.services import setup
-from controlplane.services.approvals import Approvals
-from controlplane.services.authorities import Authorities
-from controlplane.services.operators import Operators, appointed
-from controlplane.services.publish import Publisher
-from controlplane.services.recording import Recording
-from controlplane.services.rollout import Rollout
-from controlplane.services.tokens import TokenBearers
-from controlplane.services.widening import Widening
-from controlplane.services.witness import Witness, own_origin
+from controlplane.services.admin.approvals import Approvals
+from controlplane.services.admin.operators import Operators, appointed
+from controlplane.services.admin.tokens import TokenBearers
+from controlplane.services.admin.widening import Widening
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.evidence.recording import Recording
+from controlplane.services.evidence.witness import Witness, own_origin
+from controlplane.services.mesh import setup
+from controlplane.services.policy.rollout import Rollout
+from controlplane.services.push.publish import Publisher
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
 

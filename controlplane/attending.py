@@ -12,10 +12,10 @@ from controlplane.rpc.evidence_api import EvidenceServicer
 from controlplane.rpc.nodes_api import EnrolmentServicer, IdentityServicer
 from controlplane.rpc.replica_api import ReplicaServicer
 from controlplane.rpc.sync_api import SyncServicer
-from controlplane.services import ca_rows
-from controlplane.services.enrolment import Enrolment
-from controlplane.services.issuance import Issuance
-from controlplane.services.workloads import WorkloadSvids
+from controlplane.services.authority import ca_rows
+from controlplane.services.identity.enrolment import Enrolment
+from controlplane.services.identity.issuance import Issuance
+from controlplane.services.identity.workloads import WorkloadSvids
 
 
 def add_to(parts: Parts, api: grpc.aio.Server, enrolment_server: grpc.aio.Server) -> None:

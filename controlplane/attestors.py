@@ -17,7 +17,7 @@ from controlplane.attest.token import Invitations, JoinTokens
 from controlplane.config_attest import AttestConfig, KubernetesConfig, X509PopConfig
 from controlplane.errors import InvalidError
 from controlplane.oidc.issuer import IssuerKeys, Source
-from controlplane.services.attestation import Configured
+from controlplane.services.identity.attestation import Configured
 
 Clock = Callable[[], int]
 

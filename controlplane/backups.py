@@ -14,10 +14,12 @@ from controlplane.api import files
 from controlplane.config import Config
 from controlplane.errors import CorruptError, ExistsError, InvalidError, UnavailableError
 from controlplane.model import ReplicaRow
-from controlplane.services import authorities, backup, epochs, rows
-from controlplane.services.authorities import Authorities
-from controlplane.services.epochs import Opened, Told
-from controlplane.services.mark import FILE, Mark
+from controlplane.services import rows
+from controlplane.services.authority import authorities
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.restore import backup, epochs
+from controlplane.services.restore.epochs import Opened, Told
+from controlplane.services.restore.mark import FILE, Mark
 from controlplane.signer.file import FileSigner
 from controlplane.store import sqlite
 from controlplane.store.base import Item

@@ -13,9 +13,11 @@ from controlplane import config as settings
 from controlplane import opening
 from controlplane.config import Config
 from controlplane.errors import ExistsError, InvalidError, UnavailableError
-from controlplane.services import authorities, context_file, operators, setup
-from controlplane.services import join as joining
-from controlplane.services.context_file import EtcdOptions, NewSettings
+from controlplane.services.admin import operators
+from controlplane.services.authority import authorities
+from controlplane.services.mesh import context_file, setup
+from controlplane.services.mesh import join as joining
+from controlplane.services.mesh.context_file import EtcdOptions, NewSettings
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
 from controlplane.store.sealing import new_key_file

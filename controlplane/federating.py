@@ -9,13 +9,13 @@ from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.federation.endpoint import BundleEndpoint, from_files
 from controlplane.federation.fetch import Fetcher
-from controlplane.services import own_bundle, polling
-from controlplane.services.authorities import Authorities
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.authority.own_certificate import OwnCertificate
 from controlplane.services.duties import Duty
-from controlplane.services.federation import Federation
-from controlplane.services.own_certificate import OwnCertificate
-from controlplane.services.polling import Polling
-from controlplane.services.publish import Publisher
+from controlplane.services.federation import own_bundle, polling
+from controlplane.services.federation.polling import Polling
+from controlplane.services.federation.relationships import Federation
+from controlplane.services.push.publish import Publisher
 from controlplane.store.base import Store
 
 

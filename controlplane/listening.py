@@ -8,10 +8,10 @@ import grpc
 from certs import spiffe
 from controlplane.errors import UnavailableError
 from controlplane.rpc import server
-from controlplane.services import setup
-from controlplane.services.authorities import Authorities
-from controlplane.services.own_certificate import OwnCertificate
-from controlplane.services.publish import Publisher
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.authority.own_certificate import OwnCertificate
+from controlplane.services.mesh import setup
+from controlplane.services.push.publish import Publisher
 
 
 class ServerTls:

@@ -21,26 +21,29 @@ from controlplane.parts import Parts
 from controlplane.rpc import server
 from controlplane.rpc.links import Links
 from controlplane.rpc.watching import Watching
-from controlplane.services import authorities, duties, epochs, setup
-from controlplane.services.acknowledged import Acknowledged
-from controlplane.services.admission import Admission
-from controlplane.services.attestation import Attestation, StoredInvitations
-from controlplane.services.authorities import Authorities
-from controlplane.services.ca_authorities import CaAuthorities
-from controlplane.services.crls import Crls
+from controlplane.services import duties
+from controlplane.services.authority import authorities
+from controlplane.services.authority.acknowledged import Acknowledged
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.authority.ca_authorities import CaAuthorities
+from controlplane.services.authority.crls import Crls
+from controlplane.services.authority.endings import Endings
+from controlplane.services.authority.jwt_authorities import JwtAuthorities
+from controlplane.services.authority.lifecycle import Lifecycle
+from controlplane.services.authority.rotation import Pace, Rotation
 from controlplane.services.duties import Duty, Housekeeping
-from controlplane.services.endings import Endings
-from controlplane.services.following import Following
-from controlplane.services.hub import Hub
-from controlplane.services.jwt_authorities import JwtAuthorities
-from controlplane.services.lifecycle import Lifecycle
-from controlplane.services.mark import FILE, Mark
-from controlplane.services.nodes import Nodes
+from controlplane.services.identity.admission import Admission
+from controlplane.services.identity.attestation import Attestation, StoredInvitations
+from controlplane.services.identity.nodes import Nodes
+from controlplane.services.mesh import setup
+from controlplane.services.mesh.replicas import Replicas
 from controlplane.services.overview import Overviews
-from controlplane.services.publish import Publisher
 from controlplane.services.pulse import Pulse
-from controlplane.services.replicas import Replicas
-from controlplane.services.rotation import Pace, Rotation
+from controlplane.services.push.following import Following
+from controlplane.services.push.hub import Hub
+from controlplane.services.push.publish import Publisher
+from controlplane.services.restore import epochs
+from controlplane.services.restore.mark import FILE, Mark
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Store
 

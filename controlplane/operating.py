@@ -15,11 +15,12 @@ from controlplane.rpc.admin_api import AdminServicer
 from controlplane.rpc.operators import Collaborators, Identities
 from controlplane.rpc.overview_api import OverviewServicer
 from controlplane.rpc.revocation_api import Reach, RevocationServicer
-from controlplane.services import ca_rows, explanation, policy_sets
-from controlplane.services.resources import Resources
-from controlplane.services.revocation import Revocation
-from controlplane.services.tainting import Tainting
-from controlplane.services.workloads import Registry
+from controlplane.services.authority import ca_rows
+from controlplane.services.authority.tainting import Tainting
+from controlplane.services.identity.revocation import Revocation
+from controlplane.services.identity.workloads import Registry
+from controlplane.services.policy import explanation, policy_sets
+from controlplane.services.policy.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,17 @@ from controlplane.administering import Desk
 from controlplane.attest.challenges import Challenges
 from controlplane.config import Config
 from controlplane.federating import Federating
-from controlplane.services.admission import Admission
-from controlplane.services.attestation import Attestation
-from controlplane.services.authorities import Authorities
-from controlplane.services.crls import Crls
-from controlplane.services.following import Following
-from controlplane.services.lifecycle import Lifecycle
-from controlplane.services.nodes import Nodes
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.authority.crls import Crls
+from controlplane.services.authority.lifecycle import Lifecycle
+from controlplane.services.identity.admission import Admission
+from controlplane.services.identity.attestation import Attestation
+from controlplane.services.identity.nodes import Nodes
+from controlplane.services.mesh.replicas import Replicas
 from controlplane.services.overview import Overviews
-from controlplane.services.publish import Publisher
 from controlplane.services.pulse import Pulse
-from controlplane.services.replicas import Replicas
+from controlplane.services.push.following import Following
+from controlplane.services.push.publish import Publisher
 from controlplane.store.base import Store
 
 

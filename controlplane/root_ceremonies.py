@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives import serialization
 
 from certs.profile import CA_LIFETIME_S
 from controlplane.errors import ExistsError, InvalidError, UnavailableError
-from controlplane.services import authorities, root_keeping, setup
-from controlplane.services.authorities import Authorities
+from controlplane.services.authority import authorities
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.mesh import root_keeping, setup
 from controlplane.signer.file import FileSigner
 
 DAY_S = 86_400

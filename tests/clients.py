@@ -24,8 +24,8 @@ from controlplane.api.gen import (
     identity_pb2_grpc,
 )
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh
-from controlplane.services import authorities
-from controlplane.services.authorities import Authorities
+from controlplane.services.authority import authorities
+from controlplane.services.authority.authorities import Authorities
 from controlplane.signer.file import FileSigner
 
 

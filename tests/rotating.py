@@ -9,19 +9,21 @@ from certs.profile import CaKind, Profile
 from certs.verify import NodeIdentity
 from controlplane import model
 from controlplane.model import NodeRow
-from controlplane.services import authorities, join, rows, setup
-from controlplane.services.acknowledged import Acknowledged
-from controlplane.services.ca_authorities import CaAuthorities
+from controlplane.services import rows
+from controlplane.services.authority import authorities
+from controlplane.services.authority.acknowledged import Acknowledged
+from controlplane.services.authority.ca_authorities import CaAuthorities
+from controlplane.services.authority.endings import Endings
+from controlplane.services.authority.jwt_authorities import JwtAuthorities
+from controlplane.services.authority.lifecycle import Lifecycle
+from controlplane.services.authority.rotation import Pace, Rotation
+from controlplane.services.authority.tainting import Tainting
 from controlplane.services.duties import Duty, Housekeeping
-from controlplane.services.endings import Endings
-from controlplane.services.hub import AgentState, Hub
-from controlplane.services.issuance import Issuance, Wanted
-from controlplane.services.jwt_authorities import JwtAuthorities
-from controlplane.services.lifecycle import Lifecycle
-from controlplane.services.publish import Publisher
-from controlplane.services.replicas import Replicas
-from controlplane.services.rotation import Pace, Rotation
-from controlplane.services.tainting import Tainting
+from controlplane.services.identity.issuance import Issuance, Wanted
+from controlplane.services.mesh import join, setup
+from controlplane.services.mesh.replicas import Replicas
+from controlplane.services.push.hub import AgentState, Hub
+from controlplane.services.push.publish import Publisher
 from controlplane.signer.file import FileSigner
 from controlplane.store.memory import MemoryStore
 from controlplane.store.sqlite import SqliteStore

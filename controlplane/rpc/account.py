@@ -9,8 +9,8 @@ from typing import Any
 
 from controlplane.errors import ControlPlaneError, UnavailableError, WaitingError
 from controlplane.rpc.operators import CALLER
-from controlplane.services.grants import Grant
-from controlplane.services.recording import Recording
+from controlplane.services.admin.grants import Grant
+from controlplane.services.evidence.recording import Recording
 from policies.errors import DocumentError, PolicyError
 
 NAMES = ("name", "key_id", "caller", "id", "path", "version", "generation")

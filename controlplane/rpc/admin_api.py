@@ -18,8 +18,8 @@ from controlplane.rpc.identities_api import IdentitiesServicer
 from controlplane.rpc.operators import Context
 from controlplane.rpc.operators_api import OperatorsServicer
 from controlplane.rpc.policy_api import PolicyApi
-from controlplane.services import nodes as registry
-from controlplane.services.enforcement import follow
+from controlplane.services.identity import nodes as registry
+from controlplane.services.push.enforcement import follow
 
 MAX_TTL_S, DEFAULT_TTL_S = 86400, 600
 

@@ -21,11 +21,11 @@ from controlplane.rpc.guard import ended
 from controlplane.rpc.operators import CALLER
 from controlplane.rpc.peer import Peers
 from controlplane.rpc.permissions import Kind, Row
-from controlplane.services.approvals import Approvals
-from controlplane.services.grants import Grant
-from controlplane.services.operators import Operators
-from controlplane.services.tokens import TokenBearers
-from controlplane.services.widening import Widening
+from controlplane.services.admin.approvals import Approvals
+from controlplane.services.admin.grants import Grant
+from controlplane.services.admin.operators import Operators
+from controlplane.services.admin.tokens import TokenBearers
+from controlplane.services.admin.widening import Widening
 
 BEARER = "Bearer "
 PACKAGE = "writ.v1"

@@ -12,8 +12,8 @@ from controlplane.operator_rows import ApprovalRow
 from controlplane.rpc import permissions
 from controlplane.rpc.account import asked, target
 from controlplane.rpc.operators import Context, OperatorsOnly, calling
-from controlplane.services import approvals
-from controlplane.services.grants import Grant
+from controlplane.services.admin import approvals
+from controlplane.services.admin.grants import Grant
 
 ABOUT_OPERATORS = {"AddOperator", "SetOperator", "RenewOperator"}
 

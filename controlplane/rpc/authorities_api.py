@@ -4,8 +4,8 @@ from controlplane.api.gen import admin_pb2
 from controlplane.errors import InvalidError
 from controlplane.model import CaRow
 from controlplane.rpc.operators import Collaborators, Context, OperatorsOnly
-from controlplane.services import ca_rows, lifecycle
-from controlplane.services.lifecycle import Row
+from controlplane.services.authority import ca_rows, lifecycle
+from controlplane.services.authority.lifecycle import Row
 
 
 class AuthoritiesServicer(OperatorsOnly):

@@ -9,8 +9,8 @@ from controlplane.api.gen import admin_pb2, enrolment_pb2, sync_pb2
 from controlplane.attest.base import JOIN_TOKEN, KUBERNETES, X509POP, Evidence
 from controlplane.errors import InvalidError
 from controlplane.model import NodeRow, ResourceRow, SiteRow
-from controlplane.services.attestation import Configured
-from controlplane.services.hub import AgentState, Difference, Shadow
+from controlplane.services.identity.attestation import Configured
+from controlplane.services.push.hub import AgentState, Difference, Shadow
 from policies.errors import Finding
 
 

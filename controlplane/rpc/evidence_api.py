@@ -4,7 +4,7 @@ import grpc
 
 from controlplane.api.gen import evidence_pb2, evidence_pb2_grpc
 from controlplane.rpc.peer import Peers
-from controlplane.services.witness import Witness
+from controlplane.services.evidence.witness import Witness
 
 Context = grpc.aio.ServicerContext
 

@@ -3,7 +3,7 @@
 from certs.federation import Relationship
 from controlplane.api.gen import admin_pb2
 from controlplane.rpc.operators import Context, OperatorsOnly
-from controlplane.services.federation import Federated
+from controlplane.services.federation.relationships import Federated
 
 
 class FederationServicer(OperatorsOnly):

@@ -10,7 +10,7 @@ import structlog
 
 from controlplane.api.status import to_status
 from controlplane.errors import ControlPlaneError, InvalidError
-from controlplane.services.admission import Admission
+from controlplane.services.identity.admission import Admission
 from policies.errors import DocumentError, PolicyError
 
 log = structlog.get_logger()

@@ -5,7 +5,7 @@ from controlplane.api.gen import admin_pb2
 from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.operators import Collaborators, Context, OperatorsOnly
-from controlplane.services import own_bundle
+from controlplane.services.federation import own_bundle
 from policies.workloads import Workload
 
 

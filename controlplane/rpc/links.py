@@ -16,8 +16,8 @@ from controlplane.errors import ControlPlaneError, PreconditionError
 from controlplane.model import ReplicaRow
 from controlplane.rpc.replica_api import states
 from controlplane.rpc.server import Tls
-from controlplane.services.hub import Hub
-from controlplane.services.replicas import Replicas
+from controlplane.services.mesh.replicas import Replicas
+from controlplane.services.push.hub import Hub
 
 log = structlog.get_logger()
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.1, 2.0

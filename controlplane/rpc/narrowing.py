@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from controlplane.services.grants import Grant
+from controlplane.services.admin.grants import Grant
 
 Narrow = Callable[[Any, Grant], Any]
 """Takes an answer that may be changed; returns it, or None where nothing of it is for this caller."""

@@ -8,9 +8,9 @@ from controlplane.api.gen import enrolment_pb2, enrolment_pb2_grpc, identity_pb2
 from controlplane.attest.base import JOIN_TOKEN, Evidence
 from controlplane.rpc import convert
 from controlplane.rpc.peer import Peers
-from controlplane.services.enrolment import Enrolment
-from controlplane.services.issuance import Issued
-from controlplane.services.workloads import WorkloadSvids
+from controlplane.services.identity.enrolment import Enrolment
+from controlplane.services.identity.issuance import Issued
+from controlplane.services.identity.workloads import WorkloadSvids
 
 Context = grpc.aio.ServicerContext
 

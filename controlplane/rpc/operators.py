@@ -10,22 +10,22 @@ import structlog
 
 from controlplane.api.gen import admin_pb2_grpc
 from controlplane.rpc.peer import Peers
-from controlplane.services import explanation, policy_sets
-from controlplane.services.approvals import Approvals
-from controlplane.services.attestation import Configured
-from controlplane.services.authorities import Authorities
-from controlplane.services.federation import Federation
-from controlplane.services.grants import Grant
-from controlplane.services.lifecycle import Lifecycle
-from controlplane.services.nodes import Nodes
-from controlplane.services.operators import Operators
-from controlplane.services.publish import Publisher
-from controlplane.services.recording import Recording
-from controlplane.services.resources import Resources
-from controlplane.services.rollout import Rollout
-from controlplane.services.tainting import Tainting
-from controlplane.services.witness import Witness
-from controlplane.services.workloads import Registry
+from controlplane.services.admin.approvals import Approvals
+from controlplane.services.admin.grants import Grant
+from controlplane.services.admin.operators import Operators
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.authority.lifecycle import Lifecycle
+from controlplane.services.authority.tainting import Tainting
+from controlplane.services.evidence.recording import Recording
+from controlplane.services.evidence.witness import Witness
+from controlplane.services.federation.relationships import Federation
+from controlplane.services.identity.attestation import Configured
+from controlplane.services.identity.nodes import Nodes
+from controlplane.services.identity.workloads import Registry
+from controlplane.services.policy import explanation, policy_sets
+from controlplane.services.policy.resources import Resources
+from controlplane.services.policy.rollout import Rollout
+from controlplane.services.push.publish import Publisher
 
 if TYPE_CHECKING:
     from controlplane.rpc.account import Account  # which knows us

@@ -3,7 +3,7 @@
 from controlplane.api.gen import admin_pb2
 from controlplane.operator_rows import OperatorRow
 from controlplane.rpc.operators import Context, OperatorsOnly, calling
-from controlplane.services.operators import unwritten
+from controlplane.services.admin.operators import unwritten
 
 
 class OperatorsServicer(OperatorsOnly):

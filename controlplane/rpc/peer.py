@@ -21,7 +21,7 @@ from controlplane import model
 from controlplane.errors import DeniedError
 from controlplane.rpc.verified import Verified
 from controlplane.services import rows
-from controlplane.services.publish import Publisher
+from controlplane.services.push.publish import Publisher
 from controlplane.store.base import Store
 
 Context = grpc.aio.ServicerContext

@@ -13,7 +13,7 @@ from typing import Any
 from controlplane.errors import DeniedError
 from controlplane.rpc import narrowing
 from controlplane.rpc.narrowing import Narrow
-from controlplane.services.grants import ADMIN, AUDITOR, CI, OPERATOR, Grant
+from controlplane.services.admin.grants import ADMIN, AUDITOR, CI, OPERATOR, Grant
 
 ANYBODY = frozenset({ADMIN, OPERATOR, AUDITOR, CI})
 GOVERN = frozenset({ADMIN})

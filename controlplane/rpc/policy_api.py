@@ -7,7 +7,7 @@ from controlplane.errors import InvalidError
 from controlplane.model import ENROLLED
 from controlplane.rpc import convert
 from controlplane.rpc.operators import Collaborators, Context, OperatorsOnly
-from controlplane.services.rollout import Applied, How
+from controlplane.services.policy.rollout import Applied, How
 from policies import lint
 from policies.errors import Finding, PolicyError
 

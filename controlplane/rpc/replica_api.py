@@ -8,7 +8,7 @@ import grpc
 from controlplane.api.gen import replica_pb2, replica_pb2_grpc
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
-from controlplane.services.hub import AgentState, Hub
+from controlplane.services.push.hub import AgentState, Hub
 
 PAUSE_S = 0.02  # changes of so long travel together
 CHUNK = 500  # agents in one message

@@ -10,10 +10,10 @@ from controlplane import model
 from controlplane.api.gen import revocation_pb2, revocation_pb2_grpc
 from controlplane.model import NodeRow
 from controlplane.rpc.operators import calling
-from controlplane.services.crls import Crls
-from controlplane.services.hub import Hub
-from controlplane.services.nodes import Changed, Nodes
-from controlplane.services.revocation import Hit, Revocation, Selector
+from controlplane.services.authority.crls import Crls
+from controlplane.services.identity.nodes import Changed, Nodes
+from controlplane.services.identity.revocation import Hit, Revocation, Selector
+from controlplane.services.push.hub import Hub
 
 log = structlog.get_logger()
 Context = grpc.aio.ServicerContext

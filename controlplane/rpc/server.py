@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import grpc
 
 from controlplane.rpc.guard import Guard
-from controlplane.services.admission import Admission
+from controlplane.services.identity.admission import Admission
 
 MAX_MESSAGE_BYTES = 4 << 20  # policies, resources; everything else is far smaller
 MAX_ENROLMENT_BYTES = 32 << 10

@@ -24,12 +24,12 @@ from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
-from controlplane.services.admission import Admission
-from controlplane.services.held import Held
-from controlplane.services.hub import AgentState, Wake, keep_receipt
-from controlplane.services.issued import Issue
-from controlplane.services.nodes import Nodes
-from controlplane.services.publish import Publisher
+from controlplane.services.identity.admission import Admission
+from controlplane.services.identity.nodes import Nodes
+from controlplane.services.push.hub import AgentState, Wake, keep_receipt
+from controlplane.services.push.issued import Issue
+from controlplane.services.push.publish import Publisher
+from controlplane.services.restore.held import Held
 from policies import documents as d
 from policies import payloads
 from policies.errors import DocumentError

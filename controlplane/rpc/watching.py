@@ -17,12 +17,12 @@ from controlplane.api.probes import Probes, Watched
 from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.services import vitals
-from controlplane.services.admission import Admission
-from controlplane.services.attestation import Attestation
-from controlplane.services.crls import Crls
+from controlplane.services.authority.crls import Crls
+from controlplane.services.identity.admission import Admission
+from controlplane.services.identity.attestation import Attestation
 from controlplane.services.overview import Overviews
-from controlplane.services.publish import Publisher
 from controlplane.services.pulse import Pulse
+from controlplane.services.push.publish import Publisher
 from controlplane.services.vitals import Vitals
 
 SERVICES = ("", "writ.v1.Admin", "writ.v1.Identity", "writ.v1.Sync", "writ.v1.Evidence")

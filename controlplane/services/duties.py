@@ -18,8 +18,8 @@ from controlplane import model
 from controlplane.errors import ConflictError, ControlPlaneError
 from controlplane.model import CertificateRow, DutyRow, NodeRow, TokenRow
 from controlplane.services import rows
-from controlplane.services.publish import Publisher
-from controlplane.services.rollout import LAG_WAIT_S
+from controlplane.services.policy.rollout import LAG_WAIT_S
+from controlplane.services.push.publish import Publisher
 from controlplane.store.base import MAX_OPERATIONS, Store
 
 log = structlog.get_logger()

@@ -13,9 +13,9 @@ from certs import envelope, verify
 from controlplane import model
 from controlplane.model import NodeRow
 from controlplane.services import rows
-from controlplane.services.authorities import Authorities
-from controlplane.services.hub import AgentState
-from controlplane.services.publish import Publisher
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.push.hub import AgentState
+from controlplane.services.push.publish import Publisher
 from controlplane.store.base import Store
 
 BUCKETS_S = (0, 300, 900, 1800, 3600, 6 * 3600, 86400)

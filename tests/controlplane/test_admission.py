@@ -15,8 +15,8 @@ from controlplane.api.retry import retry_after_s, told
 from controlplane.api.status import to_status
 from controlplane.cli.demo.mesh import TRUST_DOMAIN
 from controlplane.errors import BusyError, DeniedError
-from controlplane.services import admission
-from controlplane.services.admission import Admission
+from controlplane.services.identity import admission
+from controlplane.services.identity.admission import Admission
 
 HELLO = sync_pb2.SyncRequest(hello=sync_pb2.Hello(agent_version="1", ingress_address="127.0.0.1:7443"))
 

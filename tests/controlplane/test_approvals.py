@@ -19,9 +19,9 @@ from controlplane.cli import evidence
 from controlplane.cli.demo.mesh import Mesh
 from controlplane.cli.errors import Exit
 from controlplane.errors import BusyError, ControlPlaneError, CorruptError, PreconditionError
-from controlplane.services import approvals
-from controlplane.services.approvals import DONE, REJECTED, Approvals
-from controlplane.services.grants import Grant
+from controlplane.services.admin import approvals
+from controlplane.services.admin.approvals import DONE, REJECTED, Approvals
+from controlplane.services.admin.grants import Grant
 from controlplane.store.memory import MemoryStore
 
 pytestmark = pytest.mark.timeout(90)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from controlplane.errors import CorruptError, InvalidError
-from controlplane.services import backup
+from controlplane.services.restore import backup
 from controlplane.store.base import Item
 from controlplane.store.sealing import Sealer
 

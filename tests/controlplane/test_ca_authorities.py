@@ -17,7 +17,7 @@ from controlplane.errors import (
     PreconditionError,
     UnavailableError,
 )
-from controlplane.services import join
+from controlplane.services.mesh import join
 
 
 @pytest.fixture(params=["memory", "sqlite"])

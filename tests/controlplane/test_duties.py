@@ -10,11 +10,12 @@ import pytest
 from controlplane import model
 from controlplane.errors import ConflictError, CorruptError, ExistsError, PreconditionError, UnavailableError
 from controlplane.model import CertificateRow, DelegationRow, PolicyState, ReplicaRow, TokenRow
-from controlplane.services import join, rows, setup
+from controlplane.services import rows
 from controlplane.services.duties import EVIDENCE_S, TAKE_OVER_S, Duty, Housekeeping
-from controlplane.services.hub import AgentState, Hub
-from controlplane.services.publish import Publisher
-from controlplane.services.replicas import Replicas, read_delegation
+from controlplane.services.mesh import join, setup
+from controlplane.services.mesh.replicas import Replicas, read_delegation
+from controlplane.services.push.hub import AgentState, Hub
+from controlplane.services.push.publish import Publisher
 from controlplane.signer.file import FileSigner
 from controlplane.store.memory import MemoryStore
 

@@ -4,10 +4,11 @@ import pytest
 
 from controlplane import model
 from controlplane.model import NodeRow
-from controlplane.services import rows, setup
-from controlplane.services.enforcement import follow
-from controlplane.services.hub import Hub, keep_receipt
-from controlplane.services.publish import Publisher
+from controlplane.services import rows
+from controlplane.services.mesh import setup
+from controlplane.services.push.enforcement import follow
+from controlplane.services.push.hub import Hub, keep_receipt
+from controlplane.services.push.publish import Publisher
 from controlplane.signer.file import FileSigner
 from controlplane.store.memory import MemoryStore
 

@@ -12,15 +12,17 @@ from certs import envelope, keys
 from controlplane import model
 from controlplane.errors import DeniedError, InvalidError, PreconditionError, RolledBackError
 from controlplane.model import CaRow, JwtKeyRow, NodeRow, PolicyState, ReplicaRow, TokenRow
-from controlplane.services import epochs, join, rows, setup
-from controlplane.services.authorities import Authorities
-from controlplane.services.epochs import Told
-from controlplane.services.held import Held, proven
-from controlplane.services.hub import Hub
-from controlplane.services.mark import EPOCH_BITS, FILE, Mark
-from controlplane.services.publish import Publisher
-from controlplane.services.replicas import Replicas
-from controlplane.services.witness import Witness, origin
+from controlplane.services import rows
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.evidence.witness import Witness, origin
+from controlplane.services.mesh import join, setup
+from controlplane.services.mesh.replicas import Replicas
+from controlplane.services.push.hub import Hub
+from controlplane.services.push.publish import Publisher
+from controlplane.services.restore import epochs
+from controlplane.services.restore.epochs import Told
+from controlplane.services.restore.held import Held, proven
+from controlplane.services.restore.mark import EPOCH_BITS, FILE, Mark
 from controlplane.signer.file import FileSigner
 from controlplane.store.sqlite import SqliteStore
 from policies import documents as d

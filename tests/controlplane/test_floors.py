@@ -8,12 +8,13 @@ from certs import envelope
 from certs.profile import MAX_LIFETIME_S
 from controlplane import model
 from controlplane.errors import ConflictError
-from controlplane.services import duties, rows, setup
-from controlplane.services import nodes as registry
+from controlplane.services import duties, rows
 from controlplane.services.duties import Duty, Housekeeping
-from controlplane.services.hub import Hub
-from controlplane.services.nodes import Nodes
-from controlplane.services.publish import Publisher
+from controlplane.services.identity import nodes as registry
+from controlplane.services.identity.nodes import Nodes
+from controlplane.services.mesh import setup
+from controlplane.services.push.hub import Hub
+from controlplane.services.push.publish import Publisher
 from controlplane.signer.file import FileSigner
 from controlplane.store.memory import MemoryStore
 from policies import payloads

@@ -6,10 +6,10 @@ import dataclasses
 import pytest
 
 from controlplane.model import NodeRow
-from controlplane.services import hub as hubs
-from controlplane.services.hub import Hub
-from controlplane.services.issued import NodeIssue
-from controlplane.services.unchanged import Unchanged
+from controlplane.services.push import hub as hubs
+from controlplane.services.push.hub import Hub
+from controlplane.services.push.issued import NodeIssue
+from controlplane.services.push.unchanged import Unchanged
 
 ROW = NodeRow(trust_domain="acme.example", node="n", site="paris", jurisdiction="FR")
 

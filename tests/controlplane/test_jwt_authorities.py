@@ -13,13 +13,15 @@ from certs.verify import NodeIdentity
 from controlplane import model
 from controlplane.errors import CorruptError, PreconditionError, UnavailableError
 from controlplane.model import JwtRow, NodeRow
-from controlplane.services import authorities, join, rows, setup
+from controlplane.services import rows
+from controlplane.services.authority import authorities
+from controlplane.services.authority.jwt_authorities import JwtAuthorities
 from controlplane.services.duties import Duty, Housekeeping
-from controlplane.services.hub import AgentState, Hub
-from controlplane.services.jwt_authorities import JwtAuthorities
-from controlplane.services.publish import Publisher
-from controlplane.services.replicas import Replicas
-from controlplane.services.workloads import Registry, WorkloadSvids
+from controlplane.services.identity.workloads import Registry, WorkloadSvids
+from controlplane.services.mesh import join, setup
+from controlplane.services.mesh.replicas import Replicas
+from controlplane.services.push.hub import AgentState, Hub
+from controlplane.services.push.publish import Publisher
 from controlplane.signer.file import FileSigner
 from controlplane.store.memory import MemoryStore
 from policies.workloads import Workload

@@ -20,9 +20,9 @@ from controlplane.api.gen import admin_pb2, overview_pb2, overview_pb2_grpc
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh
 from controlplane.rpc import permissions
 from controlplane.rpc.administration import NOT_OURS, PACKAGE
-from controlplane.services import setup
-from controlplane.services.grants import ROLES, Grant
-from controlplane.services.operators import appointed, make_first
+from controlplane.services.admin.grants import ROLES, Grant
+from controlplane.services.admin.operators import appointed, make_first
+from controlplane.services.mesh import setup
 from controlplane.signer.file import FileSigner
 
 pytestmark = pytest.mark.timeout(90)

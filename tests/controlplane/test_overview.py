@@ -6,8 +6,8 @@ import pytest
 
 from controlplane.model import NodeRow
 from controlplane.services import vitals
-from controlplane.services.hub import AgentState
 from controlplane.services.overview import AuthorityEnd, Wanted, summarise
+from controlplane.services.push.hub import AgentState
 from controlplane.services.vitals import Vitals
 
 NOW = 1_000_000

@@ -8,10 +8,10 @@ from foreign import PARTNER, Foreign
 from certs.bundle import TrustBundle
 from certs.federation import Relationship
 from controlplane.errors import PreconditionError, UnavailableError
-from controlplane.services import polling
 from controlplane.services.duties import TAKE_OVER_S, Duty
-from controlplane.services.federation import Federation
-from controlplane.services.polling import Polling
+from controlplane.services.federation import polling
+from controlplane.services.federation.polling import Polling
+from controlplane.services.federation.relationships import Federation
 from controlplane.store.memory import MemoryStore
 
 WANTED = Relationship(trust_domain=PARTNER, url="https://partner.example/", profile="https_web")

@@ -11,10 +11,11 @@ from certs import document_keys
 from certs.document_keys import ALGORITHMS, ED25519
 from controlplane.errors import InvalidError
 from controlplane.model import DelegationRow
-from controlplane.services import join, rows, setup
-from controlplane.services.hub import Hub
-from controlplane.services.publish import Publisher
-from controlplane.services.replicas import Replicas, read_delegation
+from controlplane.services import rows
+from controlplane.services.mesh import join, setup
+from controlplane.services.mesh.replicas import Replicas, read_delegation
+from controlplane.services.push.hub import Hub
+from controlplane.services.push.publish import Publisher
 from controlplane.signer.file import FileSigner
 from controlplane.store.memory import MemoryStore
 from policies.trusted import TrustedDocuments

@@ -27,9 +27,9 @@ from controlplane.cli import evidence
 from controlplane.cli.demo.mesh import Mesh
 from controlplane.cli.errors import CliError, Exit
 from controlplane.errors import UnavailableError
-from controlplane.services import setup
-from controlplane.services.recording import Recording
-from controlplane.services.witness import Witness, own_origin
+from controlplane.services.evidence.recording import Recording
+from controlplane.services.evidence.witness import Witness, own_origin
+from controlplane.services.mesh import setup
 from controlplane.signer.file import FileSigner
 from controlplane.store.memory import MemoryStore
 

@@ -12,7 +12,7 @@ from certs import envelope, keys
 from certs.template import key_identifier
 from certs.verify import load
 from controlplane.api.gen import admin_pb2, revocation_pb2, sync_pb2_grpc
-from controlplane.services import nodes as registry
+from controlplane.services.identity import nodes as registry
 from policies import payloads
 
 pytestmark = pytest.mark.timeout(120)

@@ -16,7 +16,7 @@ from certs.verify import load
 from controlplane.api.gen import admin_pb2, identity_pb2, identity_pb2_grpc, revocation_pb2
 from controlplane.cli.client import Client
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh, Replica
-from controlplane.services.nodes import TOGETHER
+from controlplane.services.identity.nodes import TOGETHER
 
 pytestmark = pytest.mark.timeout(120)
 CODE = grpc.StatusCode

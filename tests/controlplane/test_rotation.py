@@ -8,8 +8,8 @@ from certs import authority, bundle, verify
 from certs.profile import CaKind
 from controlplane.errors import PreconditionError
 from controlplane.model import JwtKeyRow
-from controlplane.services.replicas import read_delegation
-from controlplane.services.rotation import Pace, Step, Verb, jwt_keys_due
+from controlplane.services.authority.rotation import Pace, Step, Verb, jwt_keys_due
+from controlplane.services.mesh.replicas import read_delegation
 
 AGENT = f"spiffe://{DOMAIN}/fr/paris/app"
 

@@ -9,12 +9,13 @@ from controlplane import model
 from controlplane.api.probes import Probes, Watched
 from controlplane.errors import UnavailableError
 from controlplane.model import NodeRow
-from controlplane.services import rows, setup
-from controlplane.services.crls import Crls
-from controlplane.services.hub import Hub
-from controlplane.services.nodes import TOGETHER, Nodes
-from controlplane.services.publish import Publisher
-from controlplane.services.revocation import Revocation, Selector
+from controlplane.services import rows
+from controlplane.services.authority.crls import Crls
+from controlplane.services.identity.nodes import TOGETHER, Nodes
+from controlplane.services.identity.revocation import Revocation, Selector
+from controlplane.services.mesh import setup
+from controlplane.services.push.hub import Hub
+from controlplane.services.push.publish import Publisher
 from controlplane.signer.file import FileSigner
 
 NOW = 1_900_000_000

@@ -16,7 +16,7 @@ from mesh import CALLER, ask, caller
 
 from certs import keys
 from controlplane.cli.demo.mesh import TRUST_DOMAIN, Mesh
-from controlplane.services.mark import EPOCH_BITS
+from controlplane.services.restore.mark import EPOCH_BITS
 from policies.trusted import TrustedDocuments
 
 pytestmark = pytest.mark.timeout(180)

@@ -19,7 +19,7 @@ from certs.csr import make_csr, public_key_from_csr
 from certs.document_keys import ALGORITHMS
 from certs.profile import CaKind
 from controlplane.errors import InvalidError, NotFoundError, UnavailableError
-from controlplane.services import setup
+from controlplane.services.mesh import setup
 from controlplane.signer import kms
 from controlplane.signer.device import DeviceSigner
 from controlplane.signer.file import FileSigner

@@ -19,10 +19,10 @@ from controlplane.api.gen import admin_pb2
 from controlplane.api.logfiles import LogFiles
 from controlplane.cli.errors import CliError
 from controlplane.rpc import permissions
-from controlplane.services.approvals import Approvals
-from controlplane.services.grants import Grant
-from controlplane.services.operators import Operators
-from controlplane.services.recording import Recording
+from controlplane.services.admin.approvals import Approvals
+from controlplane.services.admin.grants import Grant
+from controlplane.services.admin.operators import Operators
+from controlplane.services.evidence.recording import Recording
 
 Make = Callable[[str], Any]
 

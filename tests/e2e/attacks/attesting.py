@@ -22,8 +22,8 @@ from controlplane.attest.base import X509POP, Evidence
 from controlplane.attest.x509pop import CONTEXT, SOURCES, X509Pop
 from controlplane.errors import ControlPlaneError
 from controlplane.model import NodeRow
-from controlplane.services.attestation import Attestation, Configured
-from controlplane.services.enrolment import RENEW_CONTEXT, Enrolment
+from controlplane.services.identity.attestation import Attestation, Configured
+from controlplane.services.identity.enrolment import RENEW_CONTEXT, Enrolment
 
 MACHINES = ca.Ca("machines", now=datetime.fromtimestamp(NOW, UTC))
 HOUR_S = 3600

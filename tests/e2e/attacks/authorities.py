@@ -17,9 +17,10 @@ from certs.errors import CertError
 from certs.profile import CaKind
 from controlplane import model
 from controlplane.errors import ControlPlaneError
-from controlplane.services import ca_rows, join, replicas, tainting
-from controlplane.services.ca_authorities import CaAuthorities
-from controlplane.services.tainting import Tainting
+from controlplane.services.authority import ca_rows, tainting
+from controlplane.services.authority.ca_authorities import CaAuthorities
+from controlplane.services.authority.tainting import Tainting
+from controlplane.services.mesh import join, replicas
 
 Work = Callable[[World], Awaitable[bool]]
 

@@ -20,15 +20,16 @@ from controlplane.attest.challenges import Challenges
 from controlplane.attest.token import JoinTokens
 from controlplane.errors import ControlPlaneError
 from controlplane.model import CertificateRow, NodeRow, SiteRow, WitnessRow
-from controlplane.services import rows, setup
-from controlplane.services.attestation import Attestation, Configured, StoredInvitations
-from controlplane.services.authorities import Authorities
-from controlplane.services.enrolment import Enrolment
-from controlplane.services.hub import Hub
-from controlplane.services.issuance import Issuance
-from controlplane.services.nodes import Nodes
-from controlplane.services.publish import Publisher
-from controlplane.services.witness import Witness, origin
+from controlplane.services import rows
+from controlplane.services.authority.authorities import Authorities
+from controlplane.services.evidence.witness import Witness, origin
+from controlplane.services.identity.attestation import Attestation, Configured, StoredInvitations
+from controlplane.services.identity.enrolment import Enrolment
+from controlplane.services.identity.issuance import Issuance
+from controlplane.services.identity.nodes import Nodes
+from controlplane.services.mesh import setup
+from controlplane.services.push.hub import Hub
+from controlplane.services.push.publish import Publisher
 from controlplane.signer.file import FileSigner
 from controlplane.store.base import Expect, Item
 from controlplane.store.memory import MemoryStore

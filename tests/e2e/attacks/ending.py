@@ -21,10 +21,10 @@ from controlplane.api.gen import (
     sync_pb2_grpc,
 )
 from controlplane.rpc.peer import Peers
-from controlplane.services import issuance
-from controlplane.services.attestation import Attestation
-from controlplane.services.issuance import Issuance
-from controlplane.services.publish import Publisher
+from controlplane.services.identity import issuance
+from controlplane.services.identity.attestation import Attestation
+from controlplane.services.identity.issuance import Issuance
+from controlplane.services.push.publish import Publisher
 from policies import payloads
 
 DENIED = grpc.StatusCode.PERMISSION_DENIED

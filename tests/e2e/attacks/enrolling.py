@@ -21,11 +21,11 @@ from controlplane.attest import token as tokens
 from controlplane.attest.token import JoinTokens
 from controlplane.cli.demo.mesh import TRUST_DOMAIN
 from controlplane.rpc.peer import Peers
-from controlplane.services import enrolment
-from controlplane.services.attestation import Attestation
-from controlplane.services.enrolment import Enrolment
-from controlplane.services.grants import Grant
-from controlplane.services.operators import Operators
+from controlplane.services.admin.grants import Grant
+from controlplane.services.admin.operators import Operators
+from controlplane.services.identity import enrolment
+from controlplane.services.identity.attestation import Attestation
+from controlplane.services.identity.enrolment import Enrolment
 
 PLAIN = Attributes(tier=1)
 CN, OU = NameOID.COMMON_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME

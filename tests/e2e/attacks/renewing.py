@@ -11,9 +11,9 @@ from certs import keys
 from certs.csr import make_csr
 from controlplane.api.gen import enrolment_pb2, identity_pb2, identity_pb2_grpc
 from controlplane.rpc.peer import Peers
-from controlplane.services import enrolment
-from controlplane.services.enrolment import Enrolment
-from controlplane.services.issuance import Issuance
+from controlplane.services.identity import enrolment
+from controlplane.services.identity.enrolment import Enrolment
+from controlplane.services.identity.issuance import Issuance
 
 
 def renewed(plane: Plane, holder: Holder, idempotency: str = "c" * 20) -> bool:

@@ -17,7 +17,8 @@ from certs import keys
 from certs.errors import KeyFormatError
 from controlplane.api import files
 from controlplane.attest import token as tokens
-from controlplane.services import nodes, setup
+from controlplane.services.identity import nodes
+from controlplane.services.mesh import setup
 from controlplane.signer.file import FileSigner
 
 PKI = Pki()

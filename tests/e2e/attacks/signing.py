@@ -15,12 +15,13 @@ from controlplane.attest.challenges import MAX_NONCES, Challenges
 from controlplane.errors import BusyError, ConflictError, ControlPlaneError, UnavailableError
 from controlplane.rpc import sync_api
 from controlplane.rpc.sync_api import SyncServicer
-from controlplane.services import enrolment, witness
-from controlplane.services.enrolment import Enrolment
-from controlplane.services.hub import AgentState
-from controlplane.services.issuance import Issuance
-from controlplane.services.publish import Publisher
-from controlplane.services.witness import Witness
+from controlplane.services.evidence import witness
+from controlplane.services.evidence.witness import Witness
+from controlplane.services.identity import enrolment
+from controlplane.services.identity.enrolment import Enrolment
+from controlplane.services.identity.issuance import Issuance
+from controlplane.services.push.hub import AgentState
+from controlplane.services.push.publish import Publisher
 from policies import documents as d
 from policies import payloads
 

@@ -10,7 +10,8 @@ from certs import keys
 from certs.csr import make_csr
 from controlplane import model
 from controlplane.errors import BusyError, InvalidError, NotAttestedError, UnavailableError
-from controlplane.services import enrolment, rows
+from controlplane.services import rows
+from controlplane.services.identity import enrolment
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 from attacks import administering, ending, enrolling, plane, renewing
 from attacks.control import Control, by_name, falls, holds
 
-from controlplane.services import enrolment
+from controlplane.services.identity import enrolment
 
 pytestmark = pytest.mark.timeout(90)
 CONTROLS = (*administering.CONTROLS, *enrolling.CONTROLS, *renewing.CONTROLS, *ending.CONTROLS)

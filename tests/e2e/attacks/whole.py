@@ -21,8 +21,8 @@ from controlplane.cli.client import EXITS
 from controlplane.cli.demo import calls
 from controlplane.cli.demo.mesh import Mesh, Process
 from controlplane.cli.errors import CliError, Exit
-from controlplane.services.issuance import Issuance
-from controlplane.services.nodes import Nodes
+from controlplane.services.identity.issuance import Issuance
+from controlplane.services.identity.nodes import Nodes
 from controlplane.store.sqlite import SqliteStore
 
 MUTANT = Path(__file__).with_name("mutant.py")

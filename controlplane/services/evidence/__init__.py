@@ -1,0 +1,1 @@
+"""The witness of nodes' logs, and this control plane's own log."""

@@ -1,0 +1,1 @@
+"""Other trust domains: whom we federate with, and bundles both ways."""

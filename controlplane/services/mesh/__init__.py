@@ -1,0 +1,1 @@
+"""How a mesh begins and grows: the root's ceremonies, and the control planes that join it."""

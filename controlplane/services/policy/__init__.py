@@ -1,0 +1,1 @@
+"""Policies and resources: applied, staged, in force, explained."""

@@ -1,0 +1,1 @@
+"""What every node is told: signed once, sent to all, and known to have arrived."""
