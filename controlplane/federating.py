@@ -11,7 +11,7 @@ from controlplane.federation.endpoint import BundleEndpoint, from_files
 from controlplane.federation.fetch import Fetcher
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.authority.own_certificate import OwnCertificate
-from controlplane.services.duties import Duty
+from controlplane.services.duty import Duty
 from controlplane.services.federation import own_bundle, polling
 from controlplane.services.federation.polling import Polling
 from controlplane.services.federation.relationships import Federation

@@ -21,7 +21,7 @@ from controlplane.parts import Parts
 from controlplane.rpc import server
 from controlplane.rpc.links import Links
 from controlplane.rpc.watching import Watching
-from controlplane.services import duties
+from controlplane.services import housekeeping
 from controlplane.services.authority import authorities
 from controlplane.services.authority.acknowledged import Acknowledged
 from controlplane.services.authority.authorities import Authorities
@@ -31,7 +31,8 @@ from controlplane.services.authority.endings import Endings
 from controlplane.services.authority.jwt_authorities import JwtAuthorities
 from controlplane.services.authority.lifecycle import Lifecycle
 from controlplane.services.authority.rotation import Pace, Rotation
-from controlplane.services.duties import Duty, Housekeeping
+from controlplane.services.duty import Duty
+from controlplane.services.housekeeping import Housekeeping
 from controlplane.services.identity.admission import Admission
 from controlplane.services.identity.attestation import Attestation, StoredInvitations
 from controlplane.services.identity.nodes import Nodes
@@ -230,7 +231,7 @@ async def _work(parts: Parts, links: Links, watching: Watching) -> None:
     """Everything that goes on beside calls. What ends here ends the replica."""
     config, publisher = parts.config, parts.publisher
     generation = publisher.issue.generation if publisher.issue else 0
-    duty = Duty(parts.store, duties.NAME, config.replica)
+    duty = Duty(parts.store, housekeeping.NAME, config.replica)
     endings = Endings(parts.store, publisher.refresh, svid_lifetime_s=config.svid_lifetime_s)
     pace = Pace(lifetime_s=config.ca_lifetime_s, patience_s=config.lease_s)
     async with asyncio.TaskGroup() as tasks:

@@ -18,7 +18,8 @@ from controlplane.services.authority.jwt_authorities import JwtAuthorities
 from controlplane.services.authority.lifecycle import Lifecycle
 from controlplane.services.authority.rotation import Pace, Rotation
 from controlplane.services.authority.tainting import Tainting
-from controlplane.services.duties import Duty, Housekeeping
+from controlplane.services.duty import Duty
+from controlplane.services.housekeeping import Housekeeping
 from controlplane.services.identity.issuance import Issuance, Wanted
 from controlplane.services.mesh import join, setup
 from controlplane.services.mesh.replicas import Replicas

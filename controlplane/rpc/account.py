@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from controlplane.errors import ControlPlaneError, UnavailableError, WaitingError
-from controlplane.rpc.operators import CALLER
+from controlplane.rpc.caller import CALLER
 from controlplane.services.admin.grants import Grant
 from controlplane.services.evidence.recording import Recording
 from policies.errors import DocumentError, PolicyError

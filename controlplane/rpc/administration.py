@@ -17,8 +17,8 @@ import grpc
 from controlplane.errors import DeniedError, WaitingError
 from controlplane.rpc import permissions
 from controlplane.rpc.account import Account, Asked, asked, encoded
+from controlplane.rpc.caller import CALLER
 from controlplane.rpc.guard import ended
-from controlplane.rpc.operators import CALLER
 from controlplane.rpc.peer import Peers
 from controlplane.rpc.permissions import Kind, Row
 from controlplane.services.admin.approvals import Approvals

@@ -11,7 +11,8 @@ from controlplane.errors import CorruptError, DeniedError
 from controlplane.operator_rows import ApprovalRow
 from controlplane.rpc import permissions
 from controlplane.rpc.account import asked, target
-from controlplane.rpc.operators import Context, OperatorsOnly, calling
+from controlplane.rpc.caller import calling
+from controlplane.rpc.operators import Context, OperatorsOnly
 from controlplane.services.admin import approvals
 from controlplane.services.admin.grants import Grant
 

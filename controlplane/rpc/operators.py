@@ -1,17 +1,16 @@
-"""What every part of Admin shares: all that it can reach, and who is calling. Operators only; each change is logged."""
+"""What every part of Admin shares: all that it can reach. Operators only; each change is logged."""
 
 from collections.abc import Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import grpc
 import structlog
 
 from controlplane.api.gen import admin_pb2_grpc
+from controlplane.rpc.account import Account
+from controlplane.rpc.caller import calling
 from controlplane.rpc.peer import Peers
 from controlplane.services.admin.approvals import Approvals
-from controlplane.services.admin.grants import Grant
 from controlplane.services.admin.operators import Operators
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.authority.lifecycle import Lifecycle
@@ -26,9 +25,6 @@ from controlplane.services.policy import explanation, policy_sets
 from controlplane.services.policy.resources import Resources
 from controlplane.services.policy.rollout import Rollout
 from controlplane.services.push.publish import Publisher
-
-if TYPE_CHECKING:
-    from controlplane.rpc.account import Account  # which knows us
 
 log = structlog.get_logger()
 READS = {
@@ -87,7 +83,7 @@ class Collaborators:
     identities: Identities
     operators: Operators
     approvals: Approvals
-    account: "Account"
+    account: Account
     recording: Recording
     servicers: dict[str, object]  # every service of operators by its full name, for what was approved
     root_sha256: str
@@ -105,15 +101,3 @@ class OperatorsOnly(admin_pb2_grpc.AdminServicer):
         name = calling().name
         (log.debug if act in READS else log.info)("admin", act=act, operator=name, **facts)
         return name
-
-
-CALLER: ContextVar[Grant] = ContextVar("caller")
-"""Set for the length of a call, once it is permitted and recorded."""
-
-
-def calling() -> Grant:
-    """Who makes the call that is being served; RuntimeError where nobody was let in."""
-    grant = CALLER.get(None)
-    if grant is None:
-        raise RuntimeError("an operator's call came past `rpc.administration`")
-    return grant

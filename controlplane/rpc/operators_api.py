@@ -2,7 +2,8 @@
 
 from controlplane.api.gen import admin_pb2
 from controlplane.operator_rows import OperatorRow
-from controlplane.rpc.operators import Context, OperatorsOnly, calling
+from controlplane.rpc.caller import calling
+from controlplane.rpc.operators import Context, OperatorsOnly
 from controlplane.services.admin.operators import unwritten
 
 

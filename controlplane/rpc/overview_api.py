@@ -8,7 +8,7 @@ import grpc
 
 from controlplane.api.gen import overview_pb2, overview_pb2_grpc
 from controlplane.config import Config
-from controlplane.rpc.operators import calling
+from controlplane.rpc.caller import calling
 from controlplane.services.overview import NodeView, Overview, Overviews
 from controlplane.services.pulse import Pulse
 from controlplane.store.base import Health

@@ -9,7 +9,7 @@ import structlog
 from controlplane import model
 from controlplane.api.gen import revocation_pb2, revocation_pb2_grpc
 from controlplane.model import NodeRow
-from controlplane.rpc.operators import calling
+from controlplane.rpc.caller import calling
 from controlplane.services.authority.crls import Crls
 from controlplane.services.identity.nodes import Changed, Nodes
 from controlplane.services.identity.revocation import Hit, Revocation, Selector

@@ -8,8 +8,9 @@ from certs import envelope
 from certs.profile import MAX_LIFETIME_S
 from controlplane import model
 from controlplane.errors import ConflictError
-from controlplane.services import duties, rows
-from controlplane.services.duties import Duty, Housekeeping
+from controlplane.services import housekeeping, rows
+from controlplane.services.duty import Duty
+from controlplane.services.housekeeping import Housekeeping
 from controlplane.services.identity import nodes as registry
 from controlplane.services.identity.nodes import Nodes
 from controlplane.services.mesh import setup
@@ -20,7 +21,7 @@ from controlplane.store.memory import MemoryStore
 from policies import payloads
 
 NOW, DOMAIN = 1_900_000_000, "acme.example"
-LATER = NOW + duties.FLOORS_S + 1
+LATER = NOW + housekeeping.FLOORS_S + 1
 
 
 class World:
@@ -88,7 +89,7 @@ async def test_a_quarantined_node_is_never_forgotten_for_it_goes_on_to_renew(wor
     assert await world.tidy() == {"apart": None}
     await world.nodes.release("apart", "paris")
     assert await world.tidy() == {"apart": 2}
-    world.now += duties.FLOORS_S + 1
+    world.now += housekeeping.FLOORS_S + 1
     assert await world.tidy() == {}
 
 

@@ -16,7 +16,8 @@ from controlplane.model import JwtRow, NodeRow
 from controlplane.services import rows
 from controlplane.services.authority import authorities
 from controlplane.services.authority.jwt_authorities import JwtAuthorities
-from controlplane.services.duties import Duty, Housekeeping
+from controlplane.services.duty import Duty
+from controlplane.services.housekeeping import Housekeeping
 from controlplane.services.identity.workloads import Registry, WorkloadSvids
 from controlplane.services.mesh import join, setup
 from controlplane.services.mesh.replicas import Replicas

@@ -8,7 +8,7 @@ from foreign import PARTNER, Foreign
 from certs.bundle import TrustBundle
 from certs.federation import Relationship
 from controlplane.errors import PreconditionError, UnavailableError
-from controlplane.services.duties import TAKE_OVER_S, Duty
+from controlplane.services.duty import TAKE_OVER_S, Duty
 from controlplane.services.federation import polling
 from controlplane.services.federation.polling import Polling
 from controlplane.services.federation.relationships import Federation

@@ -12,7 +12,7 @@ from certs.profile import CaKind
 from controlplane.model import CaRow, JwtKeyRow
 from controlplane.services import rows
 from controlplane.services.authority import ca_rows, tainting
-from controlplane.services.duties import Duty
+from controlplane.services.duty import Duty
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
 

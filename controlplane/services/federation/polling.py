@@ -22,7 +22,7 @@ from controlplane import model
 from controlplane.errors import ConflictError, ControlPlaneError, UnavailableError
 from controlplane.model import FederationRow, ForeignBundleRow, PolledRow
 from controlplane.services import rows
-from controlplane.services.duties import Duty
+from controlplane.services.duty import Duty
 from controlplane.services.federation.relationships import put_bundle, read_bundle, relationship
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store

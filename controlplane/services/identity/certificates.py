@@ -16,7 +16,7 @@ from controlplane.model import CertificateRow, IssuedRow
 from controlplane.services import rows
 from controlplane.store.base import Store
 
-KEPT_HOURS = 49  # as long as `duties` keeps them at least, and the hour before
+KEPT_HOURS = 49  # as long as `housekeeping` keeps them at least, and the hour before
 AHEAD_HOURS = MAX_LIFETIME_S // 3600 + 1
 
 

@@ -11,7 +11,8 @@ from controlplane import model
 from controlplane.errors import ConflictError, CorruptError, ExistsError, PreconditionError, UnavailableError
 from controlplane.model import CertificateRow, DelegationRow, PolicyState, ReplicaRow, TokenRow
 from controlplane.services import rows
-from controlplane.services.duties import EVIDENCE_S, TAKE_OVER_S, Duty, Housekeeping
+from controlplane.services.duty import TAKE_OVER_S, Duty
+from controlplane.services.housekeeping import EVIDENCE_S, Housekeeping
 from controlplane.services.mesh import join, setup
 from controlplane.services.mesh.replicas import Replicas, read_delegation
 from controlplane.services.push.hub import AgentState, Hub

@@ -1,23 +1,18 @@
-"""Work that only one replica does at a time: ending policy rollouts that nobody ends, and forgetting what has expired.
-
-1. Who works is a row in the store, the duty. Another takes it over when it has not moved for `TAKE_OVER_S` by its own
-   clock: clocks need not agree.
-2. The row's revision is the epoch. Every commit of the work compares it in the same transaction, so that a holder that
-   was paused, and comes back, writes nothing.
-"""
+"""What one replica does for all: ending policy rollouts that nobody ends, and forgetting what has expired."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import structlog
 
 from certs.profile import MAX_LIFETIME_S
 from controlplane import model
-from controlplane.errors import ConflictError, ControlPlaneError
-from controlplane.model import CertificateRow, DutyRow, NodeRow, TokenRow
+from controlplane.errors import ControlPlaneError
+from controlplane.model import CertificateRow, NodeRow, TokenRow
 from controlplane.services import rows
+from controlplane.services.duty import Duty
 from controlplane.services.policy.rollout import LAG_WAIT_S
 from controlplane.services.push.publish import Publisher
 from controlplane.store.base import MAX_OPERATIONS, Store
@@ -25,7 +20,6 @@ from controlplane.store.base import MAX_OPERATIONS, Store
 log = structlog.get_logger()
 NAME = "housekeeping"
 ROUND_S = 5.0
-TAKE_OVER_S = 20.0
 KEEP_S = 86_400  # expired certificates are kept for a day, and for the grace in which they may be renewed
 TOKENS_S = 60  # how often ended tokens are looked for
 EVIDENCE_S = 3600  # how long evidence is kept after its end
@@ -34,51 +28,6 @@ FLOORS_S = MAX_LIFETIME_S + MARGIN_S
 """After a floor rose, or a node was revoked: by then every certificate from before has ended."""
 AGREES_MS = 300_000
 BATCH = MAX_OPERATIONS - 2
-
-
-class Duty:
-    """One duty, as one replica sees it."""
-
-    def __init__(
-        self, store: Store, name: str, holder: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._store, self._key, self._holder, self._clock = store, rows.duty_key(name), holder, clock
-        self._seen = (-1, 0.0)  # revision, and when it was first seen
-        self.epoch = self.done = 0
-        """`done`: up to which hour expired certificates are forgotten."""
-
-    async def hold(self) -> bool:
-        """Take it, keep it, or see that somebody else has it."""
-        found = await rows.find(self._store, DutyRow, self._key)
-        now = self._clock()
-        if found is None:
-            return await self._write(1, 0)
-        if found.row.holder == self._holder and found.revision == self.epoch:
-            return await self._write(found.row.count + 1, found.revision)
-        self.epoch, self.done = 0, found.row.done
-        if self._seen[0] != found.revision:
-            self._seen = (found.revision, now)
-        if now - self._seen[1] < TAKE_OVER_S:
-            return False
-        log.info("duty_taken_over", before=found.row.holder)
-        return await self._write(found.row.count + 1, found.revision)
-
-    async def commit(
-        self, *, expect: Mapping[str, int], put: Mapping[str, bytes], delete: Sequence[str] = ()
-    ) -> int:
-        """A commit that fails with ConflictError once somebody else has taken over."""
-        return await self._store.commit(expect={**expect, self._key: self.epoch}, put=put, delete=delete)
-
-    async def _write(self, count: int, before: int) -> bool:
-        row = DutyRow(holder=self._holder, count=count, done=self.done)
-        try:
-            self.epoch = await self._store.commit(
-                expect={self._key: before}, put={self._key: model.dump(row)}
-            )
-        except ConflictError:
-            self.epoch = 0
-            return False
-        return True
 
 
 class Housekeeping:
