@@ -135,7 +135,7 @@ def reconcile(reports: Sequence[LogReport]) -> list[Finding]:
                 findings.append(_unpaired(nodes, caller, "the callee has no record of it"))
         elif (caller.node, caller.peer) != (callee.peer, callee.node):
             findings.append(_unpaired(nodes, caller, "the two ends name different peers", Problem.MISMATCH))
-        elif caller.status != callee.status and 0 not in {caller.status, callee.status}:
+        elif caller.status != callee.status and not _unanswered(caller, callee):
             detail = f"caller saw {caller.status}, callee {callee.status}"
             findings.append(_unpaired(nodes, caller, detail, Problem.MISMATCH))
     for request_id, callee in got.items():
@@ -147,6 +147,12 @@ def reconcile(reports: Sequence[LogReport]) -> list[Finding]:
 def _never_arrived(caller: DecisionRecord) -> bool:
     """The caller's sidecar allowed it and could not reach the callee: there is nothing to pair."""
     return caller.status in {0, 503, 504} and not caller.peer_serial
+
+
+def _unanswered(caller: DecisionRecord, callee: DecisionRecord) -> bool:
+    """One end saw no answer. Denied and cut, the caller's sidecar answers in the callee's place: nothing was done, say both."""
+    cut = not callee.allowed and caller.details.startswith("upstream_reset")
+    return cut or 0 in {caller.status, callee.status}
 
 
 def _unpaired(

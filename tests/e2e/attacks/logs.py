@@ -228,4 +228,15 @@ CONTROLS = (
         [("another outcome", pair([out("1")], [into("1", status=500)]))],
         mutants.code(V, "reconcile", "caller.status != callee.status", "False"),
     ),
+    Control(
+        11,
+        "pairs: no answer is hidden as a lost denial",
+        [
+            (
+                "the caller was answered, and says its connection was cut",
+                pair([out("1", status=503, details="upstream_reset_before_response_started")], [into("1")]),
+            )
+        ],
+        mutants.code(V, "_unanswered", "not callee.allowed and", ""),
+    ),
 )
