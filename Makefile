@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+JOBS ?= 2
 PROTOS := $(wildcard controlplane/api/v1/*.proto)
 
 .PHONY: demo test test-long faults agree check lint format proto bench clean help
@@ -15,7 +16,7 @@ demo: $(VENV)/.demo  ## the whole mesh at work on this machine (ARGS=--keep leav
 	@exec $(BIN)/writ demo $(ARGS)
 
 test: lint  ## static checks, then every quick test, real Envoy included
-	$(BIN)/python -m pytest -m "not slow and not soak and not clients" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow and not soak and not clients" -n $(JOBS) --dist loadfile $(ARGS)
 
 test-long: $(VENV)/.dev $(VENV)/.clients  ## the slow tests
 	$(BIN)/python -m pytest -m "slow or soak or clients" --timeout 900 $(ARGS)

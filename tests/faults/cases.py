@@ -32,7 +32,9 @@ class Seen:
         self.outcomes.setdefault(case.number, set()).add(outcome)
 
     def rows(self) -> list[str]:
-        return [self._row(number) for number in sorted(self.cases)]
+        broken = sum(outcomes != {"passed"} for outcomes in self.outcomes.values())
+        total = f"  {len(self.cases)} faults, {broken} broken"
+        return [*map(self._row, sorted(self.cases)), total] if self.cases else []
 
     def _row(self, number: int) -> str:
         case, facts = self.cases[number], "; ".join(self.facts.get(number, ()))

@@ -1,28 +1,13 @@
-"""The attack table is printed at the end of a run: control, how many attacks it stopped, whether its mutant was caught."""
+"""Each attack says in its report what was stopped: `tests/conftest.py` prints the table."""
+
+from collections.abc import Iterator
 
 import pytest
 from attacks.control import Tally
 
-TALLY = pytest.StashKey[Tally]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash.setdefault(TALLY, Tally())
-
 
 @pytest.fixture
-def tally(pytestconfig: pytest.Config) -> Tally:
-    return pytestconfig.stash[TALLY]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    found = config.stash.get(TALLY, Tally())
-    if not found.invariant:
-        return
-    terminalreporter.section("attack table")
-    for row in found.rows():
-        terminalreporter.write_line(row)
-    terminalreporter.write_line(
-        f"  {found.stopped.total()} attacks stopped by {len(found.invariant)} controls, "
-        f"{len(found.caught)} mutants caught"
-    )
+def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
+    seen = Tally()
+    yield seen
+    request.node.user_properties.append(("attacks", [seen.invariant, dict(seen.stopped), seen.caught]))

@@ -36,14 +36,21 @@ class Harness(Protocol):
 
 @dataclass
 class Tally:
-    """What a run has seen: attacks stopped per control, and whose mutants were caught."""
+    """What a test or a run has seen: attacks stopped per control, and whose mutants were caught."""
 
     invariant: dict[str, int] = field(default_factory=dict)
     stopped: Counter[str] = field(default_factory=Counter)
     caught: dict[str, int] = field(default_factory=dict)
 
+    def add(self, other: "Tally") -> None:
+        self.invariant |= other.invariant
+        self.stopped.update(other.stopped)
+        self.caught |= other.caught
+
     def rows(self) -> list[str]:
-        return [self._row(name) for name in sorted(self.invariant, key=lambda n: (self.invariant[n], n))]
+        names = sorted(self.invariant, key=lambda name: (self.invariant[name], name))
+        total = f"  {sum(self.stopped.values())} attacks stopped by {len(names)} controls, {len(self.caught)} mutants caught"
+        return [*map(self._row, names), total] if names else []
 
     def _row(self, name: str) -> str:
         caught = f"mutant caught by {self.caught[name]}" if name in self.caught else "mutant not run"
