@@ -12,6 +12,10 @@ from agent.attest import Source
 from agent.errors import ConfigError
 
 MAX_BYTES = 1 << 20
+MAX_SOCKET = 107
+"""Bytes in the path of a Unix socket, by unix(7)."""
+SOCKET = Path("envoy/admin.sock")
+"""Of those below `state_dir`, the one with the longest path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +94,7 @@ def _values(document: Mapping[str, Any], path: Path) -> dict[str, dict[str, Any]
             if key not in FIELDS.get(section, {}):
                 raise ConfigError(f"`{path}`: unknown key `{where}`")
             if type(given) is not FIELDS[section][key][0]:
-                raise ConfigError(f"`{path}`: `{where}` must be a {FIELDS[section][key][0].__name__}")
+                raise ConfigError(f"`{path}`: `{where}` must be of type {FIELDS[section][key][0].__name__}")
             found[section][key] = given
     return found
 
@@ -104,7 +108,7 @@ def _override(found: dict[str, dict[str, Any]], environment: Mapping[str, str]) 
                     given = environment[name]
                     found[section][key] = given.split(",") if kind is list else kind(given)
                 except ValueError as exc:
-                    raise ConfigError(f"`{name}` must be a {kind.__name__}") from exc
+                    raise ConfigError(f"`{name}` must be of type {kind.__name__}") from exc
 
 
 def _addresses(found: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
@@ -117,9 +121,12 @@ def _addresses(found: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
 
 def _frozen(found: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str]) -> Config:
     envoy, join = found["envoy"], found["join"]
+    state_dir, workload_socket = Path(found[""]["state_dir"]), found["workload"]["socket"]
+    _short("state_dir", state_dir / SOCKET)
+    _short("workload.socket", Path(workload_socket))
     token = environment.get("WRIT_JOIN_TOKEN_FILE") or join["token_file"]
     return Config(
-        state_dir=Path(found[""]["state_dir"]),
+        state_dir=state_dir,
         control_planes=_addresses(found),
         token_file=Path(token) if token else None,
         root_sha256=join["root_sha256"],
@@ -132,11 +139,17 @@ def _frozen(found: Mapping[str, Mapping[str, Any]], environment: Mapping[str, st
         envoy_concurrency=envoy["concurrency"],
         max_body_bytes=envoy["max_body_bytes"],
         max_stream_s=envoy["max_stream_s"],
-        workload_socket=Path(found["workload"]["socket"]) if found["workload"]["socket"] else None,
+        workload_socket=Path(workload_socket) if workload_socket else None,
         lease_max_s=found["lease"]["max_s"],
         metrics_listen=found["metrics"]["listen"],
         log_level=found["log"]["level"],
     )
+
+
+def _short(key: str, path: Path) -> None:
+    if (size := len(os.fsencode(path))) > MAX_SOCKET:
+        said = f"`{key}` is too long: the socket `{path}` has {size} bytes in its path, at most {MAX_SOCKET} work"
+        raise ConfigError(said, hint="use a directory nearer to the root, such as /var/lib/writ/agent")
 
 
 def _source(given: Mapping[str, Any], join: Mapping[str, Any]) -> Source:

@@ -41,7 +41,7 @@ def behind(proxy: list[FaultProxy]):
 
 @case(7, "no room for evidence", "new requests are denied; with room it goes on, and says what is missing")
 def test_a_node_that_cannot_record_denies_until_it_can(tmp_path, saw) -> None:
-    mounted = tmp_path / CALLEE / "state" / "evidence"
+    mounted = tmp_path / CALLEE / "var" / "evidence"
 
     def before(_: Mesh) -> None:
         mounted.mkdir(mode=0o700)

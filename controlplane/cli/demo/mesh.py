@@ -36,7 +36,7 @@ class Node:
 
     @property
     def state(self) -> Path:
-        return self.directory / "state"
+        return self.directory / "var"
 
     @property
     def workload_socket(self) -> Path:
@@ -182,10 +182,10 @@ class Mesh:
     ) -> Node:
         """A node's directory, token and settings; its server is started, its agent not yet."""
         directory = self.directory / name
-        (directory / "state").mkdir(parents=True)
+        (directory / "var").mkdir(parents=True)
         self.token(name, attributes)
         settings = [
-            f'state_dir = "{directory / "state"}"',
+            f'state_dir = "{directory / "var"}"',
             "control_planes = [" + ", ".join(f'"{one.api}"' for one in self.replicas) + "]",
             "[join]",
         ]
@@ -197,7 +197,7 @@ class Mesh:
             f"agent {name}",
             [sys.executable, "-m", "agent", "--config", str(directory / "agent.toml")],
             directory / "agent.log",
-            directory / "state" / "ports.json",
+            directory / "var" / "ports.json",
         )
         server = self._server(directory, name) if serve else None
         made = self.nodes[name] = Node(name=name, directory=directory, agent=agent, server=server)

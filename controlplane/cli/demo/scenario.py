@@ -177,7 +177,7 @@ def _next(directory: Path, *, keep: bool) -> None:
             "  writ status\n  writ node list\n  writ policy explain --from app-1.paris --action chat \\\n"
         )
         sys.stdout.write("       --resource Model/ngram@gpu-1.berlin --purpose treatment --data-class 3\n")
-        sys.stdout.write(f"  writ audit tail {directory}/gpu-1.berlin/state/evidence\n")
+        sys.stdout.write(f"  writ audit tail {directory}/gpu-1.berlin/var/evidence\n")
     else:
         sys.stdout.write(
             "\nNext: `writ demo --keep` leaves it running; the README explains a first policy.\n"
