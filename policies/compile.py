@@ -98,6 +98,10 @@ def _shape(policy: syntax.Policy) -> _Shape:
     """Remembered: the same policies are compiled for every node."""
     asked = syntax.variables(*(node for node, _ in _conditions(policy)))
     by_resource, by_action = "resource" in asked, "action" in asked
+    if too_complex(policy, asks_source="context.source_ip" in asked):  # and may take as long to compile
+        message = "the condition is too large or too deep for a proxy to evaluate"
+        found = _finding("W-COMPLEX", policy, policy.line, message, "split it")
+        return _Shape((found,), by_resource, by_action, None)
     left, findings = _left(policy)
     anywhere = None if findings or by_resource or by_action else left
     return _Shape(tuple(findings), by_resource, by_action, anywhere)
@@ -126,9 +130,6 @@ def _left(policy: syntax.Policy) -> tuple[Expr, list[Finding]]:
             findings.append(_unsupported(policy, exc))
         else:
             when = simplify.both(when, simplify.negate(part) if negated else part)
-    if too_complex(policy):
-        message = "the condition is too large or too deep for a proxy to evaluate"
-        findings.append(_finding("W-COMPLEX", policy, policy.line, message, "split it"))
     return when, findings
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 _TOKEN = re.compile(
     r"""
-    (?P<space> \s+ | //[^\r\n]* )
+    (?P<space> [^\S\x1c-\x1f]+ | //[^\r\n]* )
   | (?P<string> "(?:[^"\\]|\\.)*+" )
   | (?P<word> [A-Za-z_][A-Za-z0-9_]* | [0-9]+ )
   | (?P<symbol> :: | && | \|\| | == | != | <= | >= | . )
@@ -31,7 +31,7 @@ class Chunk:
 
 # What may hold a semicolon that ends nothing, and one that does: a large set is only searched for these.
 _END = re.compile(r'//[^\r\n]* | "(?:[^"\\]|\\.)*+" | (?P<end>;)', re.VERBOSE | re.DOTALL)
-_BLANK = re.compile(r"(?: \s+ | //[^\r\n]* )*+", re.VERBOSE)
+_BLANK = re.compile(r"(?: [^\S\x1c-\x1f]+ | //[^\r\n]* )*+", re.VERBOSE)  # separators are no blanks to Cedar
 
 
 def split(source: str) -> tuple[Chunk, ...]:

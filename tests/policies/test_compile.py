@@ -1,11 +1,8 @@
 """Each construct compiles to exactly this, or is refused by name, file and line."""
 
-import random
-
 import pytest
-from generated import Policies
 
-from policies import bounds, expressions, parse
+from policies import parse
 from policies.compile import KINDS_OF, ResourceFacts, compile_egress, compile_ingress
 from policies.errors import PolicyError
 from policies.model import (
@@ -329,26 +326,6 @@ def test_a_caller_forbids_only_what_every_address_would_forbid() -> None:
     )
     found = {rule.id: rule.when for rule in rules_of(source, egress=True).rules}
     assert found == {"p": T, "g": Is(STREAM, frozenset({True}))}
-
-
-def test_no_condition_exceeds_what_was_foreseen_from_its_syntax() -> None:
-    rng = random.Random(11)
-    for policy in parse.load({"f": "\n".join(Policies(rng).some(300))}):
-        nodes = [node for node in (policy.principal, *(clause.node for clause in policy.clauses)) if node]
-        for rule in compile_ingress([policy], (FACTS, OTHER)).rules:
-            assert expressions.size(rule.when) <= 1 + sum(bounds.weight(node) + 1 for node in nodes), (
-                policy.source
-            )
-            assert expressions.depth(rule.when) <= 2 + max(map(bounds.depth, nodes), default=0), policy.source
-
-
-def test_a_condition_too_large_for_a_proxy_is_refused() -> None:
-    nested = "context.stream"
-    for _ in range(12):
-        nested = f"(({nested}) == (context.data_class < 2))"
-    with pytest.raises(PolicyError) as caught:
-        parse.load({"f": f'@id("a") permit(principal, action, resource) when {{ {nested} }};'})
-    assert [finding.code for finding in caught.value.findings] == ["W-COMPLEX"]
 
 
 def test_scopes_clauses_and_effects_become_rules() -> None:

@@ -1,8 +1,10 @@
 """Policies are read whole or refused with file, line and a stable code."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from policies import parse
+from policies import parse, sources
 from policies.errors import PolicyError
 from policies.model import ACTION_GROUPS, ACTIONS, Effect
 from policies.syntax import Attr, Call, Clause, Entity, IsKind, Lit, Matches, Policy, Var
@@ -148,8 +150,42 @@ def test_a_carriage_return_hides_no_policy() -> None:
     assert policy.effect is Effect.FORBID
 
 
+@pytest.mark.parametrize("blank", ["\x1c", "\x1f"])
+def test_what_cedar_does_not_skip_is_not_skipped_between_policies(blank: str) -> None:
+    assert refusals({"f": f'@id("a") {ANY}\n{blank}@id("b") {ANY}'}) == [("W-SYNTAX", "f", 2, "")]
+
+
+def test_faults_far_apart_are_told_with_their_lines_whoever_validates() -> None:
+    lines = [f'@id("p{number}") {ANY}' for number in range(2_600)]
+    for number in (0, 999, 1_000, 2_599):
+        lines[number] = lines[number].replace("resource)", "resource is Robot)")
+    files = {"a": "\n".join(lines[:1_500]), "b": "\n".join(lines[1_500:])}
+    expected = [("a", 1, "p0"), ("a", 1000, "p999"), ("a", 1001, "p1000"), ("b", 1100, "p2599")]
+    with ThreadPoolExecutor(1) as pool:
+        for beside in (map, pool.map):
+            with pytest.raises(PolicyError) as caught:
+                parse.load(files, beside)
+            assert [(item.file, item.line, item.policy) for item in caught.value.findings] == expected
+    files["a"] = files["a"].replace("principal, action", "principal action", 1)
+    files["b"] = files["b"].replace(f"{ANY}\n", "permit(principal);\n")
+    assert {code for code, *_ in refusals(files)} == {"W-SYNTAX"}
+    assert len(refusals(files)) == 1 + 1_099
+
+
+def test_policies_are_the_same_whoever_validates_them() -> None:
+    files = {"a": "\n".join(f'@id("p{number}") {ANY}' for number in range(2_100))}
+    with ThreadPoolExecutor(1) as pool:
+        assert parse.load(files, pool.map) == parse.load(files)
+
+
+def test_more_policies_than_anybody_reads_are_refused_before_any_is_read() -> None:
+    wrong = "\n".join("permit(principal);" for _ in range(9_000))
+    found = refusals({**{f"f{number:02}": wrong for number in range(12)}, "a": ANY})
+    assert found == [("W-COUNT", "f01", 1_000, "")]
+
+
 def test_the_number_of_policies_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parse, "MAX_POLICIES", 2)
+    monkeypatch.setattr(sources, "MAX_POLICIES", 2)
     source = "\n".join(f'@id("p{number}") {ANY}' for number in range(3))
     assert refusals({"f": source}) == [("W-COUNT", "f", 3, "")]
 
