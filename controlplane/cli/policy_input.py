@@ -3,6 +3,7 @@
 The mesh comes from a file (`--context-file`), or from the control plane where there is none.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,8 @@ def policies(paths: list[Path]) -> tuple[Policy, ...]:
 def parsed(files: dict[str, str]) -> tuple[Policy, ...]:
     """Policies that could be applied; everything that is wrong with them is one error."""
     try:
-        return parse.load(files)
+        with ThreadPoolExecutor(max_workers=1) as validating:
+            return parse.load(files, validating.map)
     except PolicyError as exc:
         more = f" (and {len(exc.findings) - 1} more)" if len(exc.findings) > 1 else ""
         raise CliError(f"{exc.findings[0]}{more}", hint="writ policy lint") from exc

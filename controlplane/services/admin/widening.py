@@ -16,11 +16,11 @@ from controlplane.operator_rows import OperatorRow
 from controlplane.services import rows
 from controlplane.services.admin import grants
 from controlplane.services.admin.grants import Grant
+from controlplane.services.policy import reading
 from controlplane.services.policy.explanation import known_mesh
 from controlplane.services.policy.rollout import Rollout
 from controlplane.services.push.publish import Publisher
 from controlplane.store.base import Store
-from policies import parse
 from policies.diff import diff
 from policies.errors import PolicyError
 from policies.syntax import Policy
@@ -90,7 +90,7 @@ class Widening:
     async def _policy(self, files: dict[str, str], sites: list[str]) -> bool:
         """Against what holds now at each of the sites: exact, and what cannot be decided counts (`policies.diff`)."""
         try:
-            wanted = await asyncio.to_thread(parse.load, files)
+            wanted = await reading.load(files)
         except PolicyError:
             return False
         mesh, state = await known_mesh(self.store), (await rows.policy_state(self.store)).row

@@ -16,11 +16,11 @@ from controlplane import model
 from controlplane.errors import ConflictError, InvalidError, NotFoundError
 from controlplane.model import NodeRow, PolicySetRow, PolicyState, ResourceRow
 from controlplane.services import rows
+from controlplane.services.policy import reading
 from controlplane.services.push.bundles import BundleMaker
 from controlplane.services.push.publish import BREATH, Publisher
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
-from policies import parse
 from policies.syntax import Policy
 
 STAGE_WAIT_S = 5.0  # how long a new policy waits for agents to hold it before it is put in force
@@ -57,8 +57,7 @@ class Rollout:
 
     async def apply(self, files: dict[str, str], how: How) -> Applied:
         """PolicyError refuses everything before anything is stored."""
-        # In a thread: thousands of policies take seconds, and heartbeats must not wait for them.
-        policies = await asyncio.to_thread(parse.load, files)
+        policies = await reading.load(files)
         if sum(len(text.encode()) for text in files.values()) > MAX_FILES_BYTES:
             raise InvalidError(f"a policy set is at most {MAX_FILES_BYTES // 1000} kB")
         await self._check_sites(how.sites)

@@ -4,14 +4,13 @@ A version may be limited to some sites; elsewhere the version below it holds. So
 for different files at different sites, and the agents need not know.
 """
 
-import asyncio
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from controlplane.model import PolicySetRow, PolicyState
 from controlplane.services import rows
+from controlplane.services.policy import reading
 from controlplane.store.base import Store
-from policies import parse
 from policies.syntax import Policy
 
 MAX_BASES = 64  # site-limited versions on top of each other
@@ -83,5 +82,5 @@ class Versions:
         if version not in self._known:
             key = rows.policy_key(version)
             stored = await rows.read(self._store, PolicySetRow, key, f"policy version `{version}`")
-            self._known[version] = (stored.row, await asyncio.to_thread(parse.load, stored.row.files))
+            self._known[version] = (stored.row, await reading.load(stored.row.files))
         return self._known[version]

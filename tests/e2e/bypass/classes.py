@@ -24,6 +24,7 @@ PROXIES: dict[str, tuple[str, ...]] = {
     "26 wildcards and unknown words in policies": ("wildcards 26",),
     "27 a forbid in the shadow of permits": ("shadowing 27",),
     "28 a dry run that enforces, or tells something else": ("dry run 28",),
+    "29 handshakes and heads that never end": ("slow heads 29",),
 }
 PROTOCOLS: dict[str, tuple[str, ...]] = {
     "1 a path without its slash": ("path 3 ends and forms", "framing 8", "gRPC methods"),
