@@ -11,15 +11,14 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import argparse
 import asyncio
-import logging
 from pathlib import Path
 
-import structlog
 import uvloop
 
 from agent import config as settings
 from agent import main as service
 from agent.errors import AgentError, ConfigError
+from controlplane.api import json_lines
 
 
 def main() -> int:
@@ -28,7 +27,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         config = settings.load(arguments.config)
-        _logs(config.log_level)
+        json_lines.write(config.log_level)
         uvloop.run(service.run(config))
     except AgentError as exc:
         sys.stderr.write(f"error: {exc}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))
@@ -36,22 +35,6 @@ def main() -> int:
     except asyncio.CancelledError:
         return 0
     return 0
-
-
-def _logs(level: str) -> None:
-    """JSON lines on stderr; never a key or a token."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping().get(level.upper(), 20)
-        ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 if __name__ == "__main__":

@@ -52,7 +52,6 @@ class Agent:
         self._changed, self._stop = asyncio.Event(), asyncio.Event()
         self._stop_envoy = False
         self._sidecar = Sidecar(config, mine.spiffe_id)
-        self._envoy = self._sidecar.process
         self._ads = AdsServer(self._sidecar.directory / "xds.sock")
         self._store = DocumentStore(config.state_dir / "documents")
         self._statements = Statements(config.state_dir, mine)
@@ -121,7 +120,7 @@ class Agent:
                     task.cancel()
         finally:
             if self._stop_envoy:
-                self._envoy.stop()
+                self._sidecar.process.stop()
             await self._watching.stop()
             await self._ads.stop()
             log.info("stopped", envoy="stopped" if self._stop_envoy else "left running")
@@ -168,10 +167,10 @@ class Agent:
         """Keep an Envoy running and its log followed. An end we did not ask for leaves a gap record."""
         backoff = Backoff()
         while True:
-            run = self._envoy.run
+            run = self._sidecar.process.run
             following = asyncio.ensure_future(self._keep().follow(tail))
             try:
-                await self._envoy.died()
+                await self._sidecar.process.died()
             finally:
                 following.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -217,13 +216,11 @@ class Agent:
         self._workloads.reissue(cas, within_s)
 
     def _look_at_shadow(self) -> None:
-        """Ask another shadow, or none; as long as it is the same, its counts go on."""
-        wanted = self._received.shadow
-        if Shadow.same(self._shadow, wanted, self._identity):
-            return
-        self._shadow = Shadow(wanted, self._identity) if wanted is not None else None
-        self._keep().consider(self._shadow.consider if self._shadow is not None else None)
-        self._sync.report(sync_pb2.SyncRequest(health=self._health()))  # who applied it waits for this
+        """Ask another shadow, or none."""
+        before, self._shadow = self._shadow, Shadow.next(self._shadow, self._received.shadow, self._identity)
+        if self._shadow is not before:
+            self._keep().consider(self._shadow.consider if self._shadow is not None else None)
+            self._sync.report(sync_pb2.SyncRequest(health=self._health()))  # who applied it waits for this
 
     async def _wait_changed(self) -> None:
         """A change, the end of the lease, or a turn of a condition on time: then open streams may have to end too."""

@@ -47,16 +47,17 @@ class Shadow:
         self._rules = {"in": Evaluator(bundle.rules.ingress), "out": Evaluator(bundle.rules.egress)}
         self._flows: dict[_Flow, Seen] = {}
 
-    @staticmethod
-    def same(one: "Shadow | None", bundle: TrustedBundle | None, mine: Identity) -> bool:
-        """Whether `one` asks the same of the same."""
-        if one is None or bundle is None:
-            return one is None and bundle is None
-        return (one._bundle.ticket.rules, one._version, one._mine.attributes) == (  # noqa: SLF001 - its own
-            bundle.ticket.rules,
-            bundle.ticket.policy_version,
-            mine.attributes,
-        )
+    @classmethod
+    def next(cls, now: "Shadow | None", wanted: TrustedBundle | None, mine: Identity) -> "Shadow | None":
+        """What is to be asked: `now` as long as it asks the same of the same, so that its counts go on."""
+        if wanted is None:
+            return None
+        asks = (wanted.ticket.rules, wanted.ticket.policy_version, mine.attributes)
+        return now if now is not None and now._asks == asks else cls(wanted, mine)  # noqa: SLF001 - its own
+
+    @property
+    def _asks(self) -> tuple[object, ...]:
+        return self._bundle.ticket.rules, self._version, self._mine.attributes
 
     @property
     def _version(self) -> int:

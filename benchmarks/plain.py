@@ -74,58 +74,45 @@ def _envoy(
     authoriser: Path,
     running: list["subprocess.Popen[bytes]"],
 ) -> int:
+    document = {
+        "admin": {"address": {"pipe": {"path": str(place / f"{name}.sock")}}},
+        "static_resources": {
+            "listeners": [_listener(name, transport, filters)],
+            "clusters": [cluster, *([_authorisers(authoriser)] if authoriser.exists() else [])],
+        },
+    }
+    config = place / f"{name}.json"
+    config.write_text(json.dumps(document))
+    command = [str(process.find_binary(None)), "-c", str(config), "-l", "error"]
+    command += ["--disable-hot-restart", "--concurrency", "1"]
+    running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+    return _port(place / f"{name}.sock")
+
+
+def _listener(name: str, transport: dict[str, Any] | None, filters: list[dict[str, Any]]) -> dict[str, Any]:
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "next", "timeout": "0s"}}
+    router = {"name": "router", "typed_config": {"@type": TYPE + "filters.http.router.v3.Router"}}
     manager = {
         "@type": TYPE + "filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "next", "timeout": "0s"}}],
-                }
-            ]
-        },
-        "http_filters": [
-            *filters,
-            {"name": "router", "typed_config": {"@type": TYPE + "filters.http.router.v3.Router"}},
-        ],
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
+        "http_filters": [*filters, router],
     }
     chain: dict[str, Any] = {
         "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
     }
     if transport:
         chain["transport_socket"] = transport
-    listener = {"name": name, "address": _address(0), "filter_chains": [chain]}
-    asked = {
+    return {"name": name, "address": _address(0), "filter_chains": [chain]}
+
+
+def _authorisers(socket: Path) -> dict[str, Any]:
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(socket)}}}}
+    return {
         "name": "authz",
         "type": "STATIC",
-        "load_assignment": {
-            "cluster_name": "authz",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"pipe": {"path": str(authoriser)}}}}]}],
-        },
+        "load_assignment": {"cluster_name": "authz", "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
-    document = {
-        "admin": {"address": {"pipe": {"path": str(place / f"{name}.sock")}}},
-        "static_resources": {
-            "listeners": [listener],
-            "clusters": [cluster, *([asked] if authoriser.exists() else [])],
-        },
-    }
-    config = place / f"{name}.json"
-    config.write_text(json.dumps(document))
-    command = [
-        str(process.find_binary(None)),
-        "-c",
-        str(config),
-        "--disable-hot-restart",
-        "--concurrency",
-        "1",
-        "-l",
-        "error",
-    ]
-    running.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
-    return _port(place / f"{name}.sock")
 
 
 def _port(admin: Path) -> int:

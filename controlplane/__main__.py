@@ -8,17 +8,16 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import argparse
 import asyncio
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import structlog
 import uvloop
 
 from controlplane import config as settings
 from controlplane import errors
+from controlplane.api import json_lines
 
 EXITS: dict[type[errors.ControlPlaneError], int] = {
     errors.InvalidError: 2,
@@ -63,7 +62,7 @@ def main() -> int:
             BACKUPS[arguments.command](backups, arguments)
         else:
             config = settings.load(arguments.config)
-            _logs(config.log_level)
+            json_lines.write(config.log_level)
             from controlplane import main as service  # delayed: `init` needs no server
 
             uvloop.run(service.run(config))
@@ -79,6 +78,15 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -I -m controlplane", description="The Writ control plane.")
     parser.add_argument("--config", type=Path, default=Path("/etc/writ/controlplane.toml"))
     commands = parser.add_subparsers(dest="command")
+    _init_arguments(commands)
+    _operator_arguments(commands)
+    _replica_arguments(commands)
+    _root_arguments(commands)
+    _backup_arguments(commands)
+    return parser.parse_args()
+
+
+def _init_arguments(commands: Any) -> None:
     init = commands.add_parser("init", help="make a new mesh")
     init.add_argument("--trust-domain", required=True)
     init.add_argument("--dir", type=Path, required=True)
@@ -98,7 +106,9 @@ def _arguments() -> argparse.Namespace:
     init.add_argument("--kms-file", type=Path)
     for name in ETCD:
         init.add_argument(f"--etcd-{name.replace('_', '-')}", default="")
-    _operator_arguments(commands)
+
+
+def _replica_arguments(commands: Any) -> None:
     join = commands.add_parser("join", help="become a replica of a mesh that is there")
     join.add_argument("--config", type=Path, required=True)
     join.add_argument("--root", type=Path, help="directory that holds the root: all in one step")
@@ -117,9 +127,6 @@ def _arguments() -> argparse.Namespace:
     remove.add_argument("--root", type=Path, required=True)
     remove.add_argument("--root-passphrase-file", type=Path)
     remove.add_argument("--replica", required=True)
-    _root_arguments(commands)
-    _backup_arguments(commands)
-    return parser.parse_args()
 
 
 def _root_arguments(commands: Any) -> None:
@@ -161,22 +168,6 @@ def _operator_arguments(commands: Any) -> None:
     operator.add_argument("--name", required=True)
     operator.add_argument("--context", required=True)
     operator.add_argument("--out-context", type=Path, required=True)
-
-
-def _logs(level: str) -> None:
-    """JSON lines on stderr; never a key or a token."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping().get(level.upper(), 20)
-        ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 if __name__ == "__main__":

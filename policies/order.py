@@ -4,7 +4,7 @@ import operator
 from collections.abc import Callable
 
 from policies import moving, simplify
-from policies.model import DIGIT_FIELDS, Bool, Expr
+from policies.model import DIGIT_FIELDS, Bool, Expr, Field
 from policies.moving import Moving
 from policies.operands import Fixed, Number, Ref, Refused, Value
 
@@ -34,24 +34,11 @@ def compare(order: Callable[[int, int], bool], left: Value, right: Value, token:
         case Ref(field), Ref(other) if field in DIGIT_FIELDS and other in DIGIT_FIELDS:
             if field is other:
                 return Bool(order(0, 0))
-            return simplify.either(
-                *(
-                    simplify.both(
-                        simplify.digit(field, (d,)),
-                        simplify.digit(other, (e for e in simplify.DIGITS if order(d, e))),
-                    )
-                    for d in sorted(simplify.DIGITS)
-                )
+            return _digit_by_digit(
+                field, lambda d: simplify.digit(other, (e for e in simplify.DIGITS if order(d, e)))
             )
         case (Moving(kind="long"), Ref(field)) | (Ref(field), Moving(kind="long")) if field in DIGIT_FIELDS:
-            return simplify.either(
-                *(
-                    simplify.both(
-                        simplify.digit(field, (d,)), compare(order, *_with_digit(left, right, d), token)
-                    )
-                    for d in sorted(simplify.DIGITS)
-                )
-            )
+            return _digit_by_digit(field, lambda d: compare(order, *_with_digit(left, right, d), token))
         case Moving(kind=kind), (Number() | Fixed()) as limit if _kind(limit) == kind:
             return moving.compare(order, left, _number(limit))
         case (Number() | Fixed()) as limit, Moving(kind=kind) if _kind(limit) == kind:
@@ -64,6 +51,12 @@ def compare(order: Callable[[int, int], bool], left: Value, right: Value, token:
             raise Refused(f"`{token}`: both sides change with `context.now`", token, "compare with a literal")
         case _:
             raise Refused(f"`{token}` does not take these operands", token)
+
+
+def _digit_by_digit(field: Field, then: Callable[[int], Expr]) -> Expr:
+    """What must hold for each digit that a field can be."""
+    digits = sorted(simplify.DIGITS)
+    return simplify.either(*(simplify.both(simplify.digit(field, (d,)), then(d)) for d in digits))
 
 
 def _with_digit(left: Value, right: Value, digit: int) -> tuple[Value, Value]:

@@ -1,5 +1,6 @@
 """What is left of a policy for one node, in Cedar's words: for people who ask what a bundle holds. Never parsed again."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from policies.model import (
@@ -29,12 +30,7 @@ def condition(expr: Expr) -> str:  # noqa: C901, PLR0911, PLR0912  # one arm per
         case Bool(value):
             return str(value).lower()
         case Is(field, values) | Digit(field, values):
-            words = sorted(map(_word, values))
-            return (
-                f"{field.value} == {words[0]}"
-                if len(words) == 1
-                else f"[{', '.join(words)}].contains({field.value})"
-            )
+            return _one_of(field.value, sorted(map(_word, values)))
         case Holds(field, value):
             return f"{field.value}.contains({quoted(value)})"
         case Only(field, values):
@@ -57,13 +53,18 @@ def condition(expr: Expr) -> str:  # noqa: C901, PLR0911, PLR0912  # one arm per
         case Not(item):
             return f"!({condition(item)})"
         case And(items):
-            return " && ".join(
-                f"({condition(item)})" if isinstance(item, Or) else condition(item) for item in items
-            )
+            return " && ".join(_bracketed(item, Or) for item in items)
         case Or(items):
-            return " || ".join(
-                f"({condition(item)})" if isinstance(item, And) else condition(item) for item in items
-            )
+            return " || ".join(_bracketed(item, And) for item in items)
+
+
+def _one_of(field: str, words: Sequence[str]) -> str:
+    return f"{field} == {words[0]}" if len(words) == 1 else f"[{', '.join(words)}].contains({field})"
+
+
+def _bracketed(expr: Expr, within: type[And | Or]) -> str:
+    """What binds less, or otherwise, than that in which it stands has brackets."""
+    return f"({condition(expr)})" if isinstance(expr, within) else condition(expr)
 
 
 def _word(value: object) -> str:

@@ -61,17 +61,8 @@ def init(
     """
     name = session.options.context or trust_domain
     command = [sys.executable, "-I", "-m", "controlplane", "init", "--trust-domain", trust_domain]
-    command += [
-        "--dir",
-        str(directory),
-        "--config",
-        str(config),
-        "--address",
-        address,
-        "--enrolment",
-        enrolment,
-    ]
-    command += ["--replica", replica, "--store", store.value]
+    command += ["--dir", str(directory), "--config", str(config), "--address", address]
+    command += ["--enrolment", enrolment, "--replica", replica, "--store", store.value]
     command += ["--post-quantum"] if post_quantum else []
     command += [word for one in etcd_endpoint or () for word in ("--etcd-endpoint", one)]
     for option, value in (
@@ -89,14 +80,19 @@ def init(
     ):
         command += [f"--{option}", value] if value else []
     command += ["--operator", operator, "--context", name, "--out-context", str(context.config_path())]
+    _run(command)
+    if session.wants_json():
+        output.emit_json({"context": name, "config": str(config), "trust_domain": trust_domain})
+    else:
+        output.note(f"mesh `{trust_domain}` is made, context `{name}` is in `{context.config_path()}`")
+        output.note(f"next: writ controlplane run --config {config}")
+
+
+def _run(command: list[str]) -> None:
+    """What went wrong stands on stderr already."""
     done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise CliError(
             "nothing was made" if done.returncode == Exit.USAGE else "init failed",
             code=Exit(done.returncode) if done.returncode in set(Exit) else Exit.FAILED,
         )
-    if session.wants_json():
-        output.emit_json({"context": name, "config": str(config), "trust_domain": trust_domain})
-    else:
-        output.note(f"mesh `{trust_domain}` is made, context `{name}` is in `{context.config_path()}`")
-        output.note(f"next: writ controlplane run --config {config}")
