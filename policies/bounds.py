@@ -51,10 +51,9 @@ def too_complex(policy: syntax.Policy, *, asks_source: bool) -> bool:
 
 def bound(node: syntax.Node) -> Bound:
     """Of a condition or of a part of one."""
-    children = _operands(node)
-    if not children:
+    parts = [bound(child) for child in _operands(node)]
+    if not parts:
         return _TRUTH if isinstance(node, syntax.Lit) and isinstance(node.value, bool) else _LEAF
-    parts = [bound(child) for child in children]
     if isinstance(node, syntax.If):
         return _of_choice(*parts)
     weight, depth = _size(node, parts)
