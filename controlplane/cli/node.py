@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Nodes: list, change, renew, revoke.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(metavar="NODE", help="`<node>.<site>`, such as `gpu-1.berlin`.")]
+TIMES = frozenset({"not_after", "last_seen", "lease_until", "attested_at"})
 
 
 @app.command("list")
@@ -34,7 +35,7 @@ def show(node: Name) -> None:
     if session.wants_json():
         output.emit_json(document(shown))
     else:
-        output.emit_fields({key: _cell(value) for key, value in document(shown).items()})
+        output.emit_fields({key: _cell(key, value) for key, value in document(shown).items()})
 
 
 @app.command("set")
@@ -138,9 +139,14 @@ def document(node: "admin_pb2.Node") -> dict[str, object]:
     return {**shown, "attributes": attributes.document(node.attributes), "not_cut": list(node.not_cut)}
 
 
-def _cell(value: object) -> object:
+def _cell(key: str, value: object) -> object:
+    """For people; programs take the JSON."""
+    if isinstance(value, int) and key in TIMES:
+        return output.when(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, dict):
-        return "  ".join(f"{key}={_cell(item)}" for key, item in value.items())
+        return "  ".join(f"{name}={_cell(name, item)}" for name, item in value.items())
     if isinstance(value, list):
         return ",".join(map(str, value)) or "-"
-    return value
+    return value if value != "" else "-"

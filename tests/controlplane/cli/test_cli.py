@@ -70,6 +70,11 @@ def test_a_session_from_site_to_node(mesh) -> None:
     assert json.loads(made.stdout)["token"].startswith("writ1.")
     shown = json.loads(writ("node", "show", "gpu-1.paris", "-o", "json", config=config).stdout)
     assert (shown["state"], shown["attributes"]["groups"]) == ("invited", ["clinical"])
+    fields = dict(
+        line.split(maxsplit=1)
+        for line in writ("node", "show", "gpu-1.paris", config=config).stdout.splitlines()
+    )
+    assert (fields["connected"], fields["not_after"], fields["serial"]) == ("no", "-", "-")
     assert writ("node", "show", "nobody.paris", config=config).returncode == Exit.NOT_FOUND
     assert writ("node", "show", "nobody", config=config).returncode == Exit.USAGE
     assert "gpu-1.paris" in writ("node", "list", config=config).stdout
