@@ -1,6 +1,6 @@
 """Just enough of Cedar's lexis to know where a policy begins and on which line a word stands.
 
-Cedar's own parser decides what a policy means; `parse` checks that it sees as many policies as are found here.
+Cedar's own parser decides what a policy means; `cedar` checks that it sees as many policies as are found here.
 """
 
 import itertools

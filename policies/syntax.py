@@ -1,4 +1,4 @@
-"""Cedar's syntax as our own frozen values: what `parse` read and `compile` specialises. No positions but a policy's.
+"""Cedar's syntax as our own frozen values: what `cedar` reads and `compile` specialises. No positions but a policy's.
 
 `Call.op` and attribute names are Cedar's; what we cannot compile is represented too, so that it is refused by name.
 """
