@@ -135,6 +135,8 @@ def _prepare(
     not_before, not_after = now - profile.backdate_s, min(now + profile.lifetime_s, ca_not_after)
     if not_after <= now:
         raise ProfileError("the issuing CA has expired")
+    if now < ca.not_valid_before_utc.timestamp():
+        raise ProfileError("the issuing CA is not valid yet: is the clock right?")
     san = template.san(str(spiffe_id), dns)
     tbs = made.tbs(serial, not_before, not_after, name, public_key, san)
     return Prepared(
