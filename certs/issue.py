@@ -135,8 +135,6 @@ def _prepare(
     not_before, not_after = now - profile.backdate_s, min(now + profile.lifetime_s, ca_not_after)
     if not_after <= now:
         raise ProfileError("the issuing CA has expired")
-    if now < ca.not_valid_before_utc.timestamp():
-        raise ProfileError("the issuing CA is not valid yet: is the clock right?")
     san = template.san(str(spiffe_id), dns)
     tbs = made.tbs(serial, not_before, not_after, name, public_key, san)
     return Prepared(
@@ -171,6 +169,12 @@ def _check_issuer(issuer: IssuingCa, kind: CaKind, spiffe_id: SpiffeId) -> None:
     # Every verifier refuses such a certificate; it must not exist either.
     if _signs_for(issuer.certificate) != ([spiffe_id.trust_domain], [kind.value]):
         raise RuntimeError(f"`{spiffe_id}` is not issued by `{issuer.key_name}`")
+
+
+def check_begun(issuer: IssuingCa, now: int) -> None:
+    """ProfileError by a clock that is before the CA: what it issued would have ended before anybody could believe it."""
+    if now < _template(issuer.certificate)[0].not_valid_before_utc.timestamp():
+        raise ProfileError("the issuing CA is not valid yet: is the clock right?")
 
 
 def sign(prepared: Prepared, signature_of: Callable[[bytes], bytes]) -> bytes:

@@ -146,6 +146,14 @@ class RevokedKeyRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    """The one node that a public key was certified for, its workloads included."""
+
+    node: str  # "<node>.<site>"
+    not_after: int  # end of the last certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadsRow:
     """The registrations of one node, each as `policies.workloads.dump` gives it."""
 

@@ -104,6 +104,11 @@ def revoked_key(spki: str) -> str:
     return f"revoked-key/{spki}"
 
 
+def key_owner(spki: str) -> str:
+    """Whose a public key (SHA-256 of it, hex) is, while certificates for it are kept."""
+    return f"key/{spki}"
+
+
 def successor_key(serial: str) -> str:
     """What followed a certificate: a second, different follower means the key was copied."""
     return f"successor/{serial}"

@@ -21,7 +21,9 @@ def desk(tmp_path_factory) -> Desk:
 
 def stored(desk: Desk) -> list[str]:
     """What a certificate or the use of a token leaves behind."""
-    return [key for key in desk.store._items if key.startswith(("certificate/", "idempotent/", "key/", "mesh"))]
+    return [
+        key for key in desk.store._items if key.startswith(("certificate/", "idempotent/", "key/", "mesh"))
+    ]
 
 
 @pytest.mark.parametrize("shift", [-YEAR, YEAR])
@@ -48,8 +50,7 @@ def test_what_a_control_plane_issues_whose_clock_is_minutes_off(desk, shift, bel
         leaf, ca = await desk.enrol(await desk.invited("gpu-1"))
         try:
             verify.verify_node(leaf, [ca], TD, DAY_LATER)
-        except ChainError as exc:
-            assert "not valid yet" in str(exc)
+        except ChainError:
             return False
         return True
 
