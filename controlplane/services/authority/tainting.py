@@ -106,14 +106,14 @@ class Tainting:
 
 
 async def holders(store: Store, ca: CaRow, now: int) -> tuple[str, ...]:
-    """`<node>.<site>` of all that hold a living certificate by this CA."""
+    """`<node>.<site>` of all that hold a living certificate by this CA, the quarantined too: they renew like others."""
     if ca.kind != CaKind.NODE.value:
         return ()
     nodes = await rows.every(store, NodeRow, "node/")
     return tuple(
         one.row.short
         for one in nodes
-        if one.row.issuer == ca.key_name and one.row.state == model.ENROLLED and one.row.not_after > now
+        if one.row.issuer == ca.key_name and one.row.state in model.HEARD and one.row.not_after > now
     )
 
 
