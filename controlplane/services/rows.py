@@ -17,6 +17,8 @@ DELEGATION = "delegation"
 WITNESS_KEY = "witness-key"
 JWT_AUTHORITIES = "authority/jwt/"
 CA_AUTHORITIES = "authority/ca/"
+REVOKED_CAS = "revoked-ca/"
+ROOT_CRL = "root-crl"
 WORKLOADS = "workload/"
 FEDERATIONS = "federation/"
 FOREIGN_BUNDLES = "foreign-bundle/"
@@ -42,6 +44,8 @@ KINDS: dict[str, type] = {
     DELEGATION: model.DelegationRow,
     CA_AUTHORITIES: model.CaRow,
     JWT_AUTHORITIES: model.JwtKeyRow,
+    REVOKED_CAS: model.RevokedCaRow,
+    ROOT_CRL: model.RootCrlRow,
     WORKLOADS: model.WorkloadsRow,
     FOREIGN_BUNDLES: model.ForeignBundleRow,
     RESTORED: model.RestoredRow,
@@ -136,6 +140,10 @@ def jwt_authority_key(key_id: str) -> str:
 
 def ca_authority_key(key_id: str) -> str:
     return f"{CA_AUTHORITIES}{key_id}"
+
+
+def revoked_ca_key(serial: str) -> str:
+    return f"{REVOKED_CAS}{serial}"
 
 
 def jwt_key(expires_at: int, token_id: str) -> str:

@@ -1,7 +1,8 @@
 """What a control plane says of itself to those who watch it: whether it is ready, and its numbers. Pure: facts in.
 
 Ready is red when this replica keeps nobody alive (it signs no heartbeat, because it cannot read the store), and when its
-CA has less time left than the certificates that it issues: agents and operators then go to another replica.
+CA has less time left than the certificates that it issues: agents and operators then go to another replica. A list of the root
+that has ended turns nothing red: only others read it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 
 from controlplane import model
 from controlplane.api.exposition import Metric, by_label, counter, gauge
-from controlplane.services.overview import AuthorityEnd, Overview
+from controlplane.services.overview import ROOT_CRL, AuthorityEnd, Overview
 from controlplane.store.base import Health
 
 MISSED_BEATS = 3
@@ -43,7 +44,7 @@ def not_ready(vitals: Vitals, now: float) -> list[str]:
     reasons += [
         f"`{end.kind}` ends in {end.not_after - now:.0f} s"
         for end in vitals.authorities
-        if end.not_after - now < vitals.svid_lifetime_s
+        if end.kind != ROOT_CRL and end.not_after - now < vitals.svid_lifetime_s
     ]
     return reasons
 

@@ -22,7 +22,7 @@ from controlplane import failpoints, model
 from controlplane.errors import ConflictError, InvalidError, PreconditionError
 from controlplane.model import CaRow, DelegationRow, ReplicaRow
 from controlplane.services import rows
-from controlplane.services.authority import ca_rows
+from controlplane.services.authority import ca_rows, revoked_cas
 from controlplane.services.authority.acknowledged import Acknowledged
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.authority.ca_rows import ACTIVE, OLD, PREPARED, REQUESTED
@@ -147,6 +147,7 @@ class CaAuthorities:
             return
         if await delegating.renew_if_due(self._store, self._made, self._clock):
             await self._changed()
+        await revoked_cas.make_if_due(self._store, self._made, int(self._clock()))
         stored = await self.stored()
         for one in stored:
             of_a_kind = [o for o in stored if (o.row.replica, o.row.kind) == (one.row.replica, one.row.kind)]
@@ -246,16 +247,13 @@ class CaAuthorities:
         if left > 0 and not force:
             hint = f"wait, or --force: {FORCED[CaKind(chosen.row.kind)]}"
             raise PreconditionError(f"what `{key_id}` signed may live for `{left}` s", hint=hint)
-        await self.drop(chosen)
-        return chosen.row
-
-    async def drop(self, stored: Stored[CaRow]) -> None:
-        """Out of the trust document."""
+        noted = revoked_cas.noted(chosen.row, int(self._clock()))
         await self._store.commit(
-            expect={stored.key: stored.revision}, put={rows.MESH: b"{}"}, delete=[stored.key]
+            expect={chosen.key: chosen.revision}, put={rows.MESH: b"{}", **noted}, delete=[chosen.key]
         )
         failpoints.reach("ca.retired")
         await self._changed()
+        return chosen.row
 
     def needed_until(self, row: CaRow) -> int:
         """Until when something that it signed may be alive: Unix seconds; 0 if it has signed nothing."""

@@ -155,7 +155,7 @@ CONTROLS = (
         2,
         "rotation: what is retired is refused",
         [("a leaf of a retired CA", retired_leaf)],
-        mutants.code(CaAuthorities, "drop", "delete=[stored.key]", "delete=[]"),
+        mutants.code(CaAuthorities, "retire", "delete=[chosen.key]", "delete=[]"),
     ),
     Control(
         2,
