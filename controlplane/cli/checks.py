@@ -97,6 +97,11 @@ def _operator(here: Here) -> Line:
     return Line(about="operator", state=State.WARN, text=text, hint="writ operator renew, or writ login")
 
 
+def unrecorded(why: str, hint: str) -> Line:
+    """A control plane that refuses operators, and serves nodes: what somebody does there could not be proven."""
+    return Line(about="evidence", state=State.FAIL, text=why, hint=hint or "make room on its device")
+
+
 def _clock(here: Here) -> Line:
     off = abs(here.clock_off_s)
     state = State.FAIL if off > CLOCK_FAIL_S else State.WARN if off > CLOCK_WARN_S else State.OK

@@ -32,6 +32,8 @@ class Vitals:
     arriving: int = 0  # streams that began and are not served yet
     refused: int = 0  # agents that were told to come back
     store: Health | None = None  # None: not examined yet
+    evidence_writable: bool = True
+    """Whether what operators do can be recorded; if not, they are refused, and nodes are served: that is no reason to go."""
 
 
 def not_ready(vitals: Vitals, now: float) -> list[str]:
@@ -76,6 +78,7 @@ def metrics(vitals: Vitals, seen: Overview, now: float) -> list[Metric]:
         by_label("gauge", "writ_controlplane_authority_seconds", "Seconds until root, CAs and delegation end.", "kind", ends),
         by_label("counter", "writ_controlplane_evidence_refused_total", "Evidence that enrolled nobody, by kind.", "kind", vitals.evidence_refused),
         gauge("writ_controlplane_lease_seconds", "How long an agent may act on what it last heard.", vitals.lease_s),
+        gauge("writ_controlplane_evidence_writable", "0: what operators do cannot be recorded, so they are refused.", int(vitals.evidence_writable)),
         *_store(vitals.store),
         gauge("writ_controlplane_worst_case_authority_seconds", "How long a node that is cut off and revoked can act at most: certificate and lease.", worst),
     ]  # fmt: skip
