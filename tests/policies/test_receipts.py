@@ -10,7 +10,7 @@ from policies.errors import AudienceError, ContentError, DocumentError, Rollback
 
 PKI, OTHER = Pki(), Pki()
 NODE = PKI.node("gpu-1")
-CHAIN = (NODE.der, PKI.node_ca)
+CAS = (OTHER.node_ca, b"x", PKI.node_ca)  # whatever came with it
 NAME = f"spiffe://{TD}/fr/paris/gpu-1"
 AT_MS = NOW * 1000 + 250
 
@@ -22,24 +22,24 @@ def said(key=NODE.key, kind: str = d.TYPE_RECEIPT, domain: str = TD, **changes: 
 
 
 def test_a_receipt_says_who_enforces_what_since_when() -> None:
-    found = receipts.check(said(), CHAIN, PKI.root, 9)
+    found = receipts.check(said(), NODE.der, CAS, PKI.root, 9)
     assert NODE.prepared is not None
     serial = NODE.prepared.serial
     assert found == receipts.Receipt(spiffe_id=NAME, generation=9, at_ms=AT_MS, serial=serial)
-    assert receipts.check(said(), CHAIN, PKI.root, 8) == found  # later than what was asked for
+    assert receipts.check(said(), NODE.der, CAS, PKI.root, 8) == found  # later than what was asked for
 
 
 LATER = (NOW + 7200) * 1000
 REFUSED = {
-    "of an older generation": (said(), CHAIN, PKI.root, 10, RollbackError),
-    "by another key": (said(keys.generate_p256()), CHAIN, PKI.root, 9, SignatureError),
-    "by another node": (said(PKI.node("gpu-2").key), CHAIN, PKI.root, 9, SignatureError),
-    "for another node": (said(node=f"{NAME}2"), CHAIN, PKI.root, 9, AudienceError),
-    "for another trust domain": (said(domain="other.example"), CHAIN, PKI.root, 9, AudienceError),
-    "of another kind": (said(kind=d.TYPE_EVIDENCE_KEY), CHAIN, PKI.root, 9, SignatureError),
-    "after its certificate ended": (said(at_ms=LATER), CHAIN, PKI.root, 9, SignatureError),
-    "before its certificate began": (said(at_ms=1), CHAIN, PKI.root, 9, SignatureError),
-    "below another root": (said(), CHAIN, OTHER.root, 9, SignatureError),
+    "of an older generation": (said(), (NODE.der, *CAS), PKI.root, 10, RollbackError),
+    "by another key": (said(keys.generate_p256()), (NODE.der, *CAS), PKI.root, 9, SignatureError),
+    "by another node": (said(PKI.node("gpu-2").key), (NODE.der, *CAS), PKI.root, 9, SignatureError),
+    "for another node": (said(node=f"{NAME}2"), (NODE.der, *CAS), PKI.root, 9, AudienceError),
+    "for another trust domain": (said(domain="other.example"), (NODE.der, *CAS), PKI.root, 9, AudienceError),
+    "of another kind": (said(kind=d.TYPE_EVIDENCE_KEY), (NODE.der, *CAS), PKI.root, 9, SignatureError),
+    "after its certificate ended": (said(at_ms=LATER), (NODE.der, *CAS), PKI.root, 9, SignatureError),
+    "before its certificate began": (said(at_ms=1), (NODE.der, *CAS), PKI.root, 9, SignatureError),
+    "below another root": (said(), (NODE.der, *CAS), OTHER.root, 9, SignatureError),
     "by a CA of another root": (said(), (NODE.der, OTHER.node_ca), PKI.root, 9, SignatureError),
     "by a CA of workloads": (said(), (NODE.der, PKI.workload_ca), PKI.root, 9, SignatureError),
     "of a workload": (
@@ -49,27 +49,27 @@ REFUSED = {
         9,
         SignatureError,
     ),
-    "without certificates": (said(), (), PKI.root, 9, SignatureError),
-    "with a certificate too many": (said(), (*CHAIN, PKI.root), PKI.root, 9, SignatureError),
+    "without its CA": (said(), (NODE.der,), PKI.root, 9, SignatureError),
+    "by a CA that came twice": (said(), (NODE.der, PKI.node_ca, PKI.node_ca), PKI.root, 9, SignatureError),
     "with rubbish for a certificate": (said(), (b"x", PKI.node_ca), PKI.root, 9, SignatureError),
-    "that is rubbish": (b"{}", CHAIN, PKI.root, 9, ContentError),
-    "with a field too many": (said(more="x"), CHAIN, PKI.root, 9, ContentError),
+    "that is rubbish": (b"{}", (NODE.der, *CAS), PKI.root, 9, ContentError),
+    "with a field too many": (said(more="x"), (NODE.der, *CAS), PKI.root, 9, ContentError),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_it_proves_nothing(name: str) -> None:
-    data, chain, root, generation, error = REFUSED[name]
+    data, (leaf, *cas), root, generation, error = REFUSED[name]
     with pytest.raises(error):
-        receipts.check(data, chain, root, generation)
+        receipts.check(data, leaf, cas, root, generation)
 
 
 def test_no_changed_byte_is_believed() -> None:
-    data, whole = said(), receipts.check(said(), CHAIN, PKI.root, 9)
+    data, whole = said(), receipts.check(said(), NODE.der, CAS, PKI.root, 9)
     for place in range(0, len(data), 7):
         changed = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
         try:
-            found = receipts.check(changed, CHAIN, PKI.root, 9)
+            found = receipts.check(changed, NODE.der, CAS, PKI.root, 9)
         except DocumentError:
             continue
         assert found == whole  # the name of the key, which nobody believes

@@ -217,7 +217,7 @@ class WatchEnforcementRequest(_message.Message):
     def __init__(self, generation: _Optional[int] = ...) -> None: ...
 
 class Enforcement(_message.Message):
-    __slots__ = ("spiffe_id", "enforced", "at_ms", "trust_until", "receipt", "last", "waiting", "chain")
+    __slots__ = ("spiffe_id", "enforced", "at_ms", "trust_until", "receipt", "last", "waiting", "certificate", "node_cas")
     SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
     ENFORCED_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
@@ -225,7 +225,8 @@ class Enforcement(_message.Message):
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
-    CHAIN_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    NODE_CAS_FIELD_NUMBER: _ClassVar[int]
     spiffe_id: str
     enforced: bool
     at_ms: int
@@ -233,8 +234,9 @@ class Enforcement(_message.Message):
     receipt: bytes
     last: bool
     waiting: int
-    chain: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, spiffe_id: _Optional[str] = ..., enforced: _Optional[bool] = ..., at_ms: _Optional[int] = ..., trust_until: _Optional[int] = ..., receipt: _Optional[bytes] = ..., last: _Optional[bool] = ..., waiting: _Optional[int] = ..., chain: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    certificate: bytes
+    node_cas: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, spiffe_id: _Optional[str] = ..., enforced: _Optional[bool] = ..., at_ms: _Optional[int] = ..., trust_until: _Optional[int] = ..., receipt: _Optional[bytes] = ..., last: _Optional[bool] = ..., waiting: _Optional[int] = ..., certificate: _Optional[bytes] = ..., node_cas: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Resource(_message.Message):
     __slots__ = ("kind", "name", "node", "site", "groups", "owner", "max_class", "port")
