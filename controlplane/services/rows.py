@@ -134,6 +134,11 @@ def polled_key(trust_domain: str) -> str:
     return f"polled/{trust_domain}"
 
 
+def used_key(spki: str) -> str:
+    """Present: this key of a key management service was an authority's, and will not be another's."""
+    return f"used-key/{spki}"
+
+
 def jwt_authority_key(key_id: str) -> str:
     return f"{JWT_AUTHORITIES}{key_id}"
 

@@ -22,7 +22,7 @@ from controlplane import failpoints, model
 from controlplane.errors import ConflictError, InvalidError, PreconditionError
 from controlplane.model import CaRow, DelegationRow, ReplicaRow
 from controlplane.services import rows
-from controlplane.services.authority import ca_rows, revoked_cas
+from controlplane.services.authority import ca_rows, key_names, revoked_cas
 from controlplane.services.authority.acknowledged import Acknowledged
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.authority.ca_rows import ACTIVE, OLD, PREPARED, REQUESTED
@@ -73,6 +73,7 @@ class CaAuthorities:
         ours = await self.ours()
         if not ours:
             return  # never registered: with those that the replica was made with
+        await key_names.mark(self._store, self._signer, [one.row.key_name for one in ours])
         self._made.follow(ca_rows.issuing(ours, self._made))
         for kind in CaKind:
             if kind in self._made.without or not self._lasts(self._made.ca(kind).certificate):
@@ -159,7 +160,7 @@ class CaAuthorities:
                 await self._sign(one)
 
     async def _request(self, kind: CaKind) -> Stored[CaRow]:
-        name = f"{kind.value}-ca-{secrets.token_hex(6)}"
+        name = await key_names.following(self._store, self._signer, f"{kind.value}-ca-")
         public = self._signer.create(name, "p256")
         if not isinstance(public, ec.EllipticCurvePublicKey):
             raise RuntimeError("the signer made another kind of key")
@@ -175,7 +176,8 @@ class CaAuthorities:
         proofs = (sign(_proven(row)).hex() for _, sign in self._made.document_signers())
         row = dataclasses.replace(row, proof=" ".join(proofs))
         key = rows.ca_authority_key(row.key_id)
-        revision = await self._store.commit(expect={key: 0}, put={key: model.dump(row)})
+        put = {key: model.dump(row), **key_names.marks(self._signer, (name,))}
+        revision = await self._store.commit(expect=dict.fromkeys(put, 0), put=put)
         failpoints.reach("ca.requested")
         return Stored(key, row, revision)
 
@@ -272,8 +274,6 @@ class CaAuthorities:
             for name in self._signer.names() - listed:
                 if listed and any(name.startswith(f"{kind.value}-ca-") for kind in CaKind):
                     self._signer.destroy(name)
-
-    # --- inside --------------------------------------------------------------------------------------------------
 
     async def _write(self, *changes: tuple[Stored[CaRow], str]) -> None:
         now = int(self._clock())
