@@ -178,6 +178,19 @@ async def test_the_root_signs_no_delegation_that_it_has_replaced(world) -> None:
     assert two.made.document_key in read_delegation(old.delegation.encode(), one.made.root).keys
 
 
+async def test_an_answer_that_was_lost_on_its_way_is_given_again(world) -> None:
+    one, safe = world.planes[0], Safe(world)
+    asked = await root_again.request(one.store, one.made)
+    lost = safe.sign(asked)
+    world.clock.now += DAY
+    again = safe.sign(asked)
+    assert lost.delegation != again.delegation
+    delegation, _ = await root_again.install(one.store, again, one.made.root)
+    assert delegation.version == 3  # 2 is on a stick that nobody finds
+    with pytest.raises(ConflictError, match="does not follow"):
+        await root_again.install(one.store, lost, one.made.root)
+
+
 async def test_what_was_listed_once_cannot_be_left_out(world) -> None:
     one, safe = world.planes[0], Safe(world)
     stolen = serial_of(one.made.node_ca.certificate)

@@ -185,6 +185,8 @@ async def remove(store: Store, directory: Path, signer: FileSigner, replica: str
             *(stored.key for stored in jwt_keys if stored.row.replica == replica),
         ],
     )
+    # Where the root is: an older one, with the key that was removed, is renewed no more (`root_again`).
+    authorities.save(directory, replace(made, delegation=row.envelope.encode()))
     await revoked_cas.make_if_due(store, made, now)
     return row.version
 

@@ -3,8 +3,9 @@
 `request` at a control plane, `sign` where the root is, `install` at any control plane: the papers travel, and no key. They are public.
 
 1. A renewal gives no key a say: the same document keys, for longer. What a request brings must be signed by the root already.
-2. The root remembers: a request from before the newest delegation that it signed is refused, so that no key that was removed comes back.
-3. An answer counts once, for the delegation that it was asked for: who joined or left meanwhile is not undone.
+2. The root remembers the newest delegation that it signed: an older request that names other keys is refused, so that none that was
+   removed comes back.
+3. An answer counts once, and for the keys that are delegated when it is installed: who joined or left meanwhile is not undone.
 """
 
 import dataclasses
@@ -90,12 +91,14 @@ def sign(asked: Request, directory: Path, signer: Signer, *, now: int, crl_lifet
         raise InvalidError("the request is for a mesh with another root")
     base = _delegation(asked.delegation, made.root)  # (1)
     held = read_delegation(made.delegation, made.root)
-    if base.version < held.version:  # (2)
+    if base.version < held.version and _who(base) != _who(held):  # (2)
         raise InvalidError(
             f"the request brings delegation `{base.version}`, and the root has signed `{held.version}` since",
             hint="writ root request, at a control plane that is up to date",
         )
-    renewed = delegating.next_version(base, base.keys, signer, now)
+    # Above both: an answer that was lost on its way is signed once more, and no version says two things.
+    newest = max(base, held, key=lambda one: one.version)
+    renewed = delegating.next_version(newest, newest.keys, signer, now)
     kept = directory / CRL_FILE
     before = [one for one in (files.read(kept) or b"", _hex(asked.crl)) if one]
     for one in before:
@@ -133,11 +136,7 @@ async def install(store: Store, given: Answer, root: bytes) -> tuple[d.Delegatio
     renewed, listed = _delegation(given.delegation, root), _listed(_hex(given.crl), root)
     newest = await rows.read(store, DelegationRow, rows.DELEGATION, "delegation")
     base = read_delegation(newest.row.envelope.encode(), root)
-    if (renewed.version, renewed.keys, renewed.threshold) != (
-        base.version + 1,
-        base.keys,
-        base.threshold,
-    ):  # (3)
+    if renewed.version <= base.version or _who(renewed) != _who(base):  # (3)
         hint = "somebody joined or left since, or it is installed already: writ root request"
         raise ConflictError(f"the answer does not follow delegation `{base.version}`", hint=hint)
     has = await revoked_cas.known(store, root)
@@ -185,6 +184,11 @@ def _revoked(asked: Request) -> list[RevokedCaRow]:
     except (CorruptError, ValueError) as exc:
         raise InvalidError("the request names revoked CAs that are none") from exc
     return found
+
+
+def _who(delegation: d.Delegation) -> d.Delegation:
+    """What a renewal leaves as it is: everything but version and end."""
+    return dataclasses.replace(delegation, version=0, expires=0)
 
 
 def _hex(text: str) -> bytes:
