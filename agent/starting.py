@@ -52,7 +52,7 @@ def received(config: Config, mine: Identity, root: bytes, store: DocumentStore) 
         beat, short = trusted.heartbeat, config.lease_max_s
         until = min(beat.until, beat.at + short) if short else beat.until
         boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
-        found.lease = states.Lease(until=until, boottime_until=boottime + until - now)
+        found.lease = states.Lease.heard(until, beat.at, now, boottime)
     return found
 
 

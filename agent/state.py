@@ -19,6 +19,11 @@ class Lease:
     until: int = 0
     boottime_until: float = 0.0
 
+    @classmethod
+    def heard(cls, until: int, at: int, now: float, boottime: float) -> "Lease":
+        """Of a heartbeat that was made `at`: a wall clock that is behind it gives no more time than it was given for."""
+        return cls(until=until, boottime_until=boottime + until - max(at, now))
+
     def wall_until(self, now: float, boottime: float) -> float:
         """The earlier of both, as a wall-clock time."""
         return min(float(self.until), now + (self.boottime_until - boottime))

@@ -212,7 +212,7 @@ class Sync:
             raise
         until = min(beat.until, beat.at + self._lease_max_s) if self._lease_max_s else beat.until
         boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
-        return Lease(until=until, boottime_until=boottime + until - max(beat.at, now))
+        return Lease.heard(until, beat.at, now, boottime)
 
     def _workloads(self, data: bytes, now: int) -> None:
         try:

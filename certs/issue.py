@@ -171,6 +171,12 @@ def _check_issuer(issuer: IssuingCa, kind: CaKind, spiffe_id: SpiffeId) -> None:
         raise RuntimeError(f"`{spiffe_id}` is not issued by `{issuer.key_name}`")
 
 
+def check_begun(issuer: IssuingCa, now: int) -> None:
+    """ProfileError by a clock that is before the CA: what it issued would have ended before anybody could believe it."""
+    if now < _template(issuer.certificate)[0].not_valid_before_utc.timestamp():
+        raise ProfileError("the issuing CA is not valid yet: is the clock right?")
+
+
 def sign(prepared: Prepared, signature_of: Callable[[bytes], bytes]) -> bytes:
     """The certificate, DER. `signature_of` returns a DER ECDSA signature over SHA-256 of its argument."""
     return template.certificate(prepared.tbs, signature_of(prepared.tbs))

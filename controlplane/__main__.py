@@ -35,6 +35,7 @@ CEREMONIES: dict[str, Callable[[Any, argparse.Namespace], None]] = {
 }
 ROOT_CEREMONIES: dict[str, Callable[[Any, argparse.Namespace], None]] = {
     "root-sign": lambda ceremonies, arguments: ceremonies.sign(arguments),
+    "root-renew": lambda ceremonies, arguments: ceremonies.renew(arguments),
     "root-backup": lambda ceremonies, arguments: ceremonies.backup(arguments),
     "root-restore": lambda ceremonies, arguments: ceremonies.restore(arguments),
 }
@@ -142,7 +143,11 @@ def _root_arguments(commands: Any) -> None:
     restore = commands.add_parser("root-restore", help="take the root out of a backup")
     restore.add_argument("--backup", type=Path, required=True)
     restore.add_argument("--share", type=Path, action="append")
-    for command in (sign, backup, restore):
+    renew = commands.add_parser("root-renew", help="sign the delegation and the list of revoked CAs again")
+    renew.add_argument("--request", type=Path, required=True)
+    renew.add_argument("--answer", type=Path, required=True)
+    renew.add_argument("--crl-days", type=int, default=180)
+    for command in (sign, renew, backup, restore):
         command.add_argument("--root", type=Path, required=True)
         command.add_argument("--root-passphrase-file", type=Path)
     for command in (backup, restore):

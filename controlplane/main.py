@@ -202,7 +202,14 @@ async def _parts(
         pulse=pulse,
     )
     watching = Watching(
-        config, publisher, parts.overviews, parts.crls, parts.attestation, parts.admission, pulse
+        config,
+        publisher,
+        parts.overviews,
+        parts.crls,
+        parts.attestation,
+        parts.admission,
+        pulse,
+        base.desk.recording,
     )
     return parts, watching
 

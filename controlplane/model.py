@@ -146,6 +146,33 @@ class RevokedKeyRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RevokedCaRow:
+    """An issuing CA that was taken out before its end: the root's list names it until then."""
+
+    serial: str  # hex
+    kind: str
+    replica: str
+    at: int
+    not_after: int
+    reason: str  # as RFC 5280 5.3.1 names it, in the words of `cryptography`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootCrlRow:
+    """The newest list of revoked CAs that the root has signed."""
+
+    der: str  # hex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    """The one node that a public key was certified for, its workloads included."""
+
+    node: str  # "<node>.<site>"
+    not_after: int  # end of the last certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadsRow:
     """The registrations of one node, each as `policies.workloads.dump` gives it."""
 

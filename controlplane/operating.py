@@ -19,6 +19,7 @@ from controlplane.services.authority import ca_rows
 from controlplane.services.authority.tainting import Tainting
 from controlplane.services.identity.revocation import Revocation
 from controlplane.services.identity.workloads import Registry
+from controlplane.services.mesh.root_again import RootAgain
 from controlplane.services.policy import explanation, policy_sets
 from controlplane.services.policy.resources import Resources
 
@@ -87,6 +88,7 @@ def _identities(parts: Parts) -> Identities:
         made=parts.made,
         workloads=Registry(store, refresh),
         lifecycle=parts.lifecycle,
+        root_again=RootAgain(store, parts.made, refresh),
         tainting=Tainting(store, parts.lifecycle, changed=refresh, clock=time.time),
         reissue_within_s=ca_rows.reissue_within_s(parts.config.svid_lifetime_s),
         publisher=parts.publisher,

@@ -1,4 +1,4 @@
-"""`root-sign`, `root-backup`, `root-restore`: what the holder of the root does, away from any control plane."""
+"""`root-sign`, `root-renew`, `root-backup`, `root-restore`: what the holder of the root does, away from any control plane."""
 
 import argparse
 import getpass
@@ -14,7 +14,7 @@ from certs.profile import CA_LIFETIME_S
 from controlplane.errors import ExistsError, InvalidError, UnavailableError
 from controlplane.services.authority import authorities
 from controlplane.services.authority.authorities import Authorities
-from controlplane.services.mesh import root_keeping, setup
+from controlplane.services.mesh import root_again, root_keeping, setup
 from controlplane.signer.file import FileSigner
 
 DAY_S = 86_400
@@ -30,6 +30,16 @@ def sign(arguments: argparse.Namespace) -> None:
     lifetime_s = arguments.days * DAY_S if arguments.days else CA_LIFETIME_S
     signed = root_keeping.sign(made, signer, blocks, now=int(time.time()), lifetime_s=lifetime_s)
     arguments.certificate.write_bytes(setup.pem(*signed))
+
+
+def renew(arguments: argparse.Namespace) -> None:
+    """A request of `writ root request` in, what `writ root install` takes out; and for the holder, what was signed."""
+    _, signer = _root(arguments.root, arguments.root_passphrase_file)
+    asked = root_again.load_request(_read(arguments.request).decode("utf-8", "replace"))
+    now, lifetime_s = int(time.time()), arguments.crl_days * DAY_S
+    given = root_again.sign(asked, arguments.root, signer, now=now, crl_lifetime_s=lifetime_s)
+    arguments.answer.write_text(root_again.dumped(given))
+    sys.stderr.write("".join(f"{line}\n" for line in root_again.told(asked, given)))
 
 
 def backup(arguments: argparse.Namespace) -> None:

@@ -134,8 +134,8 @@ class World:
     clock: Clock = field(default_factory=Clock)
     planes: list[Plane] = field(default_factory=list)
 
-    async def first(self) -> Plane:
-        signer = FileSigner(self.directory / "one" / "keys", b"p" * 32)
+    async def first(self, signer: FileSigner | None = None) -> Plane:
+        signer = signer or FileSigner(self.directory / "one" / "keys", b"p" * 32)
         made = setup.make_mesh(DOMAIN, self.directory / "one", signer, int(self.clock()), "one")
         plane = Plane(self.store, made, signer, "one", self.clock)
         await plane.begin(signer.shared_key("witness-1"))

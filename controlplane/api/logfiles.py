@@ -10,7 +10,8 @@ from pathlib import Path
 
 from controlplane.api import files
 
-RESERVE = "reserve"
+RESERVE, PROBE = "reserve", "probe"
+PROBE_BYTES = 4096
 
 
 class LogFiles:
@@ -53,6 +54,11 @@ class LogFiles:
         """Keep room that nobody else can take, for what must be written when the device is full."""
         if len(self.read(RESERVE) or b"") < size:
             self.write(RESERVE, bytes(size))
+
+    def probe(self) -> None:
+        """OSError unless something can be written now, and lasts; what is reserved stays."""
+        self.write(PROBE, bytes(PROBE_BYTES))
+        (self._directory / PROBE).unlink()
 
     def release(self) -> None:
         """Give that room back to the device."""

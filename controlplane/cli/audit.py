@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from controlplane.cli import output, session
+from controlplane.cli import output, receipts, session
 from controlplane.cli.errors import CliError, Exit
 
 if TYPE_CHECKING:
@@ -119,6 +119,9 @@ def verify(
     if bad:
         raise CliError(f"{len(bad)} findings: this evidence is not whole", code=Exit.VERIFICATION)
     output.note(f"{sum(r.size for r in reports)} entries in {len(reports)} logs verify")
+
+
+app.command()(receipts.receipts)
 
 
 def _verify(path: Path, trusted: "Keys") -> "LogReport":

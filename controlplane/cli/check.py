@@ -3,6 +3,7 @@
 import dataclasses
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 MARKS = {State.OK: "ok  ", State.WARN: "warn", State.FAIL: "FAIL"}
 NAMED = 200
+UNRECORDED = "evidence log cannot be written"
 
 
 def check(
@@ -43,12 +45,41 @@ def _preflight() -> list[Line]:
 def _mesh() -> list[Line]:
     try:
         with session.connect() as client:
-            return _looked(client)
+            found = _looked(client)
+        return [*found, *_others()]
     except CliError as exc:
+        if UNRECORDED in exc.message:
+            return [checks.unrecorded(exc.message, exc.hint)]
         if exc.code is Exit.UNREACHABLE and session.wants_json():
             line = Line(about="control plane", state=State.FAIL, text=exc.message, hint=exc.hint)
             output.emit_json([dataclasses.asdict(line)])
         raise
+
+
+def _others() -> Iterator[Line]:
+    """The other control planes of the context: each has a log of its own for what operators do there."""
+    from controlplane.api.gen import admin_pb2
+
+    for number, one in enumerate(session.connect_each()):
+        if not number:
+            continue  # it has answered already
+        with one as client:
+            about = f"`{client.context.address}`"
+            try:
+                client.call(client.stub.GetAnchors, admin_pb2.GetAnchorsRequest())
+            except CliError as exc:
+                if UNRECORDED in exc.message:
+                    yield checks.unrecorded(f"{about}: {exc.message}", exc.hint)
+                else:
+                    yield Line(
+                        about="control plane", state=State.WARN, text=f"{about}: {exc.message}", hint=exc.hint
+                    )
+            else:
+                yield Line(
+                    about="control plane",
+                    state=State.OK,
+                    text=f"{about} answers, and records what operators do",
+                )
 
 
 def _looked(client: "Client") -> list[Line]:
@@ -66,6 +97,7 @@ def _looked(client: "Client") -> list[Line]:
     federated = client.call(client.stub.ListFederations, admin_pb2.ListFederationsRequest()).federations
     return [
         Line(about="control plane", state=State.OK, text=took),
+        Line(about="evidence", state=State.OK, text="the control plane can record what operators do"),
         *checks.lines(mesh, here),
         *store_checks.lines(mesh.store),
         *checks.federations(federated),

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 CLOCK_WARN_S, CLOCK_FAIL_S = 2.0, 30.0
 ROOT_WARN_S, OPERATOR_WARN_S = 60 * 86400, 3600
 AUTHORITY_SHARE = 0.25  # of a CA's life: by then it should have been replaced
-DELEGATION_WARN_S = 30 * 86400
+AGAIN_WARN_S = 30 * 86400  # before the root must sign again: somebody may have to travel to it
+
+
+AGAIN = "a replica that holds the root renews it by itself; else `writ root request`, `renew` where the root is, `install`"
+HINTS = {
+    "delegation": f"agents refuse every document when it ends: {AGAIN}",
+    "root-crl": f"others refuse every certificate when it ends: {AGAIN}",
+}
 
 
 class State(StrEnum):
@@ -90,6 +97,11 @@ def _operator(here: Here) -> Line:
     return Line(about="operator", state=State.WARN, text=text, hint="writ operator renew, or writ login")
 
 
+def unrecorded(why: str, hint: str) -> Line:
+    """A control plane that refuses operators, and serves nodes: what somebody does there could not be proven."""
+    return Line(about="evidence", state=State.FAIL, text=why, hint=hint or "make room on its device")
+
+
 def _clock(here: Here) -> Line:
     off = abs(here.clock_off_s)
     state = State.FAIL if off > CLOCK_FAIL_S else State.WARN if off > CLOCK_WARN_S else State.OK
@@ -102,7 +114,7 @@ def _authorities(mesh: "overview_pb2.MeshOverview") -> Iterator[Line]:
     for end in mesh.authorities:
         left = end.not_after - now
         text = f"{end.kind} ends in {status.span(left)}" if left > 0 else f"{end.kind} has ended"
-        warn = {"root": ROOT_WARN_S, "delegation": DELEGATION_WARN_S}.get(
+        warn = {"root": ROOT_WARN_S, "delegation": AGAIN_WARN_S, "root-crl": AGAIN_WARN_S}.get(
             end.kind, int((end.not_after - end.not_before) * AUTHORITY_SHARE)
         )
         if left > warn:
@@ -113,7 +125,9 @@ def _authorities(mesh: "overview_pb2.MeshOverview") -> Iterator[Line]:
             about="authorities",
             state=state,
             text=text,
-            hint="`writ authority list` says what replacing it waits for; everything rests on it",
+            hint=HINTS.get(
+                end.kind, "`writ authority list` says what replacing it waits for; everything rests on it"
+            ),
         )
 
 

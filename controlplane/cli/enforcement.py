@@ -7,9 +7,10 @@ certificates of those that were ended end by themselves, too. Both bounds are pr
 import base64
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from controlplane.cli import output, session
+from controlplane.cli import output, receipts, session
 from controlplane.cli.errors import CliError
 
 if TYPE_CHECKING:
@@ -18,16 +19,33 @@ if TYPE_CHECKING:
 
 
 def follow(
-    client: "Client", done: dict[str, object], *, generation: int, at_ms: int, certificates_until: int
+    client: "Client",
+    done: dict[str, object],
+    *,
+    generation: int,
+    at_ms: int,
+    certificates_until: int,
+    keep: Path | None = None,
 ) -> None:
-    """Wait for receipts, print who enforces `generation`; CliError unless all do. `done`: what JSON says of the act itself."""
+    """Wait for receipts, print who enforces `generation`; CliError unless all do. `done`: what JSON says of the act itself.
+
+    `keep`: where the receipts go, with all that proves them.
+    """
     started = time.monotonic()
-    rows = _collect(client, generation, lambda event: _row(event, at_ms))
+    rows, cas = _collect(client, generation, lambda event: _row(event, at_ms))
     elapsed_ms = round((time.monotonic() - started) * 1000)
     enforced = sum(bool(row["enforced"]) for row in rows)
+    facts = {"waited_ms": elapsed_ms, "agents": rows, "all_confirmed": enforced == len(rows), "node_cas": cas}
+    document = {
+        **done,
+        **facts,
+        "generation": generation,
+        "certificates_until": output.when(certificates_until),
+    }
+    if keep is not None:
+        receipts.write(client, keep, document)
     if session.wants_json():
-        facts = {"waited_ms": elapsed_ms, "agents": rows, "all_confirmed": enforced == len(rows)}
-        output.emit_json({**done, **facts, "certificates_until": output.when(certificates_until)})
+        output.emit_json(document)
     else:
         _show(rows, enforced, certificates_until)
     if enforced < len(rows):
@@ -39,19 +57,22 @@ def follow(
 
 def _collect(
     client: "Client", generation: int, row: Callable[["admin_pb2.Enforcement"], dict[str, object]]
-) -> list[dict[str, object]]:
+) -> tuple[list[dict[str, object]], list[str]]:
+    """A row for each agent, and the CAs (base64 DER) that issued their certificates."""
     from controlplane.api.gen import admin_pb2
 
     rows: list[dict[str, object]] = []
+    cas: list[str] = []
     wanted = admin_pb2.WatchEnforcementRequest(generation=generation)
     for event in client.stream(client.stub.WatchEnforcement, wanted, timeout_s=session.options.timeout_s):
         if event.spiffe_id:
             rows.append(row(event))
             output.progress(f"{len(rows)} agents, waiting for {event.waiting}")
         if event.last:
+            cas = [_text(ca) for ca in event.node_cas]
             break
     output.progress("")
-    return rows
+    return rows, cas
 
 
 def _row(event: "admin_pb2.Enforcement", since_ms: int) -> dict[str, object]:
@@ -60,8 +81,13 @@ def _row(event: "admin_pb2.Enforcement", since_ms: int) -> dict[str, object]:
         "enforced": event.enforced,
         "after_ms": max(0, event.at_ms - since_ms) if event.enforced else None,
         "trust_until": "" if event.enforced else output.when(event.trust_until),
-        "receipt": base64.b64encode(event.receipt).decode(),
+        "receipt": _text(event.receipt),
+        "certificate": _text(event.certificate),
     }
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _show(rows: list[dict[str, object]], enforced: int, certificates_until: int) -> None:

@@ -1,5 +1,6 @@
 """`writ node revoke` and what is like it: ending nodes, keeping them apart, and the ways back."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,12 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(metavar="NODE", help="`<node>.<site>`, such as `gpu-1.berlin`.")]
 Reason = Annotated[str, typer.Option(help="Kept with the node and in the log.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Until every agent has confirmed it, up to --timeout.")]
+Receipts = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --wait: keep what agents signed here; `writ audit receipts` verifies it, years later."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show whom it hits, change nothing.")]
 
 
@@ -35,6 +42,7 @@ def revoke(
     ] = "",
     reason: Reason = "",
     wait: Wait = False,
+    receipts: Receipts = None,
     dry_run: DryRun = False,
 ) -> None:
     """Cut nodes off everywhere: new requests denied, open streams ended, their certificates dead for good.
@@ -43,6 +51,7 @@ def revoke(
     """
     from controlplane.api.gen import revocation_pb2
 
+    _check_waits(wait=wait, keep=receipts)
     for node in nodes or []:
         session.split_node(node)
     selector = revocation_pb2.NodeSelector(
@@ -54,10 +63,16 @@ def revoke(
         serial=_hex(serial).lstrip("0"),
         authority=authority.replace(":", "").lower(),
     )
-    _revoke(revocation_pb2.RevokeRequest(selector=selector, reason=reason), wait=wait, dry_run=dry_run)
+    request = revocation_pb2.RevokeRequest(selector=selector, reason=reason)
+    _revoke(request, wait=wait, dry_run=dry_run, keep=receipts)
 
 
-def _revoke(request: "revocation_pb2.RevokeRequest", *, wait: bool, dry_run: bool) -> None:
+def _check_waits(*, wait: bool, keep: Path | None) -> None:
+    if keep is not None and not wait:
+        raise CliError("--receipts needs --wait: nobody has signed yet", code=Exit.USAGE)
+
+
+def _revoke(request: "revocation_pb2.RevokeRequest", *, wait: bool, dry_run: bool, keep: Path | None) -> None:
     """Whom it hits is shown first, unless the operator has said `--yes` already."""
     with session.connect() as client:
         if dry_run or not session.options.yes:
@@ -68,13 +83,14 @@ def _revoke(request: "revocation_pb2.RevokeRequest", *, wait: bool, dry_run: boo
                 return
             session.confirm(f"revoke {_meant(request.selector, meant)}?")
         request.dry_run = False
-        _report(client, client.call(client.revocation.Revoke, request), wait=wait)
+        _report(client, client.call(client.revocation.Revoke, request), wait=wait, keep=keep)
 
 
-def quarantine(node: Name, reason: Reason = "", wait: Wait = False) -> None:
+def quarantine(node: Name, reason: Reason = "", wait: Wait = False, receipts: Receipts = None) -> None:
     """Keep a node apart: no peer accepts it, it accepts none; it still sends evidence and health, and renews."""
     from controlplane.api.gen import revocation_pb2
 
+    _check_waits(wait=wait, keep=receipts)
     name, site = session.split_node(node)
     session.confirm(f"quarantine `{node}`?")
     with session.connect() as client:
@@ -88,6 +104,7 @@ def quarantine(node: Name, reason: Reason = "", wait: Wait = False) -> None:
                 generation=done.generation,
                 at_ms=done.at_ms,
                 certificates_until=done.node.not_after,
+                keep=receipts,
             )
         elif session.wants_json():
             output.emit_json(_document(done.node))
@@ -123,7 +140,9 @@ def unrevoke(node: Name) -> None:
     output.note(f"`{node}` may enrol again: writ token create {node}")
 
 
-def _report(client: "Client", done: "revocation_pb2.RevokeResponse", *, wait: bool) -> None:
+def _report(
+    client: "Client", done: "revocation_pb2.RevokeResponse", *, wait: bool, keep: Path | None
+) -> None:
     """What was done, and if asked who enforces it; CliError if somebody who was meant could not be revoked."""
     failed = [one for one in done.nodes if one.error]
     for one in failed:
@@ -142,7 +161,12 @@ def _report(client: "Client", done: "revocation_pb2.RevokeResponse", *, wait: bo
     if wait and revoked:
         until = max(one.not_after for one in done.nodes)
         enforcement.follow(
-            client, facts, generation=done.generation, at_ms=done.revoked_at_ms, certificates_until=until
+            client,
+            facts,
+            generation=done.generation,
+            at_ms=done.revoked_at_ms,
+            certificates_until=until,
+            keep=keep,
         )
     elif session.wants_json():
         output.emit_json(facts)

@@ -1,6 +1,7 @@
 """`writ root`: for whoever holds the root: sign what replicas request, keep it in a safe, take it out again.
 
-These only start `python -I -m controlplane`: the command itself never holds a key.
+What needs the root only starts `python -I -m controlplane`: the command itself never holds a key. `request` and `install` are of
+operators, and ask a control plane.
 """
 
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from controlplane.cli import session
+from controlplane.cli import documents, output, session
 from controlplane.cli.daemons import Passphrase, RootDir, become
 
 app = typer.Typer(help="The root of trust: sign requests, back it up, restore it.", no_args_is_help=True)
@@ -25,6 +26,53 @@ def sign(
     """Where the root is: sign the CAs that replicas request. Then: writ authority prepare --certificate FILE."""
     words = ["--root", str(root), "--csr", str(csr), "--certificate", str(certificate), "--days", str(days)]
     become("controlplane", "root-sign", *words, *_of("--root-passphrase-file", root_passphrase_file))
+
+
+@app.command()
+def request(
+    out: Annotated[
+        Path, typer.Option(help="What the holder of the root is to sign again: `writ root renew`.")
+    ],
+) -> None:
+    """Ask the root for another year of its delegation of document keys, and for the list of revoked CAs as of now."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        paper = client.call(client.stub.GetRootRequest, admin_pb2.GetRootRequestRequest())
+    out.write_text(paper.text)
+    output.note(f"where the root is: writ root renew --root DIR --request {out} --answer FILE")
+
+
+@app.command()
+def renew(
+    request: Annotated[Path, typer.Option(help="What `writ root request` wrote.")],
+    answer: Annotated[Path, typer.Option(help="What `writ root install` is to take.")],
+    root: RootDir,
+    root_passphrase_file: Passphrase = None,
+    crl_days: Annotated[
+        int, typer.Option(help="How long the list of revoked CAs holds.", min=1, max=366)
+    ] = 180,
+) -> None:
+    """Where the root is: sign the delegation of document keys, and the list of revoked CAs, again. It says what it signs."""
+    words = ["--root", str(root), "--request", str(request), "--answer", str(answer)]
+    words += ["--crl-days", str(crl_days)]
+    become("controlplane", "root-renew", *words, *_of("--root-passphrase-file", root_passphrase_file))
+
+
+@app.command()
+def install(answer: Annotated[Path, typer.Argument(help="What `writ root renew` wrote.")]) -> None:
+    """Publish what the root signed again, to every control plane and agent."""
+    from controlplane.api.gen import admin_pb2
+
+    with session.connect() as client:
+        paper = admin_pb2.RootPaper(text=documents.read_text(answer))
+        done = client.call(client.stub.InstallRootAnswer, paper)
+    if session.wants_json():
+        names = ("delegation", "delegation_until", "crl_until", "revoked")
+        output.emit_json({name: getattr(done, name) for name in names})
+        return
+    output.note(f"delegation {done.delegation} holds until {output.when(done.delegation_until)}")
+    output.note(f"the list of {done.revoked} revoked CAs holds until {output.when(done.crl_until)}")
 
 
 @app.command()

@@ -71,6 +71,25 @@ class AuthoritiesServicer(OperatorsOnly):
         cas = self._c.publisher.anchors.control_plane_cas
         return admin_pb2.Anchors(control_plane_cas=cas, root=self._c.made.root)
 
+    async def GetRootRequest(
+        self, request: admin_pb2.GetRootRequestRequest, context: Context
+    ) -> admin_pb2.RootPaper:
+        del request
+        self._operator(context, "root_request")
+        return admin_pb2.RootPaper(text=await self._c.identities.root_again.request())
+
+    async def InstallRootAnswer(
+        self, request: admin_pb2.RootPaper, context: Context
+    ) -> admin_pb2.RootInstalled:
+        self._operator(context, "root_install")
+        delegation, listed = await self._c.identities.root_again.install(request.text)
+        return admin_pb2.RootInstalled(
+            delegation=delegation.version,
+            delegation_until=delegation.expires,
+            crl_until=listed.next_update,
+            revoked=len(listed.entries),
+        )
+
 
 def _authority(row: Row, csr: bytes = b"") -> admin_pb2.Authority:
     message = admin_pb2.Authority(

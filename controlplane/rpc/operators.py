@@ -21,6 +21,7 @@ from controlplane.services.federation.relationships import Federation
 from controlplane.services.identity.attestation import Configured
 from controlplane.services.identity.nodes import Nodes
 from controlplane.services.identity.workloads import Registry
+from controlplane.services.mesh.root_again import RootAgain
 from controlplane.services.policy import explanation, policy_sets
 from controlplane.services.policy.resources import Resources
 from controlplane.services.policy.rollout import Rollout
@@ -41,6 +42,7 @@ READS = {
     "authority_list",
     "anchors_show",
     "bundle_show",
+    "root_request",
     "attestor_list",
     "operator_list",
     "approval_list",
@@ -59,6 +61,7 @@ class Identities:
     workloads: Registry
     lifecycle: Lifecycle
     tainting: Tainting
+    root_again: RootAgain
     reissue_within_s: int
     publisher: Publisher
     attestors: Mapping[str, Configured]

@@ -74,6 +74,10 @@ class Peers:
         except CertError as exc:
             raise DeniedError(f"not an operator: {exc}") from exc
 
+    def certificate(self, context: Context) -> bytes:
+        """The one that the caller shows, DER."""
+        return _leaf(context)
+
     def serial(self, context: Context) -> int:
         """Of the certificate that the caller shows."""
         return load(_leaf(context)).serial_number

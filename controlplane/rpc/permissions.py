@@ -124,6 +124,8 @@ TABLE: dict[str, Row] = {
     "RetireAuthority": Row(GOVERN, mesh, CHANGE),
     "TaintAuthority": Row(GOVERN, mesh, CHANGE),
     "GetAnchors": Row(ANYBODY, free, READ),
+    "GetRootRequest": Row(GOVERN, mesh, READ),
+    "InstallRootAnswer": Row(GOVERN, mesh, CHANGE),
     "GetBundle": Row(ANYBODY, free, READ),
     "GetCrls": Row(ANYBODY, free, READ),
     # other trust domains

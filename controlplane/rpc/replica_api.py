@@ -8,7 +8,7 @@ import grpc
 from controlplane.api.gen import replica_pb2, replica_pb2_grpc
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
-from controlplane.services.push.hub import AgentState, Hub
+from controlplane.services.push.hub import AgentState, Hub, Receipt
 
 PAUSE_S = 0.02  # changes of so long travel together
 CHUNK = 500  # agents in one message
@@ -44,7 +44,7 @@ class ReplicaServicer(replica_pb2_grpc.ReplicaServicer):
 
 def report(state: AgentState) -> replica_pb2.AgentReport:
     newest = max(state.receipts, default=0)
-    at_ms, receipt = state.receipts.get(newest, (0, b""))
+    receipt = state.receipts.get(newest, Receipt(0, b""))
     return replica_pb2.AgentReport(
         spiffe_id=state.spiffe_id,
         agent_version=state.agent_version,
@@ -58,8 +58,9 @@ def report(state: AgentState) -> replica_pb2.AgentReport:
         error=state.error,
         not_cut=state.not_cut,
         receipt_generation=newest,
-        receipt_at_ms=at_ms,
-        receipt=receipt,
+        receipt_at_ms=receipt.at_ms,
+        receipt=receipt.envelope,
+        certificate=receipt.certificate,
     )
 
 
@@ -78,8 +79,14 @@ def states(message: replica_pb2.Agents, replica: str) -> Sequence[AgentState]:
             last_seen=one.last_seen,
             error=one.error,
             not_cut=list(one.not_cut),
-            receipts={one.receipt_generation: (one.receipt_at_ms, one.receipt)} if one.receipt else {},
+            receipts=_receipts(one),
             replica=replica,
         )
         for one in message.agents
     ]
+
+
+def _receipts(one: replica_pb2.AgentReport) -> dict[int, Receipt]:
+    if not one.receipt:
+        return {}
+    return {one.receipt_generation: Receipt(one.receipt_at_ms, one.receipt, one.certificate)}

@@ -105,6 +105,7 @@ class SyncServicer:
         state.agent_version, state.envoy_version = hello.agent_version[:64], hello.envoy_version[:64]
         state.last_seen, state.renew_serial = int(time.time()), row.renew_serial
         state.features, state.shadow = frozenset(list(hello.features)[:MAX_FEATURES]), None
+        state.certificate = self._peers.certificate(context)
         await self._hub.agent_moved(state)
         sent = _Sent(trust=hello.trust_digest, blobs=set(hello.blob_digests))
         tasks = [reader]

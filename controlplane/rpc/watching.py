@@ -18,6 +18,7 @@ from controlplane.config import Config
 from controlplane.errors import UnavailableError
 from controlplane.services import vitals
 from controlplane.services.authority.crls import Crls
+from controlplane.services.evidence.recording import Recording
 from controlplane.services.identity.admission import Admission
 from controlplane.services.identity.attestation import Attestation
 from controlplane.services.overview import Overviews
@@ -25,7 +26,8 @@ from controlplane.services.pulse import Pulse
 from controlplane.services.push.publish import Publisher
 from controlplane.services.vitals import Vitals
 
-SERVICES = ("", "writ.v1.Admin", "writ.v1.Identity", "writ.v1.Sync", "writ.v1.Evidence")
+SERVICES = ("", "writ.v1.Identity", "writ.v1.Sync", "writ.v1.Evidence")
+FOR_OPERATORS = ("writ.v1.Admin", "writ.v1.Revocation", "writ.v1.Overview")
 LOOK_S = 1.0
 # Read once: it is a file, and there may be no descriptor left when it is asked for.
 VERSION = metadata.version("writ-mesh")
@@ -44,10 +46,11 @@ class Watching:
         attestation: Attestation,
         admission: Admission,
         pulse: Pulse,
+        recording: Recording,
     ) -> None:
         self._config, self._publisher, self._overviews = config, publisher, overviews
         self._crls, self._attestation = crls, attestation
-        self._admission, self._pulse = admission, pulse
+        self._admission, self._pulse, self._recording = admission, pulse, recording
         self._probes = Probes(Watched(metrics=self._metrics, not_ready=self.not_ready, page=self._page))
         self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # bound at run time
 
@@ -67,9 +70,11 @@ class Watching:
         """Keep gRPC health true, until cancelled; then say that we are going."""
         try:
             while True:
-                serving = Status.NOT_SERVING if self.not_ready() else Status.SERVING
+                ready = not self.not_ready()
                 for service in SERVICES:
-                    await self.health.set(service, serving)
+                    await self.health.set(service, _serving(ready))
+                for service in FOR_OPERATORS:
+                    await self.health.set(service, _serving(ready and self._recording.writable))
                 await asyncio.sleep(LOOK_S)
         finally:
             await self._probes.stop()
@@ -104,4 +109,9 @@ class Watching:
             arriving=self._admission.arrived,
             refused=self._admission.refused,
             store=self._pulse.last,
+            evidence_writable=self._recording.writable,
         )
+
+
+def _serving(well: bool) -> int:
+    return int(Status.SERVING if well else Status.NOT_SERVING)

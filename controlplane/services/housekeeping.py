@@ -13,6 +13,7 @@ from controlplane.errors import ControlPlaneError
 from controlplane.model import CertificateRow, NodeRow, TokenRow
 from controlplane.services import rows
 from controlplane.services.duty import Duty
+from controlplane.services.identity import key_owners
 from controlplane.services.policy.rollout import LAG_WAIT_S
 from controlplane.services.push.publish import Publisher
 from controlplane.store.base import MAX_OPERATIONS, Store
@@ -88,9 +89,10 @@ class Housekeeping:
         first = self._duty.done + 1 if self._duty.done else last
         for hour in range(first, last):
             found, _ = await self._store.list(rows.certificates_of(hour))
-            dead = [
-                key for item in found for key in (item.key, *model.load(CertificateRow, item.value).beside)
-            ]
+            certificates = [model.load(CertificateRow, item.value) for item in found]
+            keys = {one.spki for one in certificates}
+            await key_owners.forget(self._store, self._duty.commit, keys, before=(hour + 1) * 3600)
+            dead = [item.key for item in found] + [key for one in certificates for key in one.beside]
             for start in range(0, len(dead), BATCH):
                 await self._duty.commit(expect={}, put={}, delete=dead[start : start + BATCH])
             if dead:

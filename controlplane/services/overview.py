@@ -13,6 +13,7 @@ from certs import envelope, verify
 from controlplane import model
 from controlplane.model import NodeRow
 from controlplane.services import rows
+from controlplane.services.authority import revoked_cas
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.push.hub import AgentState
 from controlplane.services.push.publish import Publisher
@@ -20,6 +21,7 @@ from controlplane.store.base import Store
 
 BUCKETS_S = (0, 300, 900, 1800, 3600, 6 * 3600, 86400)
 CLOCK_OFF_MS = 5000
+ROOT_CRL = "root-crl"
 EXPIRING_SHARE = 0.2  # of its life: a certificate is renewed at half of it
 URGENCY = (
     "locked",
@@ -95,8 +97,10 @@ class Overviews:
         self._store, self._made, self._publisher = store, made, publisher
         self._svid_lifetime_s = svid_lifetime_s
         self._parsed: dict[str, tuple[int, NodeRow]] = {}
+        self._root_crl: tuple[bytes, AuthorityEnd | None] = (b"", None)
 
     async def look(self, now: int) -> Overview:
+        await self._look_at_root_crl()
         policy = (await rows.policy_state(self._store)).row
         issue = self._publisher.issue
         wanted = Wanted(
@@ -104,6 +108,13 @@ class Overviews:
         )
         agents = self._publisher.hub.agents
         return summarise(await self._nodes(), agents, wanted, self._svid_lifetime_s, now)
+
+    async def _look_at_root_crl(self) -> None:
+        der = (await revoked_cas.known(self._store, self._made.root)).der
+        if der and der != self._root_crl[0]:
+            listed = revoked_cas.read(der, self._made.root)
+            end = AuthorityEnd(kind=ROOT_CRL, not_before=listed.this_update, not_after=listed.next_update)
+            self._root_crl = (der, end)
 
     async def _nodes(self) -> list[NodeRow]:
         items, _ = await self._store.list("node/")
@@ -115,7 +126,7 @@ class Overviews:
         return [row for _, row in self._parsed.values()]
 
     def authorities(self) -> list[AuthorityEnd]:
-        """Those of this replica, and the root's."""
+        """Those of this replica, and the root's; the root's list as it was when somebody looked last."""
         made = self._made
         ders = {
             "root": made.root,
@@ -124,7 +135,8 @@ class Overviews:
             "workload-ca": made.workload_ca.certificate,
         }
         return [_certificate_end(kind, der) for kind, der in ders.items()] + [
-            _delegation_end(self._publisher.anchors.delegation)
+            _delegation_end(self._publisher.anchors.delegation),
+            *([self._root_crl[1]] if self._root_crl[1] else []),
         ]
 
     def replicas(self, own: str) -> dict[str, int]:

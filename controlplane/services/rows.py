@@ -17,6 +17,8 @@ DELEGATION = "delegation"
 WITNESS_KEY = "witness-key"
 JWT_AUTHORITIES = "authority/jwt/"
 CA_AUTHORITIES = "authority/ca/"
+REVOKED_CAS = "revoked-ca/"
+ROOT_CRL = "root-crl"
 WORKLOADS = "workload/"
 FEDERATIONS = "federation/"
 FOREIGN_BUNDLES = "foreign-bundle/"
@@ -42,6 +44,8 @@ KINDS: dict[str, type] = {
     DELEGATION: model.DelegationRow,
     CA_AUTHORITIES: model.CaRow,
     JWT_AUTHORITIES: model.JwtKeyRow,
+    REVOKED_CAS: model.RevokedCaRow,
+    ROOT_CRL: model.RootCrlRow,
     WORKLOADS: model.WorkloadsRow,
     FOREIGN_BUNDLES: model.ForeignBundleRow,
     RESTORED: model.RestoredRow,
@@ -104,6 +108,11 @@ def revoked_key(spki: str) -> str:
     return f"revoked-key/{spki}"
 
 
+def key_owner(spki: str) -> str:
+    """Whose a public key (SHA-256 of it, hex) is, while certificates for it are kept."""
+    return f"key/{spki}"
+
+
 def successor_key(serial: str) -> str:
     """What followed a certificate: a second, different follower means the key was copied."""
     return f"successor/{serial}"
@@ -125,12 +134,21 @@ def polled_key(trust_domain: str) -> str:
     return f"polled/{trust_domain}"
 
 
+def used_key(spki: str) -> str:
+    """Present: this key of a key management service was an authority's, and will not be another's."""
+    return f"used-key/{spki}"
+
+
 def jwt_authority_key(key_id: str) -> str:
     return f"{JWT_AUTHORITIES}{key_id}"
 
 
 def ca_authority_key(key_id: str) -> str:
     return f"{CA_AUTHORITIES}{key_id}"
+
+
+def revoked_ca_key(serial: str) -> str:
+    return f"{REVOKED_CAS}{serial}"
 
 
 def jwt_key(expires_at: int, token_id: str) -> str:

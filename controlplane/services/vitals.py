@@ -1,7 +1,8 @@
 """What a control plane says of itself to those who watch it: whether it is ready, and its numbers. Pure: facts in.
 
 Ready is red when this replica keeps nobody alive (it signs no heartbeat, because it cannot read the store), and when its
-CA has less time left than the certificates that it issues: agents and operators then go to another replica.
+CA has less time left than the certificates that it issues: agents and operators then go to another replica. A list of the root
+that has ended turns nothing red: only others read it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 
 from controlplane import model
 from controlplane.api.exposition import Metric, by_label, counter, gauge
-from controlplane.services.overview import AuthorityEnd, Overview
+from controlplane.services.overview import ROOT_CRL, AuthorityEnd, Overview
 from controlplane.store.base import Health
 
 MISSED_BEATS = 3
@@ -31,6 +32,8 @@ class Vitals:
     arriving: int = 0  # streams that began and are not served yet
     refused: int = 0  # agents that were told to come back
     store: Health | None = None  # None: not examined yet
+    evidence_writable: bool = True
+    """Whether what operators do can be recorded; if not, they are refused, and nodes are served: that is no reason to go."""
 
 
 def not_ready(vitals: Vitals, now: float) -> list[str]:
@@ -43,7 +46,7 @@ def not_ready(vitals: Vitals, now: float) -> list[str]:
     reasons += [
         f"`{end.kind}` ends in {end.not_after - now:.0f} s"
         for end in vitals.authorities
-        if end.not_after - now < vitals.svid_lifetime_s
+        if end.kind != ROOT_CRL and end.not_after - now < vitals.svid_lifetime_s
     ]
     return reasons
 
@@ -75,6 +78,7 @@ def metrics(vitals: Vitals, seen: Overview, now: float) -> list[Metric]:
         by_label("gauge", "writ_controlplane_authority_seconds", "Seconds until root, CAs and delegation end.", "kind", ends),
         by_label("counter", "writ_controlplane_evidence_refused_total", "Evidence that enrolled nobody, by kind.", "kind", vitals.evidence_refused),
         gauge("writ_controlplane_lease_seconds", "How long an agent may act on what it last heard.", vitals.lease_s),
+        gauge("writ_controlplane_evidence_writable", "0: what operators do cannot be recorded, so they are refused.", int(vitals.evidence_writable)),
         *_store(vitals.store),
         gauge("writ_controlplane_worst_case_authority_seconds", "How long a node that is cut off and revoked can act at most: certificate and lease.", worst),
     ]  # fmt: skip

@@ -5,6 +5,7 @@ files (one is taken offline, the other is shared by replicas), and so do documen
 What a device signs is not the same twice: a certificate that is signed again has the same contents and another signature.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -39,6 +40,9 @@ class DeviceSigner(FileSigner):
         if kind == "p256" and not name.startswith(IN_FILES) and self._device.keeps(name):
             return self._device.create(name, kind)
         return super().create(name, kind)
+
+    def spares(self, prefix: str) -> Sequence[str]:
+        return self._device.spares(prefix)
 
     def has(self, name: str) -> bool:
         return super().has(name) or self._device.has(name)

@@ -6,6 +6,7 @@ another volume than the keys: whoever copies both has the keys.
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -52,6 +53,10 @@ class FileSigner:
         """Forget a key for good. What it signed stays valid: see to that first."""
         self._loaded.pop(name, None)
         self._path(name).unlink(missing_ok=True)
+
+    def spares(self, prefix: str) -> Sequence[str]:
+        del prefix
+        return ()
 
     def has(self, name: str) -> bool:
         return self._path(name).exists()

@@ -5,7 +5,7 @@ leads to another key than the public half beside it signs nothing.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from certs.keys import ECDSA_SHA256, is_p256
 from controlplane.errors import ExistsError, InvalidError, NotFoundError, UnavailableError
 
-CA = "-ca-"
+CA, JWT = "-ca-", "jwt-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,11 @@ class KmsSigner:
         return self._known[name].public
 
     def keeps(self, name: str) -> bool:
-        """All CAs. Keys of JWT-SVIDs are made by us, often, under names that nobody knows before: they are in files."""
-        return name in self._known or CA in name
+        """All CAs; and all keys of JWT-SVIDs, if there is one of them: else they are in files, where we make them ourselves."""
+        return name in self._known or CA in name or (name.startswith(JWT) and bool(self.spares(JWT)))
+
+    def spares(self, prefix: str) -> Sequence[str]:
+        return sorted(name for name in self._known if name.startswith(prefix))
 
     def has(self, name: str) -> bool:
         return name in self._known

@@ -5,7 +5,7 @@ UnavailableError, and nothing was signed.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,6 +53,10 @@ class Pkcs11Signer:
             label=name,
             private_template={attribute.SENSITIVE: True, attribute.EXTRACTABLE: False},
         )
+
+    def spares(self, prefix: str) -> Sequence[str]:
+        del prefix
+        return ()
 
     def keeps(self, name: str) -> bool:
         del name

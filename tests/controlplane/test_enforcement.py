@@ -3,11 +3,13 @@
 import pytest
 
 from controlplane import model
+from controlplane.api.gen import replica_pb2
 from controlplane.model import NodeRow
+from controlplane.rpc.replica_api import report, states
 from controlplane.services import rows
 from controlplane.services.mesh import setup
 from controlplane.services.push.enforcement import follow
-from controlplane.services.push.hub import Hub, keep_receipt
+from controlplane.services.push.hub import AgentState, Hub, Receipt, keep_receipt
 from controlplane.services.push.publish import Publisher
 from controlplane.signer.file import FileSigner
 from controlplane.store.memory import MemoryStore
@@ -58,9 +60,18 @@ async def test_only_a_receipt_for_it_or_a_later_one_that_exists_counts(publisher
 
 async def test_a_receipt_that_is_sent_again_is_not_a_later_one(publisher) -> None:
     state, _ = publisher.hub.attach(NAME, lambda: None)
+    state.certificate = b"of then"
     keep_receipt(state, 5, 1, b"first")
+    state.certificate = b"of now"  # it renewed: what it signed before is proven by the one before
     keep_receipt(state, 5, 2, b"again")
-    assert state.receipts == {5: (1, b"first")}
+    assert state.receipts == {5: Receipt(1, b"first", b"of then")}
+
+
+def test_another_replica_is_told_the_receipt_with_what_proves_it() -> None:
+    state = AgentState(NAME, connected=True, certificate=b"leaf")
+    keep_receipt(state, 5, 1, b"signed")
+    (told,) = states(replica_pb2.Agents(agents=[report(state)]), "two")
+    assert (told.receipts, told.replica) == ({5: Receipt(1, b"signed", b"leaf")}, "two")
 
 
 async def test_who_is_away_acts_no_longer_than_a_lease_after_it_could_last_hear_of_us(publisher) -> None:

@@ -6,13 +6,18 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
+import urllib.request
 
+import clients
 import grpc
 import pytest
+from barenode import until
 from clients import admin, ask, enrolled, enrolment, root_and_ca, token
 from commands import writ
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from operators import add
 from pki import NOW
 
@@ -34,6 +39,7 @@ from controlplane.signer.file import FileSigner
 from controlplane.store.memory import MemoryStore
 
 pytestmark = pytest.mark.timeout(90)
+Health = health_pb2.HealthCheckResponse
 DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
 
 
@@ -159,8 +165,12 @@ def test_what_was_answered_survives_a_kill_and_what_was_begun_is_said(mesh, tmp_
     assert verified(mesh, trusted)[0] == 0
 
 
-def test_what_cannot_be_recorded_does_not_happen_and_nodes_are_served(tmp_path) -> None:
-    """The log is on a device of its own, which is full. Operators are refused, nothing changes, and a node still enrols."""
+def test_what_cannot_be_recorded_does_not_happen_and_nodes_are_served(tmp_path, monkeypatch) -> None:
+    """The log is on a device of its own, which is full. Operators are refused, nothing changes, and a node still enrols.
+
+    Whoever watches hears of it before an operator comes, and again when there is room.
+    """
+    monkeypatch.setenv("WRIT_METRICS__LISTEN", "127.0.0.1:0")
     with Mesh(tmp_path, lease_s=60, heartbeat_s=1.0) as mesh:
         mesh.init()
         log_of(mesh).mkdir(mode=0o700)
@@ -178,18 +188,42 @@ def _starve(mesh: Mesh, tmp_path) -> None:
     trusted = keys_of(mesh, tmp_path / "keys")
     invited = token(mesh, "gpu-1")
     filler = log_of(mesh) / "filler"
+    assert watched(mesh) == (1, Health.SERVING, Health.SERVING)
     _fill(filler)
+    until(lambda: watched(mesh) == (0, Health.NOT_SERVING, Health.SERVING))
     done = {name for name in (f"site-{number}" for number in range(40)) if _added(mesh, name)}
     assert len(done) < 20  # the journal's last page had room for a few
     with pytest.raises(CliError, match="evidence log cannot be written"):
         mesh.call("ListSites", admin_pb2.ListSitesRequest())
+    seen = writ("check", config=mesh.context_file)
+    assert (seen.returncode, "FAIL  evidence  the evidence log cannot be written" in seen.stdout) == (1, True)
+    assert "hint:" in seen.stdout
     _, ca = root_and_ca(mesh, invited, tmp_path / "token")
     assert ask(enrolment(mesh, ca), invited).chain
     filler.unlink()
+    until(lambda: watched(mesh) == (1, Health.SERVING, Health.SERVING))
+    assert "ok    evidence" in writ("check", config=mesh.context_file).stdout
     known = {site.name for site in mesh.call("ListSites", admin_pb2.ListSitesRequest()).sites}
     assert known == {"paris", *done}
     stop(mesh)
     assert verified(mesh, trusted)[0] == 0
+
+
+def watched(mesh: Mesh) -> tuple[int, int, int]:
+    """The metric, and gRPC health of what operators call and of what nodes call."""
+    port = mesh.control_plane.ports()["metrics"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        page = answer.read().decode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=10) as answer:
+        assert answer.status == 200
+    value = int(re.search(r"^writ_controlplane_evidence_writable (\d)$", page, re.MULTILINE)[1])
+    with clients.operator(mesh) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        states = [
+            stub.Check(health_pb2.HealthCheckRequest(service=f"writ.v1.{name}"), timeout=10).status
+            for name in ("Admin", "Sync")
+        ]
+    return (value, *states)
 
 
 def _added(mesh: Mesh, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 
 import clients
 import grpc
@@ -91,3 +92,18 @@ def test_a_site_larger_than_one_commit_is_ended_in_etcd(mesh) -> None:
         [""] * (TOGETHER + 3),
         {"revoked"},
     )
+
+
+def test_a_key_that_one_replica_certified_for_a_node_no_other_certifies_for_another(mesh, holder) -> None:
+    second = mesh.replicas[1]
+    _, ca = clients.root_and_ca(mesh, clients.token(mesh, "probe"), mesh.directory / "token")
+    other = clients.enrolled(mesh, clients.enrolment(mesh, ca), f"n-{secrets.token_hex(4)}")
+    assert renewed(second, mesh, other, holder.key) is CODE.PERMISSION_DENIED
+    again = renewed(second, mesh, holder, holder.key)
+    assert isinstance(again, Holder), "a node may keep its own key"
+    fresh = keys.generate_p256()
+    with ThreadPoolExecutor(2) as pool:  # at the same time, at both
+        asked = pool.map(
+            lambda one: renewed(*one, fresh), zip(mesh.replicas, (mesh, mesh), (again, other), strict=True)
+        )
+        assert sorted(isinstance(one, Holder) for one in asked) == [False, True]

@@ -1,12 +1,17 @@
 """A key that may be stolen: who is affected, what is replaced, and when it is believed no more."""
 
+import dataclasses
+
 import pytest
 import rotating
 from rotating import DOMAIN, LEASE, NODE, START, World
 
 from certs.errors import ChainError
 from certs.profile import CaKind
+from controlplane import model
 from controlplane.errors import NotFoundError, PreconditionError, UnavailableError
+from controlplane.model import NodeRow
+from controlplane.services import rows
 
 AGENT = f"spiffe://{DOMAIN}/fr/paris/app"
 
@@ -71,6 +76,27 @@ async def test_the_successor_waits_for_agents_one_lease_and_no_longer(world) -> 
     await one.rotation.once()
     assert await one.states() == ["active", "tainted"]
     assert agent.generation == 0
+
+
+async def test_a_quarantined_node_keeps_a_tainted_ca_as_any_other_does(world) -> None:
+    """It sends evidence with that certificate, and renews: dropping its CA first would shut out what is to be heard."""
+    (one,) = world.planes
+    await one.issue("app")
+    key = rows.node_key("app", "paris")
+    stored = await rows.find(one.store, NodeRow, key)
+    apart = dataclasses.replace(stored.row, state=model.QUARANTINED)
+    await one.store.commit(expect={}, put={key: model.dump(apart)})
+    effect = await one.tainting.taint(await active(one), now=False, dry_run=False)
+    assert effect.nodes == ("app.paris",)
+    stolen = one.made.node_ca.certificate
+    for _ in range(2):
+        await one.rotation.once()
+    world.clock.now += 240
+    await one.house()
+    assert stolen in one.node_cas
+    await one.issue("app")
+    await one.house()
+    assert stolen not in one.node_cas
 
 
 async def test_a_lost_answer_can_be_asked_for_again_with_the_old_certificate(world) -> None:

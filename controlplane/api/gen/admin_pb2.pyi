@@ -217,7 +217,7 @@ class WatchEnforcementRequest(_message.Message):
     def __init__(self, generation: _Optional[int] = ...) -> None: ...
 
 class Enforcement(_message.Message):
-    __slots__ = ("spiffe_id", "enforced", "at_ms", "trust_until", "receipt", "last", "waiting")
+    __slots__ = ("spiffe_id", "enforced", "at_ms", "trust_until", "receipt", "last", "waiting", "certificate", "node_cas")
     SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
     ENFORCED_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
@@ -225,6 +225,8 @@ class Enforcement(_message.Message):
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     LAST_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    NODE_CAS_FIELD_NUMBER: _ClassVar[int]
     spiffe_id: str
     enforced: bool
     at_ms: int
@@ -232,7 +234,9 @@ class Enforcement(_message.Message):
     receipt: bytes
     last: bool
     waiting: int
-    def __init__(self, spiffe_id: _Optional[str] = ..., enforced: _Optional[bool] = ..., at_ms: _Optional[int] = ..., trust_until: _Optional[int] = ..., receipt: _Optional[bytes] = ..., last: _Optional[bool] = ..., waiting: _Optional[int] = ...) -> None: ...
+    certificate: bytes
+    node_cas: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, spiffe_id: _Optional[str] = ..., enforced: _Optional[bool] = ..., at_ms: _Optional[int] = ..., trust_until: _Optional[int] = ..., receipt: _Optional[bytes] = ..., last: _Optional[bool] = ..., waiting: _Optional[int] = ..., certificate: _Optional[bytes] = ..., node_cas: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class Resource(_message.Message):
     __slots__ = ("kind", "name", "node", "site", "groups", "owner", "max_class", "port")
@@ -779,6 +783,28 @@ class Anchors(_message.Message):
     control_plane_cas: _containers.RepeatedScalarFieldContainer[bytes]
     root: bytes
     def __init__(self, control_plane_cas: _Optional[_Iterable[bytes]] = ..., root: _Optional[bytes] = ...) -> None: ...
+
+class GetRootRequestRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class RootPaper(_message.Message):
+    __slots__ = ("text",)
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    def __init__(self, text: _Optional[str] = ...) -> None: ...
+
+class RootInstalled(_message.Message):
+    __slots__ = ("delegation", "delegation_until", "crl_until", "revoked")
+    DELEGATION_FIELD_NUMBER: _ClassVar[int]
+    DELEGATION_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    CRL_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    REVOKED_FIELD_NUMBER: _ClassVar[int]
+    delegation: int
+    delegation_until: int
+    crl_until: int
+    revoked: int
+    def __init__(self, delegation: _Optional[int] = ..., delegation_until: _Optional[int] = ..., crl_until: _Optional[int] = ..., revoked: _Optional[int] = ...) -> None: ...
 
 class GetBundleRequest(_message.Message):
     __slots__ = ()

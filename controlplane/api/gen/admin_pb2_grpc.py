@@ -152,6 +152,16 @@ class AdminStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetBundleRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Bundle.FromString,
                 _registered_method=True)
+        self.GetRootRequest = channel.unary_unary(
+                '/writ.v1.Admin/GetRootRequest',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetRootRequestRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootPaper.FromString,
+                _registered_method=True)
+        self.InstallRootAnswer = channel.unary_unary(
+                '/writ.v1.Admin/InstallRootAnswer',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootPaper.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootInstalled.FromString,
+                _registered_method=True)
         self.AddFederation = channel.unary_unary(
                 '/writ.v1.Admin/AddFederation',
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.AddFederationRequest.SerializeToString,
@@ -435,6 +445,20 @@ class AdminServicer:
 
     def GetBundle(self, request, context):
         """the SPIFFE bundle of this trust domain
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRootRequest(self, request, context):
+        """GetRootRequest: what a root that is offline is to sign again, the delegation of document keys and the list of revoked CAs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InstallRootAnswer(self, request, context):
+        """InstallRootAnswer publishes what it signed. ABORTED when somebody joined or left since it was asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -725,6 +749,16 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.GetBundle,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetBundleRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.Bundle.SerializeToString,
+            ),
+            'GetRootRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRootRequest,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetRootRequestRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootPaper.SerializeToString,
+            ),
+            'InstallRootAnswer': grpc.unary_unary_rpc_method_handler(
+                    servicer.InstallRootAnswer,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootPaper.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootInstalled.SerializeToString,
             ),
             'AddFederation': grpc.unary_unary_rpc_method_handler(
                     servicer.AddFederation,
@@ -1481,6 +1515,60 @@ class Admin:
             '/writ.v1.Admin/GetBundle',
             controlplane_dot_api_dot_gen_dot_admin__pb2.GetBundleRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_admin__pb2.Bundle.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRootRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/GetRootRequest',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.GetRootRequestRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RootPaper.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InstallRootAnswer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/InstallRootAnswer',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RootPaper.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RootInstalled.FromString,
             options,
             channel_credentials,
             insecure,

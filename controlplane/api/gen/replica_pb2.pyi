@@ -17,7 +17,7 @@ class Agents(_message.Message):
     def __init__(self, agents: _Optional[_Iterable[_Union[AgentReport, _Mapping]]] = ...) -> None: ...
 
 class AgentReport(_message.Message):
-    __slots__ = ("spiffe_id", "agent_version", "envoy_version", "connected", "generation", "policy_version", "staged_versions", "lease_until", "last_seen", "error", "not_cut", "receipt_generation", "receipt_at_ms", "receipt")
+    __slots__ = ("spiffe_id", "agent_version", "envoy_version", "connected", "generation", "policy_version", "staged_versions", "lease_until", "last_seen", "error", "not_cut", "receipt_generation", "receipt_at_ms", "receipt", "certificate")
     SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     ENVOY_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class AgentReport(_message.Message):
     RECEIPT_GENERATION_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_AT_MS_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
     spiffe_id: str
     agent_version: str
     envoy_version: str
@@ -46,4 +47,5 @@ class AgentReport(_message.Message):
     receipt_generation: int
     receipt_at_ms: int
     receipt: bytes
-    def __init__(self, spiffe_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., envoy_version: _Optional[str] = ..., connected: _Optional[bool] = ..., generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., staged_versions: _Optional[_Iterable[int]] = ..., lease_until: _Optional[int] = ..., last_seen: _Optional[int] = ..., error: _Optional[str] = ..., not_cut: _Optional[_Iterable[str]] = ..., receipt_generation: _Optional[int] = ..., receipt_at_ms: _Optional[int] = ..., receipt: _Optional[bytes] = ...) -> None: ...
+    certificate: bytes
+    def __init__(self, spiffe_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., envoy_version: _Optional[str] = ..., connected: _Optional[bool] = ..., generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., staged_versions: _Optional[_Iterable[int]] = ..., lease_until: _Optional[int] = ..., last_seen: _Optional[int] = ..., error: _Optional[str] = ..., not_cut: _Optional[_Iterable[str]] = ..., receipt_generation: _Optional[int] = ..., receipt_at_ms: _Optional[int] = ..., receipt: _Optional[bytes] = ..., certificate: _Optional[bytes] = ...) -> None: ...

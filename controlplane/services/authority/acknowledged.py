@@ -6,7 +6,9 @@ from controlplane.services.push.hub import Hub
 
 
 class Acknowledged:
-    """Asks what connected agents enforce, through whatever replica. Agents that are away hear of it before anything else."""
+    """Asks what connected agents enforce, through whatever replica: the quarantined too, because they also learn of CAs and
+    renew. Agents that are away hear of it before anything else.
+    """
 
     def __init__(self, hub: Hub, linked: Callable[[], bool]) -> None:
         """`linked`: whether `hub` hears of the agents of every replica."""

@@ -22,7 +22,7 @@ from controlplane import failpoints, model
 from controlplane.errors import ConflictError, InvalidError, PreconditionError
 from controlplane.model import CaRow, DelegationRow, ReplicaRow
 from controlplane.services import rows
-from controlplane.services.authority import ca_rows
+from controlplane.services.authority import ca_rows, key_names, revoked_cas
 from controlplane.services.authority.acknowledged import Acknowledged
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.authority.ca_rows import ACTIVE, OLD, PREPARED, REQUESTED
@@ -73,6 +73,7 @@ class CaAuthorities:
         ours = await self.ours()
         if not ours:
             return  # never registered: with those that the replica was made with
+        await key_names.mark(self._store, self._signer, [one.row.key_name for one in ours])
         self._made.follow(ca_rows.issuing(ours, self._made))
         for kind in CaKind:
             if kind in self._made.without or not self._lasts(self._made.ca(kind).certificate):
@@ -147,6 +148,7 @@ class CaAuthorities:
             return
         if await delegating.renew_if_due(self._store, self._made, self._clock):
             await self._changed()
+        await revoked_cas.make_if_due(self._store, self._made, int(self._clock()))
         stored = await self.stored()
         for one in stored:
             of_a_kind = [o for o in stored if (o.row.replica, o.row.kind) == (one.row.replica, one.row.kind)]
@@ -158,7 +160,7 @@ class CaAuthorities:
                 await self._sign(one)
 
     async def _request(self, kind: CaKind) -> Stored[CaRow]:
-        name = f"{kind.value}-ca-{secrets.token_hex(6)}"
+        name = await key_names.following(self._store, self._signer, f"{kind.value}-ca-")
         public = self._signer.create(name, "p256")
         if not isinstance(public, ec.EllipticCurvePublicKey):
             raise RuntimeError("the signer made another kind of key")
@@ -174,7 +176,8 @@ class CaAuthorities:
         proofs = (sign(_proven(row)).hex() for _, sign in self._made.document_signers())
         row = dataclasses.replace(row, proof=" ".join(proofs))
         key = rows.ca_authority_key(row.key_id)
-        revision = await self._store.commit(expect={key: 0}, put={key: model.dump(row)})
+        put = {key: model.dump(row), **key_names.marks(self._signer, (name,))}
+        revision = await self._store.commit(expect=dict.fromkeys(put, 0), put=put)
         failpoints.reach("ca.requested")
         return Stored(key, row, revision)
 
@@ -246,16 +249,13 @@ class CaAuthorities:
         if left > 0 and not force:
             hint = f"wait, or --force: {FORCED[CaKind(chosen.row.kind)]}"
             raise PreconditionError(f"what `{key_id}` signed may live for `{left}` s", hint=hint)
-        await self.drop(chosen)
-        return chosen.row
-
-    async def drop(self, stored: Stored[CaRow]) -> None:
-        """Out of the trust document."""
+        noted = revoked_cas.noted(chosen.row, int(self._clock()))
         await self._store.commit(
-            expect={stored.key: stored.revision}, put={rows.MESH: b"{}"}, delete=[stored.key]
+            expect={chosen.key: chosen.revision}, put={rows.MESH: b"{}", **noted}, delete=[chosen.key]
         )
         failpoints.reach("ca.retired")
         await self._changed()
+        return chosen.row
 
     def needed_until(self, row: CaRow) -> int:
         """Until when something that it signed may be alive: Unix seconds; 0 if it has signed nothing."""
@@ -274,8 +274,6 @@ class CaAuthorities:
             for name in self._signer.names() - listed:
                 if listed and any(name.startswith(f"{kind.value}-ca-") for kind in CaKind):
                     self._signer.destroy(name)
-
-    # --- inside --------------------------------------------------------------------------------------------------
 
     async def _write(self, *changes: tuple[Stored[CaRow], str]) -> None:
         now = int(self._clock())

@@ -1,4 +1,4 @@
-"""The revocation lists of this replica's CAs: made when they are asked for, of what the store says then.
+"""The revocation lists of this replica's CAs: made when they are asked for, of what the store says then. And the root's, as it is.
 
 1. Never older than the newest revocation: each answer begins with a read of the generation. No store, no list.
 2. A certificate is listed while its node is shut out, or its epoch is below its node's floor, until some time after its end.
@@ -16,6 +16,7 @@ from certs.issue import IssuingCa
 from controlplane import model
 from controlplane.model import CertificateRow, NodeRow
 from controlplane.services import rows
+from controlplane.services.authority import revoked_cas
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.identity import certificates
 from controlplane.services.rows import Stored
@@ -60,7 +61,13 @@ class Crls:
         self._signed: tuple[int, int, list[Crl]] = (-1, 0, [])  # generation, when, what
 
     async def newest(self) -> list[Crl]:
-        """One list for each CA that signs certificates of nodes or workloads."""
+        """One list for each CA that signs certificates of nodes or workloads, and the root's newest, if it has signed one."""
+        root = self._made.root
+        of_cas = (await revoked_cas.known(self._store, root)).der
+        last = [Crl(certificates.ca_key_id(root).hex(), of_cas)] if of_cas else []
+        return [*await self._ours(), *last]
+
+    async def _ours(self) -> list[Crl]:
         now, mesh = self._clock(), await self._store.get(rows.MESH)
         generation, at, signed = self._signed
         if (mesh.revision if mesh else 0) == generation and now - at < crl.LIFETIME_S // 4:

@@ -9,14 +9,15 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from certs.profile import CaKind
-from controlplane.model import CaRow, JwtKeyRow
+from controlplane.model import CaRow, JwtKeyRow, RevokedCaRow
 from controlplane.services import rows
-from controlplane.services.authority import ca_rows, tainting
+from controlplane.services.authority import ca_rows, revoked_cas, tainting
 from controlplane.services.duty import Duty
 from controlplane.services.rows import Stored
-from controlplane.store.base import Store
+from controlplane.store.base import MAX_OPERATIONS, Store
 
 log = structlog.get_logger()
+TOGETHER = MAX_OPERATIONS // 2
 JWT_REISSUE_S = 600  # tokens live five minutes
 
 
@@ -42,6 +43,7 @@ class Endings:
                 await self._drop(duty, ca, why="ended")
             elif ca.row.state == ca_rows.TAINTED and await self._is_replaced(ca.row, now):
                 await self._drop(duty, ca, why="replaced")
+        await self._forget_revoked(duty, now)
         alive = {ca.row.replica for ca in cas}
         for key in await rows.every(self._store, JwtKeyRow, rows.JWT_AUTHORITIES):
             if key.row.replica not in alive:
@@ -58,7 +60,17 @@ class Endings:
             return False
         return row.kind != CaKind.NODE.value or not await tainting.holders(self._store, row, now)
 
+    async def _forget_revoked(self, duty: Duty, now: int) -> None:
+        """CAs that were taken out and have ended by now: nobody believes them, listed or not."""
+        found = await rows.every(self._store, RevokedCaRow, rows.REVOKED_CAS)
+        ended = [one.key for one in found if one.row.not_after <= now][:TOGETHER]
+        if ended:
+            await duty.commit(expect={}, put={}, delete=ended)
+
     async def _drop(self, duty: Duty, stored: Stored[CaRow] | Stored[JwtKeyRow], *, why: str) -> None:
-        await duty.commit(expect={stored.key: stored.revision}, put={rows.MESH: b"{}"}, delete=[stored.key])
+        noted = revoked_cas.noted(stored.row, int(self._clock()))
+        await duty.commit(
+            expect={stored.key: stored.revision}, put={rows.MESH: b"{}", **noted}, delete=[stored.key]
+        )
         log.warning("authority_dropped", key_id=stored.row.key_id, replica=stored.row.replica, why=why)
         await self._changed()

@@ -5,7 +5,6 @@ refused by one that has not heard of its key yet. What signed before stays belie
 """
 
 import dataclasses
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 
@@ -14,6 +13,7 @@ from controlplane import model
 from controlplane.errors import ConflictError, NotFoundError, PreconditionError, UnavailableError
 from controlplane.model import JwtKeyRow
 from controlplane.services import rows
+from controlplane.services.authority import key_names
 from controlplane.services.authority.acknowledged import Acknowledged
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.push.hub import Hub
@@ -93,7 +93,7 @@ class JwtAuthorities:
         return chosen.row
 
     async def _add(self, state: str) -> JwtKeyRow:
-        name = f"jwt-{secrets.token_hex(6)}"
+        name = await key_names.following(self._store, self._made.signer, "jwt-")
         public = keys.spki(self._made.signer.create(name, "p256"))
         row = JwtKeyRow(
             key_id=bundle.key_id(bundle.public_key(public)),
@@ -104,7 +104,9 @@ class JwtAuthorities:
             since=int(self._clock()),
         )
         key = rows.jwt_authority_key(row.key_id)
-        await self._store.commit(expect={key: 0}, put={key: model.dump(row), rows.MESH: b"{}"})
+        used = key_names.marks(self._made.signer, (name,))
+        put = {key: model.dump(row), rows.MESH: b"{}", **used}
+        await self._store.commit(expect={key: 0, **dict.fromkeys(used, 0)}, put=put)
         await self._changed()
         return row
 

@@ -15,6 +15,7 @@ from controlplane import model
 from controlplane.errors import PreconditionError
 from controlplane.model import CaRow, JwtKeyRow, NodeRow
 from controlplane.services import rows
+from controlplane.services.authority import revoked_cas
 from controlplane.services.authority.ca_rows import ACTIVE, PREPARED, REQUESTED, TAINTED
 from controlplane.services.authority.lifecycle import Lifecycle, Row
 from controlplane.services.rows import Stored
@@ -52,8 +53,9 @@ class Tainting:
         if not now:
             await self._check_another_can(stored.row)
         if now or stored.row.state in {REQUESTED, PREPARED}:  # the latter have signed nothing
+            noted = revoked_cas.noted(stored.row, int(self._clock()), revoked_cas.COMPROMISED)
             await self._store.commit(
-                expect={stored.key: stored.revision}, put={rows.MESH: b"{}"}, delete=[stored.key]
+                expect={stored.key: stored.revision}, put={rows.MESH: b"{}", **noted}, delete=[stored.key]
             )
         elif stored.row.state != TAINTED:
             row = dataclasses.replace(stored.row, state=TAINTED, since=int(self._clock()))
@@ -106,14 +108,14 @@ class Tainting:
 
 
 async def holders(store: Store, ca: CaRow, now: int) -> tuple[str, ...]:
-    """`<node>.<site>` of all that hold a living certificate by this CA."""
+    """`<node>.<site>` of all that hold a living certificate by this CA, the quarantined too: they renew like others."""
     if ca.kind != CaKind.NODE.value:
         return ()
     nodes = await rows.every(store, NodeRow, "node/")
     return tuple(
         one.row.short
         for one in nodes
-        if one.row.issuer == ca.key_name and one.row.state == model.ENROLLED and one.row.not_after > now
+        if one.row.issuer == ca.key_name and one.row.state in model.HEARD and one.row.not_after > now
     )
 
 

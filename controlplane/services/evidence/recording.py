@@ -5,11 +5,13 @@
 2. While the log cannot be written, or does not open, calls of operators are refused. Nodes are served as before. Room for the
    outcomes of what was begun is reserved, so that a device that fills in between does not swallow them.
 3. Strangers cannot fill the device: beyond `STRANGERS` refusals a minute they are counted, and the count is recorded.
+4. Whether it can be written is tried again and again, so that somebody hears of it before an operator is refused.
 A checkpoint is signed at most once a second, and cosigned by the witness once the store has it: a log that was cut or
 rewritten is not cosigned any more.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import re
 import secrets
@@ -32,7 +34,7 @@ from controlplane.services.evidence.witness import Witness
 log = structlog.get_logger()
 T = TypeVar("T")
 STRANGERS = 60  # refusals of nobody we know that are written one by one, a minute
-CHECKPOINT_S = 1.0
+CHECKPOINT_S, PROBE_S = 1.0, 5.0
 GROUP = 256
 RESERVE_BYTES = 128 << 10
 MAX_TEXT = 500
@@ -76,6 +78,8 @@ class Recording:
         self._dirty = asyncio.Event()
         self._strangers = (0, 0)  # the minute, and how many in it
         self._suppressed, self._cosigned = 0, 0
+        self.writable = True
+        """As it was tried last, not long ago."""
 
     async def keep(
         self,
@@ -133,9 +137,13 @@ class Recording:
         self._dirty.set()
         try:
             while True:
-                await self._dirty.wait()
-                self._dirty.clear()
-                await self._checkpoint()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PROBE_S):
+                        await self._dirty.wait()
+                if self._dirty.is_set():
+                    self._dirty.clear()
+                    await self._checkpoint()
+                await self._probe()
                 await asyncio.sleep(CHECKPOINT_S)
         finally:
             await self._checkpoint()
@@ -214,10 +222,22 @@ class Recording:
         if self._files is not None:
             self._files.close()
         self._files = self._log = None
+        self.writable = False
         reason = exc.strerror if isinstance(exc, OSError) else str(exc)
         log.error("evidence_unwritable", reason=reason)
         hint = f"what happens is recorded in `{self._directory}`, or does not happen"
         return UnavailableError(f"the evidence log cannot be written: {reason}", hint=hint)
+
+    async def _probe(self) -> None:
+        """A log that was closed by a failure is opened again; one that is open is not closed because the device is full."""
+        try:
+            await self._on_thread(self._opened)
+            await asyncio.to_thread(LogFiles(self._directory).probe)
+        except (ControlPlaneError, OSError) as exc:
+            log.warning("evidence_unwritable", reason=str(exc))
+            self.writable = False
+        else:
+            self.writable = True
 
     async def _checkpoint(self) -> None:
         """Files are written beside the thread that appends: a revocation must not wait for them."""

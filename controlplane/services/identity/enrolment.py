@@ -34,12 +34,13 @@ from controlplane.errors import (
     NotAttestedError,
     ReattestError,
 )
-from controlplane.model import NodeRow, TokenRow
+from controlplane.model import KeyRow, NodeRow, TokenRow
 from controlplane.services import rows
 from controlplane.services.authority.authorities import Authorities
-from controlplane.services.identity import issuance
+from controlplane.services.identity import key_owners
 from controlplane.services.identity.attestation import Attestation
 from controlplane.services.identity.issuance import CloneError, Issuance, Issued, Wanted
+from controlplane.services.identity.key_owners import KeyTakenError
 from controlplane.services.identity.nodes import Nodes
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
@@ -102,8 +103,8 @@ class Enrolment:
         except DeniedError as exc:
             self._count_refused(source)
             self._attestation.refused[evidence.kind] += 1
-            if evidence.kind != JOIN_TOKEN:
-                raise
+            if evidence.kind != JOIN_TOKEN or isinstance(exc, KeyTakenError):
+                raise  # the key is its holder's to know of: he has signed with it
             raise NotAttestedError(
                 REFUSED, hint="tokens are good once and for ten minutes: writ token create NODE"
             ) from exc
@@ -111,8 +112,8 @@ class Enrolment:
     async def _enrol_once(
         self, attested: Attested, public_key: ec.EllipticCurvePublicKey, idempotency_key: str
     ) -> Issued:
-        await issuance.check_key(self._store, public_key)
         node = await self._attestation.node(attested)
+        key = await key_owners.check(self._store, public_key, node.row.short)
         spki = spki_sha256(public_key).hex()
         use = await self._use(attested)
         if use.row.used_by and not hmac.compare_digest(
@@ -134,7 +135,8 @@ class Enrolment:
                 becomes=becomes,
                 public_key=public_key,
                 idempotency_key=idempotency_key,
-                expect=tuple((key, use.revision) for key in spent),
+                key=key,
+                expect=tuple((name, use.revision) for name in spent),
                 put=(*spent.items(), *self._nodes.floor_writes(becomes)),
             ),
             self._clock(),
@@ -201,7 +203,7 @@ class Enrolment:
         node = await rows.read_node(self._store, caller.spiffe_id.node, caller.spiffe_id.site)
         if not _may_renew(node.row, caller):
             raise DeniedError(f"node `{node.row.short}` may not renew: it is {node.row.state}")
-        await issuance.check_key(self._store, asked.public_key)
+        key = await key_owners.check(self._store, asked.public_key, node.row.short)
         # Before the idempotency key: a copy may have read that from the same disk as the private key.
         await self._issuance.check_only_follower(f"{caller.serial:x}", asked.public_key)
         repeated = await self._issuance.repeat(node, asked.idempotency_key, asked.public_key, self._clock())
@@ -212,12 +214,14 @@ class Enrolment:
                 f"node `{node.row.short}` must prove itself again, by `{node.row.attested_by}`",
                 hint="its agent does so where [attest] is configured",
             )
-        return await self._grant_renewal(node, asked)
+        return await self._grant_renewal(node, asked, key)
 
     def _lacks_evidence(self, row: NodeRow, asked: _Renewal) -> bool:
         return asked.attested is None and self._attestation.due(row)
 
-    async def _grant_renewal(self, node: Stored[NodeRow], asked: _Renewal) -> Issued:
+    async def _grant_renewal(
+        self, node: Stored[NodeRow], asked: _Renewal, key: Stored[KeyRow] | None = None
+    ) -> Issued:
         becomes = node.row if asked.attested is None else self._attestation.renewed(node.row, asked.attested)
         changes = becomes.attributes != node.row.attributes
         wanted = Wanted(
@@ -226,6 +230,7 @@ class Enrolment:
             public_key=asked.public_key,
             idempotency_key=asked.idempotency_key,
             predecessor=f"{asked.caller.serial:x}",
+            key=key,
             put=self._nodes.floor_writes(becomes) if changes else (),
         )
         issued = await self._issuance.grant(wanted, self._clock())

@@ -4,7 +4,7 @@
 2. One certificate has one follower: another public key from the same predecessor is a copied key, and locks the node.
 3. Serial, to-be-signed bytes and the node's row are committed together, compared with what was read.
 4. Only then is anything signed. ECDSA is deterministic here: signing the stored bytes again gives the same certificate.
-5. A key that was revoked is never certified again, for nobody: the commit compares that it was not.
+5. A key that was revoked is never certified again, for nobody, and that of one node for no other: the commit compares both.
 6. What another replica's CA would have to sign again is issued anew by ours, for the same key, and stored as well.
 """
 
@@ -22,10 +22,11 @@ from certs.issue import IssuingCa
 from certs.keys import spki_sha256
 from certs.profile import CaKind, Profile
 from controlplane import failpoints, model
-from controlplane.errors import ConflictError, DeniedError, PreconditionError, UnavailableError
-from controlplane.model import CertificateRow, IssuedRow, NodeRow, RevokedKeyRow
+from controlplane.errors import ConflictError, PreconditionError, UnavailableError
+from controlplane.model import CertificateRow, IssuedRow, KeyRow, NodeRow
 from controlplane.services import rows
 from controlplane.services.authority.authorities import Authorities
+from controlplane.services.identity import key_owners
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
 
@@ -41,6 +42,7 @@ class Wanted:
     public_key: ec.EllipticCurvePublicKey
     idempotency_key: str
     predecessor: str = ""  # serial of the certificate that is renewed
+    key: Stored[KeyRow] | None = None  # whose the public key is; None: nobody's yet, as far as is known
     expect: tuple[tuple[str, int], ...] = ()
     put: tuple[tuple[str, bytes], ...] = ()
 
@@ -115,8 +117,10 @@ class Issuance:
             lost: model.dump(before.row),
         }
         revoked = rows.revoked_key(before.row.spki)
-        expect = {node.key: node.revision, before.key: before.revision, revoked: 0}
-        await self._store.commit(expect=expect, put=put)
+        held = await key_owners.check(self._store, public_key, node.row.short)
+        seen, claims = key_owners.claim(held, prepared.not_after)
+        expect = {node.key: node.revision, before.key: before.revision, revoked: 0, **seen}
+        await self._store.commit(expect=expect, put={**put, **claims})
         return Issued(chain=self._sign(prepared.tbs, ours), fresh=True)
 
     async def grant(self, wanted: Wanted, now: int) -> Issued:
@@ -135,6 +139,7 @@ class Issuance:
     ) -> issue.Prepared:
         self._may_issue(CaKind.NODE)
         try:
+            issue.check_begun(issuer, now)
             return issue.prepare(
                 self._profile,
                 node.spiffe_id,
@@ -162,11 +167,10 @@ class Issuance:
         )
         repeat = rows.idempotency_key(spiffe_id, wanted.idempotency_key)
         revoked = rows.revoked_key(spki)
-        expect = {wanted.node.key: wanted.node.revision, repeat: 0, revoked: 0, **dict(wanted.expect)}
-        put = {
-            wanted.node.key: model.dump(becomes),
-            repeat: issued,
-        }
+        held = wanted.key or key_owners.unclaimed(spki, becomes.short)
+        seen, claims = key_owners.claim(held, prepared.not_after)
+        expect = {wanted.node.key: wanted.node.revision, repeat: 0, revoked: 0, **seen, **dict(wanted.expect)}
+        put = {wanted.node.key: model.dump(becomes), repeat: issued, **claims}
         beside = [repeat]
         if wanted.predecessor:
             follower = rows.successor_key(wanted.predecessor)
@@ -185,13 +189,6 @@ class Issuance:
     def _sign(self, tbs: bytes, ca: IssuingCa) -> tuple[bytes, bytes]:
         signature = self._made.signer.sign(ca.key_name, tbs)
         return template.certificate(tbs, signature), ca.certificate
-
-
-async def check_key(store: Store, public_key: ec.EllipticCurvePublicKey) -> None:
-    """DeniedError for a key that was revoked."""
-    spki = spki_sha256(public_key).hex()
-    if await rows.find(store, RevokedKeyRow, rows.revoked_key(spki)) is not None:
-        raise DeniedError(f"key `{spki}` is revoked", hint="make another key")
 
 
 def _certificate(prepared: issue.Prepared, epoch: int, beside: list[str]) -> CertificateRow:

@@ -32,7 +32,7 @@ from controlplane.model import CertificateRow, FederationRow, IssuedRow, JwtRow,
 from controlplane.services import rows
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.authority.jwt_authorities import JwtAuthorities
-from controlplane.services.identity import issuance
+from controlplane.services.identity import key_owners
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
 from policies import workloads as w
@@ -162,8 +162,9 @@ class WorkloadSvids:
 
         async def once() -> tuple[bytes, bytes]:
             asked, ours = await self._asked(caller, name), self._made.workload_ca
-            await issuance.check_key(self._store, public_key)
+            key = await key_owners.check(self._store, public_key, asked.node.row.short)
             try:
+                issue.check_begun(ours, self._clock())
                 prepared = issue.prepare_workload(
                     self._profile,
                     asked.spiffe_id,
@@ -177,8 +178,9 @@ class WorkloadSvids:
             except CertError as exc:
                 raise PreconditionError(f"workload `{name}`: {exc}") from exc
             revoked = rows.revoked_key(prepared.spki_sha256.hex())
-            put = _certificate(prepared, asked.node.row.epoch)
-            await self._store.commit(expect={**asked.expect, revoked: 0}, put=put)
+            seen, claims = key_owners.claim(key, prepared.not_after)
+            put = {**_certificate(prepared, asked.node.row.epoch), **claims}
+            await self._store.commit(expect={**asked.expect, revoked: 0, **seen}, put=put)
             leaf = issue.sign(prepared, self._made.signing(prepared.key_name))
             return leaf, ours.certificate
 

@@ -21,7 +21,7 @@ from controlplane import model
 from controlplane.errors import CorruptError, ExistsError, InvalidError, PreconditionError
 from controlplane.model import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
 from controlplane.services import rows
-from controlplane.services.authority import authorities
+from controlplane.services.authority import authorities, revoked_cas
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.mesh import delegating, setup
 from controlplane.services.mesh.replicas import read_delegation
@@ -172,15 +172,22 @@ async def remove(store: Store, directory: Path, signer: FileSigner, replica: str
     )
     jwt_keys = await rows.every(store, JwtKeyRow, rows.JWT_AUTHORITIES)
     cas = await rows.every(store, CaRow, rows.CA_AUTHORITIES)
+    gone = [stored for stored in cas if stored.row.replica == replica]
+    noted: dict[str, bytes] = {}
+    for stored in gone:
+        noted |= revoked_cas.noted(stored.row, now, revoked_cas.REMOVED)
     await store.commit(
         expect={found.key: found.revision, newest.key: newest.revision},
-        put={newest.key: model.dump(row), rows.MESH: b"{}"},
+        put={newest.key: model.dump(row), rows.MESH: b"{}", **noted},
         delete=[
             found.key,
-            *(stored.key for stored in cas if stored.row.replica == replica),
+            *(stored.key for stored in gone),
             *(stored.key for stored in jwt_keys if stored.row.replica == replica),
         ],
     )
+    # Where the root is: an older one, with the key that was removed, is renewed no more (`root_again`).
+    authorities.save(directory, replace(made, delegation=row.envelope.encode()))
+    await revoked_cas.make_if_due(store, made, now)
     return row.version
 
 

@@ -19,7 +19,7 @@ from controlplane import model
 from controlplane.errors import ConflictError, CorruptError, ExistsError, PreconditionError, UnavailableError
 from controlplane.model import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
 from controlplane.services import rows
-from controlplane.services.authority import ca_rows
+from controlplane.services.authority import ca_rows, key_names
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.push.hub import Hub
 from controlplane.services.rows import Stored
@@ -137,6 +137,7 @@ class Replicas:
             for first in ca_rows.first(self._made, self.name, int(self._clock())):
                 key = rows.ca_authority_key(first.key_id)
                 put[key], expect[key] = model.dump(first), 0
+                put.update(key_names.marks(self._made.signer, (first.key_name,)))
         await self._delegation(put, expect)
         if witness is not None and await self._store.get(rows.WITNESS_KEY) is None:
             put[rows.WITNESS_KEY] = model.dump(WitnessKeyRow(private=witness.decode()))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from controlplane.api.gen import admin_pb2
 from controlplane.model import NodeRow
-from controlplane.services.push.hub import AgentState
+from controlplane.services.push.hub import AgentState, Receipt
 from controlplane.services.push.publish import Publisher
 
 TOGETHER_S = 0.005  # receipts of so long are looked at together: a thousand come at once
@@ -32,10 +32,15 @@ async def follow(
         count, exists = hub.count, publisher.issue.generation if publisher.issue else 0
         seen = seen if exists == known else -1  # what was said too early may count now
         moved = sorted(name for name in open_ if hub.agents[name].changed > seen)
-        for spiffe_id, (at_ms, receipt) in _answered(publisher, moved, generation, exists):
+        for spiffe_id, receipt in _answered(publisher, moved, generation, exists):
             open_.discard(spiffe_id)
             yield admin_pb2.Enforcement(
-                spiffe_id=spiffe_id, enforced=True, at_ms=at_ms, receipt=receipt, waiting=len(open_)
+                spiffe_id=spiffe_id,
+                enforced=True,
+                at_ms=receipt.at_ms,
+                receipt=receipt.envelope,
+                certificate=receipt.certificate,
+                waiting=len(open_),
             )
         seen, known = count, exists
         if not open_:
@@ -49,12 +54,12 @@ async def follow(
             break
     for spiffe_id in sorted(open_):
         yield _silent(publisher, spiffe_id, len(open_))
-    yield admin_pb2.Enforcement(last=True)
+    yield admin_pb2.Enforcement(last=True, node_cas=publisher.anchors.node_cas)
 
 
 def _answered(
     publisher: Publisher, open_: Iterable[str], generation: int, exists: int
-) -> list[tuple[str, tuple[int, bytes]]]:
+) -> list[tuple[str, Receipt]]:
     found = []
     for spiffe_id in open_:
         receipts = publisher.hub.agents[spiffe_id].receipts

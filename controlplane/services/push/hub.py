@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,14 @@ class Shadow:
     flows: tuple[Difference, ...]
 
 
+class Receipt(NamedTuple):
+    """An agent's signed word that it enforces a generation, when it came, and the certificate (DER) whose key signed it."""
+
+    at_ms: int
+    envelope: bytes  # DSSE JSON
+    certificate: bytes = b""
+
+
 @dataclass(slots=True)
 class AgentState:
     """What an agent last said of itself. Owned by its session."""
@@ -59,7 +68,8 @@ class AgentState:
     evidence_unwritable: bool = False
     clock_off_ms: int = 0  # its wall clock less ours, as far as the way here allows to say
     unreachable: list[str] = field(default_factory=list)  # peers
-    receipts: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # generation -> (ms, DSSE)
+    receipts: dict[int, Receipt] = field(default_factory=dict)  # by generation
+    certificate: bytes = b""  # DER, that its stream was opened with
     renew_serial: str = ""  # the certificate it is to renew before its time
     shown: tuple[int, str] = (
         0,
@@ -199,8 +209,8 @@ class Hub:
         return [state for state in self.agents.values() if state.connected]
 
 
-def keep_receipt(state: AgentState, generation: int, at_ms: int, receipt: bytes) -> None:
+def keep_receipt(state: AgentState, generation: int, at_ms: int, envelope: bytes) -> None:
     """The first for each generation: saying it again makes it no later, and no other."""
-    state.receipts.setdefault(generation, (at_ms, receipt))
+    state.receipts.setdefault(generation, Receipt(at_ms, envelope, state.certificate))
     while len(state.receipts) > MAX_RECEIPTS:
         del state.receipts[min(state.receipts)]

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from datetime import datetime
+from pathlib import Path
 
 import mesh as small
 import pytest
@@ -14,6 +15,7 @@ from mesh import CALLEE, CALLER, ask, callee
 from workloads import eventually
 
 from certs import envelope
+from controlplane.api.gen import overview_pb2
 from controlplane.cli.errors import Exit
 from policies import documents as d
 
@@ -61,8 +63,22 @@ def test_a_dry_run_lists_whom_it_hits_and_changes_nothing(mesh) -> None:
     assert ask(mesh) == "allowed"
 
 
-def test_waiting_ends_with_a_signed_receipt_of_every_agent(mesh) -> None:
-    done = shown(mesh, "node", "revoke", CALLER, "--reason", "lost", "--wait", "--yes")
+def root_sha256(mesh) -> str:
+    return mesh.client.overview.GetOverview(overview_pb2.GetOverviewRequest(), timeout=10).root_sha256
+
+
+def verified(path: Path, sha256: str) -> tuple[int, list[dict]]:
+    """As an auditor runs it, who has the file and a digest, and no context."""
+    command = ("-o", "json", "audit", "receipts", str(path), "--root-sha256", sha256)
+    done = writ(*command, config=path.with_name("none"))
+    return done.returncode, json.loads(done.stdout)["agents"] if done.stdout else []
+
+
+def test_waiting_ends_with_a_signed_receipt_of_every_agent(mesh, tmp_path) -> None:
+    kept = tmp_path / "receipts"
+    done = shown(
+        mesh, "node", "revoke", CALLER, "--reason", "lost", "--wait", "--receipts", str(kept), "--yes"
+    )
     assert [one["node"] for one in done["nodes"]] == [CALLER]
     assert done["all_confirmed"] is True
     (agent,) = done["agents"]
@@ -71,6 +87,7 @@ def test_waiting_ends_with_a_signed_receipt_of_every_agent(mesh) -> None:
     assert receipt.payload_type == d.TYPE_RECEIPT
     said = json.loads(receipt.payload)
     assert (said["node"], said["generation"] >= done["generation"]) == (agent["spiffe_id"], True)
+    assert_an_auditor_believes(kept, root_sha256(mesh), agent["spiffe_id"], said["at_ms"])
     assert ask(mesh) == "revoked"
     assert writ("node", "release", CALLER, config=mesh.context_file).returncode == Exit.CONFLICT
     assert writ("node", "unrevoke", CALLER, config=mesh.context_file).returncode == Exit.OK
@@ -131,10 +148,31 @@ def _witnessed(mesh):
     return mesh.call("ListWitnessed", small.admin_pb2.ListWitnessedRequest()).logs
 
 
-def test_who_does_not_answer_is_named_with_the_end_of_its_trust_and_the_exit_code_says_so(mesh) -> None:
+def assert_an_auditor_believes(kept: Path, sha256: str, spiffe_id: str, at_ms: int) -> None:
+    """The file as it is, and nothing that was changed in it."""
+    code, found = verified(kept, sha256)
+    assert (code, [(one["spiffe_id"], one["state"]) for one in found]) == (0, [(spiffe_id, "proven")])
+    assert found[0]["since_ms"] == at_ms
+    document = json.loads(kept.read_text())
+    (one,) = document["agents"]
+    changed = ({"spiffe_id": f"{spiffe_id}x"}, {"receipt": ""}, {"certificate": "AA=="})
+    bent = [{"generation": document["generation"] + 10**6}, {"node_cas": []}, {"agents": [one, one]}]
+    bent += [{"agents": [{**one, **change}]} for change in changed]
+    assert verified(kept, "00" * 32)[0] == Exit.VERIFICATION
+    for changes in bent:
+        kept.write_text(json.dumps({**document, **changes}))
+        assert verified(kept, sha256)[0] == Exit.VERIFICATION
+
+
+def test_who_does_not_answer_is_named_with_the_end_of_its_trust_and_the_exit_code_says_so(
+    mesh, tmp_path
+) -> None:
     pid = callee(mesh).agent.child.pid
     os.kill(pid, signal.SIGSTOP)
-    done = shown(mesh, "node", "revoke", CALLER, "--wait", "--yes", "--timeout", "3", code=Exit.FAILED)
+    kept, command = tmp_path / "receipts", ("node", "revoke", CALLER, "--wait", "--yes", "--timeout", "3")
+    done = shown(mesh, *command, "--receipts", str(kept), code=Exit.FAILED)
+    code, found = verified(kept, root_sha256(mesh))
+    assert (code, [one["state"] for one in found]) == (Exit.FAILED, ["not confirmed"])
     (agent,) = done["agents"]
     assert (agent["enforced"], agent["after_ms"], done["all_confirmed"]) == (False, None, False)
     until, now = datetime.fromisoformat(agent["trust_until"]).timestamp(), time.time()

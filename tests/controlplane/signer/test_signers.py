@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import rotating
 import workloads
 from conformance import signer as suite
 from cryptography import x509
@@ -18,12 +19,13 @@ from certs import authority, keys, verify
 from certs.csr import make_csr, public_key_from_csr
 from certs.document_keys import ALGORITHMS
 from certs.profile import CaKind
-from controlplane.errors import InvalidError, NotFoundError, UnavailableError
+from controlplane.errors import InvalidError, NotFoundError, PreconditionError, UnavailableError
 from controlplane.services.mesh import setup
 from controlplane.signer import kms
 from controlplane.signer.device import DeviceSigner
 from controlplane.signer.file import FileSigner
 from controlplane.signer.pkcs11 import Pkcs11Signer
+from controlplane.store.memory import MemoryStore
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 TOKEN, PIN, NOW = "writ-test", "2468", 1_800_000_000
@@ -191,6 +193,54 @@ def test_a_service_keeps_every_ca_or_there_is_none(tmp_path) -> None:
     with pytest.raises(InvalidError, match="no P-256 key `node-ca-two` in the service"):
         signer.create("node-ca-two", "p256")
     assert not signer.has("node-ca-two")
+
+
+async def in_service(tmp_path, *spare: str) -> rotating.World:
+    """A mesh whose CAs are in a service from the beginning on, with some keys to go on with."""
+    names = [f"{kind.value}-ca-one" for kind in CaKind]
+    made = rotating.World(tmp_path, MemoryStore())
+    await made.first(DeviceSigner(tmp_path / "one" / "keys", b"p" * 32, service(tmp_path, *names, *spare)))
+    return made
+
+
+async def test_cas_and_jwt_keys_of_a_service_follow_one_another_and_none_comes_back(tmp_path) -> None:
+    world = await in_service(tmp_path, "jwt-1", "jwt-2", "node-ca-next")
+    (one,) = world.planes
+    assert (await one.jwt_keys.signing_key()).key_name == "jwt-1"
+    files = {path.stem for path in (tmp_path / "one" / "keys").iterdir()}
+    assert files == {"root", "witness-1", "documents-one"}
+    second = await one.jwt_keys.prepare()
+    assert second.key_name == "jwt-2"
+    await one.jwt_keys.activate(second.key_id, force=True)
+    await one.tainting.taint((await one.jwt_keys.all())[0].key_id, now=True, dry_run=False)
+    with pytest.raises(PreconditionError, match="every key `jwt-…` of the service was used") as refused:
+        await one.jwt_keys.prepare()
+    assert "keys.kms_file" in refused.value.hint
+    ca = await one.cas.prepare(CaKind.NODE)
+    assert ca.key_name == "node-ca-next"
+    await one.cas.activate(ca.key_id, force=True)
+    for row in await one.cas.all():
+        if row.kind == CaKind.NODE.value and row.key_id != ca.key_id:
+            await one.tainting.taint(row.key_id, now=True, dry_run=False)
+    assert one.accepts(await one.issue())
+    with pytest.raises(PreconditionError, match="every key `node-ca-…` of the service was used"):
+        await one.cas.prepare(CaKind.NODE)
+
+
+async def test_a_service_without_jwt_keys_leaves_them_in_files_as_before(tmp_path) -> None:
+    (one,) = (await in_service(tmp_path)).planes
+    assert (await one.jwt_keys.signing_key()).key_name in {
+        path.stem for path in (tmp_path / "one" / "keys").iterdir()
+    }
+
+
+async def test_what_a_mesh_of_before_has_taken_is_marked_when_it_starts(tmp_path) -> None:
+    world = await in_service(tmp_path)
+    (one,) = world.planes
+    marked = [item.key for item in (await one.store.list("used-key/"))[0]]
+    await one.store.commit(expect={}, put={}, delete=marked)
+    await one.cas.begin()
+    assert [item.key for item in (await one.store.list("used-key/"))[0]] == marked
 
 
 @pytest.mark.clients

@@ -12,7 +12,7 @@ from attacks import mutants
 from attacks.control import Control
 from rotating import DAY, NODE, START, Plane, World
 
-from certs import authority, bundle, keys
+from certs import authority, bundle, crl, keys, verify
 from certs.errors import CertError
 from certs.profile import CaKind
 from controlplane import model
@@ -20,7 +20,7 @@ from controlplane.errors import ControlPlaneError
 from controlplane.services.authority import ca_rows, tainting
 from controlplane.services.authority.ca_authorities import CaAuthorities
 from controlplane.services.authority.tainting import Tainting
-from controlplane.services.mesh import join, replicas
+from controlplane.services.mesh import join, replicas, root_again
 
 Work = Callable[[World], Awaitable[bool]]
 
@@ -141,7 +141,87 @@ async def believed_for_ever(world: World) -> bool:
     return any(row.key_id == key for row in await one.cas.all()) or _accepts(one, leaf)
 
 
+def _again(world: World, asked: root_again.Request) -> root_again.Answer | None:
+    """By whoever holds the root."""
+    directory, now = world.directory / "one", int(world.clock())
+    with contextlib.suppress(ControlPlaneError):
+        return root_again.sign(asked, directory, world.planes[0].signer, now=now, crl_lifetime_s=DAY)
+    return None
+
+
+async def brought_back(world: World) -> bool:
+    """A request that was kept since before a replica was removed: does its document key come back?"""
+    one, two = world.planes[0], await world.join("two")
+    kept = await root_again.request(one.store, one.made)
+    await join.remove(one.store, world.directory / "one", one.signer, "two", int(world.clock()))
+    assert _again(world, await root_again.request(one.store, one.made))
+    given = _again(world, kept)
+    return given is not None and two.made.document_key in delegated(given.delegation, one.made.root)
+
+
+def delegated(text: str, root: bytes) -> frozenset[bytes]:
+    return frozenset(replicas.read_delegation(text.encode(), root).keys)
+
+
+async def left_out(world: World) -> bool:
+    """A request that forgets a stolen CA: does the next list of the root?"""
+    (one,) = world.planes
+    stolen = verify.load(one.made.node_ca.certificate).serial_number
+    (key,) = [s.row.key_id for s in await one.cas.ours() if s.row.kind == "node"]
+    await one.tainting.taint(key, now=True, dry_run=False)
+    asked = await root_again.request(one.store, one.made)
+    assert _again(world, asked)
+    given = _again(world, dataclasses.replace(asked, revoked=[], crl=""))
+    assert given is not None
+    found = crl.read(bytes.fromhex(given.crl), one.made.root).entries
+    return stolen not in {entry.serial for entry in found}
+
+
+async def undone_by_an_old_answer(world: World) -> bool:
+    """The root's answer to a request from before a replica was removed, installed afterwards."""
+    one, two = world.planes[0], await world.join("two")
+    given = _again(world, await root_again.request(one.store, one.made))
+    assert given is not None
+    await join.remove(one.store, world.directory / "one", one.signer, "two", int(world.clock()))
+    with contextlib.suppress(ControlPlaneError):
+        await root_again.install(one.store, given, one.made.root)
+    await one.publisher.refresh()
+    return two.made.document_key in delegated(one.publisher.anchors.delegation.decode(), one.made.root)
+
+
 CONTROLS = (
+    Control(
+        7,
+        "root: signs nothing that it has replaced",
+        [("a request that was kept", brought_back)],
+        mutants.code(
+            root_again,
+            "sign",
+            "if base.version < held.version and",
+            "if False and",
+            "max(base, held, key=lambda one: one.version)",
+            "base",
+        ),
+    ),
+    Control(
+        12,
+        "root: a list forgets nobody",
+        [("a request that leaves one out", left_out)],
+        mutants.code(root_again, "sign", "files.write(kept, crl)", "pass"),
+    ),
+    Control(
+        7,
+        "root: an answer follows what it was asked of",
+        [("an answer from before a removal", undone_by_an_old_answer)],
+        mutants.code(
+            root_again,
+            "install",
+            "if renewed.version <= base.version or",
+            "if False and",
+            "if has.der and",
+            "if False and",
+        ),
+    ),
     Control(
         12,
         "rotation: a CA is used once it is known",
@@ -155,16 +235,14 @@ CONTROLS = (
         2,
         "rotation: what is retired is refused",
         [("a leaf of a retired CA", retired_leaf)],
-        mutants.code(CaAuthorities, "drop", "delete=[stored.key]", "delete=[]"),
+        mutants.code(CaAuthorities, "retire", "delete=[chosen.key]", "delete=[]"),
     ),
     Control(
         2,
         "replicas: the CA of a removed one is gone",
         [("a leaf by a removed replica", removed_replica)],
         mutants.both(
-            mutants.code(
-                join, "remove", "*(stored.key for stored in cas if stored.row.replica == replica),", ""
-            ),
+            mutants.code(join, "remove", "*(stored.key for stored in gone),", ""),
             mutants.code(
                 replicas,
                 "anchors",

@@ -21,7 +21,7 @@ from controlplane.api.gen import (
     sync_pb2_grpc,
 )
 from controlplane.rpc.peer import Peers
-from controlplane.services.identity import issuance
+from controlplane.services.identity import key_owners
 from controlplane.services.identity.attestation import Attestation
 from controlplane.services.identity.issuance import Issuance
 from controlplane.services.push.publish import Publisher
@@ -164,7 +164,7 @@ CONTROLS = (
             ("by asking again for what was lost", by_asking_again),
         ],
         mutants.both(
-            mutants.code(issuance, "check_key", "is not None:", "is not None and False:"),
+            mutants.code(key_owners, "check", "if revoked is not None:", "if False:"),
             mutants.code(Issuance, "_store_prepared", "revoked: 0, ", ""),
         ),
     ),

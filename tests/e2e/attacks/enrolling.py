@@ -23,7 +23,7 @@ from controlplane.cli.demo.mesh import TRUST_DOMAIN
 from controlplane.rpc.peer import Peers
 from controlplane.services.admin.grants import Grant
 from controlplane.services.admin.operators import Operators
-from controlplane.services.identity import enrolment
+from controlplane.services.identity import enrolment, key_owners
 from controlplane.services.identity.attestation import Attestation
 from controlplane.services.identity.enrolment import Enrolment
 
@@ -156,7 +156,41 @@ def of_a_revoked_node(plane: Plane) -> bool:
     return plane.enrols(text) is not None
 
 
+def with_anothers_key(plane: Plane) -> bool:
+    """A token of my own, and the key of a node that is there: revoking either would leave me the other."""
+    _, holder = plane.enrolled()
+    return plane.enrols(plane.token(plane.name()), holder.key) is not None
+
+
+def renews_into_anothers_key(plane: Plane) -> bool:
+    (_, mine), (_, other) = plane.enrolled(), plane.enrolled()
+    return not isinstance(mine.renew(plane.mesh, other.key, "r" * 20), grpc.StatusCode)
+
+
+def one_key_at_once(plane: Plane) -> bool:
+    key, texts = keys.generate_p256(), [plane.token(plane.name()) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda text: plane.enrols(text, key), texts))
+    return sum(one is not None for one in made) > 1
+
+
 CONTROLS = (
+    Control(
+        8,
+        "keys: of one node and of no other",
+        [
+            ("enrolled with the key of another", with_anothers_key),
+            ("renewed into the key of another", renews_into_anothers_key),
+            ("eight names with one key at once", one_key_at_once),
+        ],
+        mutants.code(key_owners, "check", "if found.row.node != node:", "if False:"),
+    ),
+    Control(
+        8,
+        "keys: compared when they are stored",
+        [("eight names with one key at once", one_key_at_once)],
+        mutants.code(key_owners, "claim", "{seen.key: seen.revision}", "{}"),
+    ),
     Control(
         3,
         "enrolment: of a request only the key",
