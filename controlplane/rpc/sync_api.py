@@ -21,7 +21,7 @@ from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
-from controlplane.rpc.sync_down import Down, Sent
+from controlplane.rpc.sync_down import Down, Sent, has_ended
 from controlplane.services.identity.admission import Admission
 from controlplane.services.identity.nodes import Nodes
 from controlplane.services.push.beginnings import Beginnings
@@ -105,7 +105,8 @@ class SyncServicer:
             for task in done:
                 if not task.cancelled():
                     task.result()
-            await self._peers.heard(context)  # says why, if the session was ended on purpose
+            if not has_ended(caller):
+                await self._peers.heard(context)  # says why, if the session was ended on purpose
             if not self._hub.serves(name, wake):
                 raise SupersededError(caller.spiffe_id.short)
         finally:

@@ -71,10 +71,8 @@ class Down:
                 await self._own()
 
     def _may_go_on(self) -> bool:
-        caller = self._caller
-        return time.time() < caller.not_after and self._publisher.may_go_on(
-            self._state.spiffe_id, caller.epoch
-        )
+        told, caller = self._publisher, self._caller
+        return not has_ended(caller) and told.may_go_on(self._state.spiffe_id, caller.epoch)
 
     async def _own(self) -> None:
         """What is for this node alone."""
@@ -112,6 +110,11 @@ class Down:
 
     async def _say(self, message: sync_pb2.SyncResponse) -> None:
         await self._context.write(message.SerializeToString())
+
+
+def has_ended(caller: NodeIdentity) -> bool:
+    """Its certificate: no refusal, it comes back with another."""
+    return time.time() >= caller.not_after
 
 
 @lru_cache(maxsize=8)

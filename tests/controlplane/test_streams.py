@@ -1,18 +1,16 @@
 """What a stream carries up and down, beside documents; and when it ends by itself. Real gRPC, bare nodes."""
 
 import asyncio
-import time
 
 import grpc
 import pytest
-from clients import enrolled, enrolment, root_and_ca, token
+from clients import ended, enrolled, enrolment, root_and_ca, token
 from embedded import control_plane
 
 from agent import identity
 from certs import keys
 from controlplane.api.gen import admin_pb2, sync_pb2, sync_pb2_grpc
 from controlplane.cli.demo.mesh import TRUST_DOMAIN
-from controlplane.rpc import sync_down
 from policies import documents as d
 from policies import payloads
 
@@ -90,18 +88,12 @@ async def test_a_receipt_by_another_key_ends_the_stream_beside_what_is_enforced_
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_stream_ends_with_the_certificate_that_opened_it(mesh, holder, monkeypatch) -> None:
-    async with channel(mesh, holder) as open_:
+async def test_a_stream_ends_with_the_certificate_that_opened_it_and_is_not_refused(mesh, holder) -> None:
+    about_to_end = await asyncio.to_thread(ended, mesh, holder, "n1", -3)
+    async with channel(mesh, about_to_end) as open_:
         call = sync_pb2_grpc.SyncStub(open_).Connect()
         await call.write(HELLO)
         assert (await call.read()).heartbeat
-        monkeypatch.setattr(sync_down, "time", Later())
         while await asyncio.wait_for(call.read(), 10) is not grpc.aio.EOF:
             pass
-
-
-class Later:
-    """The clock of somebody who looks at a certificate two hours later."""
-
-    def time(self) -> float:
-        return time.time() + 7200
+        assert await call.code() is grpc.StatusCode.OK
