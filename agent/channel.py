@@ -32,8 +32,9 @@ OPTIONS = [
 
 
 def mutual(address: str, trust_domain: str, cas: tuple[bytes, ...], identity: Identity) -> grpc.aio.Channel:
-    """A channel that shows our certificate."""
-    credentials = grpc.ssl_channel_credentials(identities.pem(*cas), identity.key_pem, identity.chain_pem)
+    """A channel that shows our certificate, and not its CA's: control planes know it, and would keep it for as long as we stay."""
+    leaf = identities.pem(identity.chain[0])
+    credentials = grpc.ssl_channel_credentials(identities.pem(*cas), identity.key_pem, leaf)
     return grpc.aio.secure_channel(address, credentials, options=_options(trust_domain))
 
 

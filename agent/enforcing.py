@@ -66,10 +66,13 @@ class Enforcing:
             self._report(state, 0, error)
             return False
         self.enforced = (stamp.generation, stamp.policy_version) if state.bundle else None
-        self._report(state, stamp.policy_version, self._sync.received.error)
-        said = (self._sync.sessions, stamp.generation)
+        said, receipt = (self._sync.sessions, stamp.generation), b""
         if said != self._reported:  # a control plane that was restarted, or another one, is told again
-            self._sync.report(sync_pb2.SyncRequest(receipt=self._statements.receipt(stamp.generation)))
+            receipt = self._statements.receipt(stamp.generation)
+        along = self._sync.receipts_along
+        self._report(state, stamp.policy_version, self._sync.received.error, receipt if along else b"")
+        if receipt and not along:
+            self._sync.report(sync_pb2.SyncRequest(receipt=receipt))
         self._reported = said
         log.debug("enforced", generation=stamp.generation, ms=round((time.monotonic() - started) * 1000, 1))
         return True
@@ -86,7 +89,7 @@ class Enforcing:
         if ended:
             log.info("streams_cut", count=ended, generation=state.trust.generation)
 
-    def _report(self, state: Enforceable, version: int, error: str) -> None:
+    def _report(self, state: Enforceable, version: int, error: str, receipt: bytes = b"") -> None:
         enforcing = sync_pb2.Enforcing(
             generation=0 if error and not version else state.trust.generation,
             policy_version=version,
@@ -95,4 +98,6 @@ class Enforcing:
             staged_versions=sorted(self._sync.received.bundles),
         )
         self._said = enforcing
-        self._sync.report(sync_pb2.SyncRequest(enforcing=enforcing))
+        told = sync_pb2.Enforcing(receipt=receipt)
+        told.MergeFrom(enforcing)  # what is said again later is said without it
+        self._sync.report(sync_pb2.SyncRequest(enforcing=told))

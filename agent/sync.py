@@ -25,7 +25,8 @@ from policies.trusted import FEATURES, TrustedBundle, TrustedDocuments
 
 log = structlog.get_logger()
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.1, 20.0
-HEALTH_S = 5.0
+HEALTH_S, UNCHANGED_S = 5.0, 30.0  # how often an agent looks at itself; and says so, though nothing is new
+ALWAYS_NEW = ("lease_until", "records", "clock_ms")  # in its health: no news
 
 
 @dataclass(slots=True)
@@ -64,6 +65,9 @@ class Sync:
         self.received, self._store, self._hooks, self._lease_max_s = received, store, hooks, lease_max_s
         self._up: asyncio.Queue[sync_pb2.SyncRequest] = asyncio.Queue(256)
         self._mended = asyncio.Event()
+        self._spread_s = 0.0
+        self.receipts_along = False
+        """The control plane reads receipts in `Enforcing`."""
         self.connected = False
         self.sessions = 0
         """How many streams were begun: a new one has been told nothing yet."""
@@ -107,7 +111,11 @@ class Sync:
                 self.connected = False
             if time.monotonic() - started > MAX_BACKOFF_S:
                 backoff = FIRST_BACKOFF_S
-            longest = max(FIRST_BACKOFF_S, min(MAX_BACKOFF_S, self._lease_length() / 4))
+            quarter_s, spread_s = self._lease_length() / 4, self._spread_s
+            if spread_s:  # served until now: if it was not us alone, all of the others come now, too
+                self._spread_s = 0.0
+                await asyncio.sleep(min(spread_s, quarter_s) * random.random())  # noqa: S311 - jitter
+            longest = max(FIRST_BACKOFF_S, min(MAX_BACKOFF_S, quarter_s))
             if asked_s:  # around what it said: all who were told the same must not come back together
                 await asyncio.sleep(min(asked_s * random.uniform(0.5, 1.5), longest))  # noqa: S311 - jitter
                 continue
@@ -121,6 +129,7 @@ class Sync:
 
     async def _session(self, channel: grpc.aio.Channel) -> None:
         self.sessions += 1
+        self.receipts_along = False
         while not self._up.empty():
             self._up.get_nowait()
         call = sync_pb2_grpc.SyncStub(channel).Connect(self._requests())
@@ -131,6 +140,8 @@ class Sync:
                 async with asyncio.timeout(self._lease_length() / 4 * random.uniform(0.8, 1.0)):  # noqa: S311 - jitter
                     response = await anext(responses)
                 self.connected, self.denied = True, False
+                self._spread_s = response.spread_ms / 1000 or self._spread_s
+                self.receipts_along |= response.receipts_along
                 self._take(response)
         except StopAsyncIteration:
             return
@@ -142,6 +153,7 @@ class Sync:
         self._hooks.changed()  # say again what is enforced
         clock = asyncio.get_running_loop().time
         due = clock() + HEALTH_S
+        again, said = due, sync_pb2.Health()
         while True:  # health is due by the clock, not when there is nothing else to say
             item = None
             with contextlib.suppress(TimeoutError):
@@ -150,8 +162,11 @@ class Sync:
             if item is not None:
                 yield item
             if clock() >= due:
-                yield sync_pb2.SyncRequest(health=self._hooks.health())
-                due = clock() + HEALTH_S
+                due, health = clock() + HEALTH_S, self._hooks.health()
+                if clock() >= again or _news(health) != said:
+                    again = clock() + min(UNCHANGED_S, self._lease_length() / 6)
+                    said = _news(health)
+                    yield sync_pb2.SyncRequest(health=health)
 
     # --- documents ---------------------------------------------------------------------------------------------
 
@@ -255,6 +270,15 @@ class Sync:
             digest: blob for digest, blob in self.received.blobs.items() if digest in named
         }
         self._store.drop_blobs(named)
+
+
+def _news(health: sync_pb2.Health) -> sync_pb2.Health:
+    """What of it a control plane should know at once. Ten thousand agents that repeat themselves keep it from its work."""
+    news = sync_pb2.Health()
+    news.CopyFrom(health)
+    for name in ALWAYS_NEW:
+        news.ClearField(name)
+    return news
 
 
 def features() -> list[str]:

@@ -1,9 +1,10 @@
 """A process of simulated agents: each with a certificate, a TLS connection and a Sync stream of its own. Driven by `crowd`.
 
-They answer as agents do: enforced, and a signed receipt, for every generation that comes; health every five seconds. What they do
+They answer as agents do: enforced, with a signed receipt, for every generation that comes; health that says nothing new twice a
+minute; when they are left they come back as spread as they were told. What they do
 not do is to verify what they are told, and to drive an Envoy: that costs the agent's machine, not the control plane's.
 
-python -m benchmarks.agents FLEET TRUST-DOMAIN FIRST COUNT SLOW-EVERY spread|together ADDRESS…
+python -m benchmarks.agents FLEET TRUST-DOMAIN FIRST COUNT spread|together ADDRESS…
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import uvloop
 
-from agent.sync import FIRST_BACKOFF_S, HEALTH_S, MAX_BACKOFF_S
+from agent.sync import FIRST_BACKOFF_S, MAX_BACKOFF_S, UNCHANGED_S
 from benchmarks.http2 import Connection
 from benchmarks.nodes import Nodes
 from certs import envelope
@@ -27,8 +28,9 @@ from controlplane.api.retry import DETAILS, told
 from policies import documents as d
 from policies import payloads
 
-OPENING = 64  # connections of one process that are being opened at a time, before what is measured
+OPENING = 24  # connections of one process that are being opened at a time: more would outlast the time for a handshake
 PATH = "/writ.v1.Sync/Connect"
+PATIENCE_S = 60
 ENFORCE_S = 0.04  # what an agent and its Envoy take, by the benchmark `revoke`
 Request = sync_pb2.SyncRequest
 
@@ -36,14 +38,14 @@ Request = sync_pb2.SyncRequest
 class Agent:
     """One node. Comes back when its stream ends, to the next control plane, as agents do."""
 
-    def __init__(self, crowd: "Crowd", number: int, *, slow: bool) -> None:
-        self._crowd, self._number, self.slow = crowd, number, slow
+    def __init__(self, crowd: "Crowd", number: int) -> None:
+        self._crowd, self._number = crowd, number
         self._at = number if crowd.spread else 0
         self._connection: Connection | None = None
         self._stream = 0
         self._trust = ""
         self._generation = self._held = 0
-        self._backoff_s, self._asked_s = FIRST_BACKOFF_S, 0.0
+        self._backoff_s, self._asked_s, self._spread_s = FIRST_BACKOFF_S, 0.0, 0.0
         self.served = False
         self.began = 0.0
 
@@ -63,15 +65,16 @@ class Agent:
         except ConnectionError:
             self._ended(0, "", {})
             return
-        self._crowd.loop.call_later(HEALTH_S * random.random(), self._health, self._connection)
+        self._crowd.loop.call_later(UNCHANGED_S * random.random(), self._health, self._connection)
 
     def slow_down(self) -> None:
-        if self.slow and self._connection is not None:
+        if self._connection is not None:
             self._connection.stop_taking()
 
     def _message(self, _: int, data: bytes) -> None:
         now = time.monotonic()
         told = self._crowd.read(data)
+        self._spread_s = told.spread_ms / 1000 or self._spread_s
         if not self.served:
             self.served, self._crowd.last_served, self._backoff_s = True, now, FIRST_BACKOFF_S
         if told.tickets:
@@ -88,13 +91,14 @@ class Agent:
         if self._connection is None:
             return
         self._generation = generation
-        self._enforcing()
-        receipt = self._crowd.nodes.receipt(self._number, generation)
-        self._connection.send(self._stream, Request(receipt=receipt).SerializeToString())
+        self._enforcing(self._crowd.nodes.receipt(self._number, generation))
 
-    def _enforcing(self) -> None:
+    def _enforcing(self, receipt: bytes = b"") -> None:
         said = sync_pb2.Enforcing(
-            generation=self._generation, policy_version=self._held, staged_versions=[self._held]
+            generation=self._generation,
+            policy_version=self._held,
+            staged_versions=[self._held],
+            receipt=receipt,
         )
         if self._connection is not None:
             self._connection.send(self._stream, Request(enforcing=said).SerializeToString())
@@ -103,7 +107,7 @@ class Agent:
         if connection is self._connection and connection.transport is not None:
             health = sync_pb2.Health(lease_until=int(time.time()) + 900, clock_ms=int(time.time() * 1000))
             connection.send(self._stream, Request(health=health).SerializeToString())
-            self._crowd.loop.call_later(HEALTH_S, self._health, connection)
+            self._crowd.loop.call_later(UNCHANGED_S, self._health, connection)
 
     def _ended(self, _: int, status: str, said: dict[str, str]) -> None:
         self._crowd.failures[f"status {status or 'lost'}"] += 1
@@ -115,10 +119,12 @@ class Agent:
 
     def _again(self) -> None:
         self._at += 1
+        pause, self._spread_s = self._spread_s * random.random(), 0.0
         if self._asked_s:
-            pause, self._asked_s = self._asked_s * random.uniform(0.5, 1.5), 0.0
+            pause += self._asked_s * random.uniform(0.5, 1.5)
+            self._asked_s = 0.0
         else:
-            pause = self._backoff_s * random.uniform(0.5, 1.0)
+            pause += self._backoff_s * random.uniform(0.5, 1.0)
             self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
         self._crowd.loop.call_later(pause, lambda: self._crowd.spawn(self.connect()))
 
@@ -169,12 +175,9 @@ def _payload(document: bytes, kind: str) -> dict:
     return json.loads(envelope.parse(document, payloads.MAX_DOCUMENT_BYTES[kind]).payload)
 
 
-async def main(nodes: Nodes, first: int, count: int, slow_every: int, *, spread: bool) -> None:
+async def main(nodes: Nodes, first: int, count: int, *, spread: bool) -> None:
     crowd = Crowd(nodes, spread=spread)
-    agents = [
-        Agent(crowd, number, slow=bool(slow_every) and number % slow_every == 0)
-        for number in range(first, first + count)
-    ]
+    agents = [Agent(crowd, number) for number in range(first, first + count)]
     turns = asyncio.Semaphore(OPENING)
 
     async def open_one(agent: Agent) -> None:
@@ -190,9 +193,10 @@ async def main(nodes: Nodes, first: int, count: int, slow_every: int, *, spread:
         if not line:
             break
         if line[0] == "slow":
-            for agent in agents:
+            slow = agents[:: int(line[1])]
+            for agent in slow:
                 agent.slow_down()
-            say(slow=sum(agent.slow for agent in agents))
+            say(slow=len(slow))
         elif line[0] == "report":
             await _report(crowd, int(line[1]), int(line[2]))
         elif line[0] == "forget":
@@ -206,8 +210,8 @@ async def main(nodes: Nodes, first: int, count: int, slow_every: int, *, spread:
 
 
 async def _report(crowd: Crowd, generation: int, wanted: int) -> None:
-    """When each of `wanted` agents had this generation; what did not come in a minute is not counted, and shows."""
-    deadline = time.monotonic() + 60
+    """When each of `wanted` agents had this generation; what did not come in time is not counted, and shows."""
+    deadline = time.monotonic() + PATIENCE_S
     while len(crowd.arrived[generation]) < wanted and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
     say(arrived=crowd.arrived[generation], failures=crowd.failures)
@@ -215,7 +219,7 @@ async def _report(crowd: Crowd, generation: int, wanted: int) -> None:
 
 async def _tickets(crowd: Crowd, wanted: int) -> None:
     """When each agent had its first tickets since `forget`."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while len(crowd.tickets) < wanted and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
     say(arrived=list(crowd.tickets.values()))
@@ -225,11 +229,9 @@ def say(**facts) -> None:
     print(json.dumps(facts), flush=True)
 
 
-async def _run(
-    fleet: str, domain: str, first: str, count: str, slow_every: str, spread: str, *addresses: str
-) -> None:
+async def _run(fleet: str, domain: str, first: str, count: str, spread: str, *addresses: str) -> None:
     nodes = Nodes(Path(fleet), domain, addresses)
-    await main(nodes, int(first), int(count), int(slow_every), spread=spread == "spread")
+    await main(nodes, int(first), int(count), spread=spread == "spread")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,7 @@ def raise_limits(sockets: int) -> None:
 class Crowd:
     """`count` agents in processes of their own, connected, and told all there is."""
 
-    def __init__(
-        self, mesh: Mesh, nodes: Path, count: int, *, slow_every: int = 0, at: int | None = None
-    ) -> None:
+    def __init__(self, mesh: Mesh, nodes: Path, count: int, *, at: int | None = None) -> None:
         """`at`: all begin at this replica, else they spread."""
         fleet.believe(mesh, nodes)
         each = count // PROCESSES
@@ -41,7 +39,7 @@ class Crowd:
             subprocess.Popen(
                 [
                     *(sys.executable, "-m", "benchmarks.agents", str(nodes), TRUST_DOMAIN),
-                    *(str(start), str(share), str(slow_every)),
+                    *(str(start), str(share)),
                     *("spread" if at is None else "together", *addresses),
                 ],
                 stdin=subprocess.PIPE,
@@ -67,7 +65,11 @@ class Crowd:
         for one, share, spare in zip(self._processes, self._shares, spared, strict=True):
             one.stdin.write(f"report {generation} {share - spare}\n")
             one.stdin.flush()
-        return sorted(at for answer in self._answers() for at in answer["arrived"])
+        arrived = sorted(at for answer in self._answers() for at in answer["arrived"])
+        wanted = sum(self._shares) - sum(spared)
+        if len(arrived) < wanted:
+            raise SystemExit(f"{len(arrived)} of {wanted} agents were told")
+        return arrived
 
     def _answers(self) -> list[dict[str, Any]]:
         lines = [one.stdout.readline() for one in self._processes]

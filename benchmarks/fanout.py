@@ -3,9 +3,15 @@
 Each round revokes another node, so that each document is new; it is committed with full sync, signed, and written to all streams
 while the agents answer with receipts and send their health. Agents share the two cores with the control plane. Memory: of the
 control plane's process with all agents connected, less the same process before the first came.
+
+One crowd is measured as it is, then with one agent in ten that takes nothing; another one with two replicas. An agent that loses its
+connection comes back, as agents do: how many did is said, and more than one in a hundred ends the run.
 """
 
+import math
+import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,131 +19,169 @@ from benchmarks import crowd, fleet
 from benchmarks.rows import Row
 from controlplane.cli.demo.mesh import Mesh
 
-ROUNDS = 10
-SETTLE_S, REST_S = 3.0, 20.0  # two heartbeats of rest
+ROUNDS, SLOW_EVERY = 10, 10
+SETTLE_S, REST_S, PAUSE_S = 3.0, 20.0, 1.0  # rest: two heartbeats
+LOST_SHARE = 0.01
+SIZES = {1000: (250, 500), 5000: (600, 1200), 10_000: (1000, 2000)}  # agents: aim, floor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """What is measured once."""
-
-    agents: int
-    replicas: int = 1
-    slow_every: int = 0
-
-    def __str__(self) -> str:
-        slow = f", one in {self.slow_every} takes nothing" if self.slow_every else ""
-        return f"{self.agents} agents, {self.replicas} replica{'s' * (self.replicas > 1)}{slow}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Milliseconds of every agent and round, sorted; and what the control planes' processes held."""
+class Pushes:
+    """Milliseconds of every agent and round, sorted; the last of each round; and what a push cost the control planes."""
 
     ms: list[float]
     last_ms: list[float]
-    connected_kib: float
-    all_kib: float
     cpu_us: float
 
+    def p(self, share: float) -> float:
+        return self.ms[math.ceil(len(self.ms) * share) - 1]
 
-CASES = [(1000, 250, 500), (5000, 600, 1200), (10_000, 1000, 2000)]  # agents, aim, floor
+    def __str__(self) -> str:
+        rounds = " ".join(f"{ms:.0f}" for ms in self.last_ms)
+        return (
+            f"p50 {self.p(0.5):.0f} ms, p99 {self.p(0.99):.0f}, last {max(self.last_ms):.0f} (by round {rounds}); "
+            f"{len(self.ms)} arrivals of {len(self.last_ms)} documents; {self.cpu_us:.0f} us of CPU each"
+        )
 
 
-def run(directory: Path) -> list[Row]:
-    return [row for case in CASES for row in of_size(directory, *case)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What a connected agent costs when nothing happens: memory, and CPU of all replicas. `all_kib`: with the rows of its node."""
+
+    kib: float
+    all_kib: float
+    rest_us_per_s: float
+    opened_s: float
+    opening_ms: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kib:.0f} KiB each; at rest {self.rest_us_per_s:.0f} us of CPU a second each; "
+            f"opened in {self.opened_s:.0f} s, {self.opening_ms:.1f} ms of CPU each"
+        )
 
 
-def of_size(directory: Path, agents: int, target: int, floor: int) -> list[Row]:
-    """One size, three ways; memory is of the largest."""
-    plain = _measure(directory, Case(agents=agents))
-    slow = _measure(directory, Case(agents=agents, slow_every=10))
-    two = _measure(directory, Case(agents=agents, replicas=2))
-    beside = f"one slow in ten {_p(slow, 0.99):.0f}; two replicas on etcd {_p(two, 0.99):.0f}"
-    push = Row(
+def run_1000(directory: Path) -> list[Row]:
+    return of_size(directory, 1000)
+
+
+def run_5000(directory: Path) -> list[Row]:
+    return of_size(directory, 5000)
+
+
+def run_10000(directory: Path) -> list[Row]:
+    held, pushed = _one_replica(directory / "one", 10_000)
+    two = _two_replicas(directory / "two", 10_000)
+    memory = Row(
+        name="fanout_memory_per_agent_kib",
+        value=held.kib,
+        unit="KiB",
+        target=100,
+        floor=140,
+        better="lower",
+        peer="none",
+        n=10_000,
+        spread=f"{held.all_kib:.0f} with the rows, rules and tickets of a node that is away; {held}",
+    )
+    return [_push(10_000, pushed, two), memory]
+
+
+def of_size(directory: Path, agents: int) -> list[Row]:
+    _, pushed = _one_replica(directory / "one", agents)
+    return [_push(agents, pushed, _two_replicas(directory / "two", agents))]
+
+
+def _push(agents: int, pushed: Sequence[Pushes], two: Pushes) -> Row:
+    plain, slow = pushed
+    target, floor = SIZES[agents]
+    return Row(
         name=f"fanout_{agents}_p99_ms",
-        value=_p(plain, 0.99),
+        value=plain.p(0.99),
         unit="ms",
         target=target,
         floor=floor,
         better="lower",
         peer="none",
         n=len(plain.ms),
-        spread=f"p50 {_p(plain, 0.5):.0f}, last {max(plain.last_ms):.0f}; {beside}; "
-        f"{agents} real connections; {plain.cpu_us:.0f} us of CPU per agent; {crowd.shared()}",
+        spread=f"p50 {plain.p(0.5):.0f}, last {max(plain.last_ms):.0f}; one slow in ten {slow.p(0.99):.0f}; "
+        f"two replicas on etcd {two.p(0.99):.0f}; {agents} real connections; {plain.cpu_us:.0f} us of CPU per agent; "
+        f"{crowd.shared()}",
     )
-    memory = Row(
-        name="fanout_memory_per_agent_kib",
-        value=plain.connected_kib,
-        unit="KiB",
-        target=100,
-        floor=140,
-        better="lower",
-        peer="none",
-        n=agents,
-        spread=f"{plain.all_kib:.0f} with the rows, rules and tickets of a node that is away",
-    )
-    return [push, memory] if agents == CASES[-1][0] else [push]
 
 
-def _measure(directory: Path, case: Case) -> Found:
-    where = directory / str(case).replace(" ", "-").replace(",", "")
-    where.mkdir()
-    crowd.raise_limits(case.agents)
-    with Mesh(where, store="etcd" if case.replicas > 1 else "sqlite", replicas=case.replicas) as mesh:
+def _one_replica(directory: Path, agents: int) -> tuple[Held, Sequence[Pushes]]:
+    directory.mkdir()
+    crowd.raise_limits(agents)
+    with Mesh(directory) as mesh:
         mesh.init()
         mesh.start_control_plane()
         empty = crowd.resident_kib(mesh.control_plane.child.pid)
         mesh.control_plane.kill()
-        nodes = fleet.seed(mesh, case.agents + ROUNDS)
+        nodes = fleet.seed(mesh, agents + 2 * ROUNDS)
         mesh.start_control_plane()
         time.sleep(SETTLE_S)
-        pids = [one.process.child.pid for one in mesh.replicas]
-        before = [crowd.resident_kib(pid) for pid in pids]
-        started = time.monotonic()
-        with crowd.crowd(mesh, nodes, case.agents, slow_every=case.slow_every) as agents:
-            opened_s = time.monotonic() - started
+        pid = mesh.control_plane.child.pid
+        before, cpu, started = crowd.resident_kib(pid), crowd.cpu_s(pid), time.monotonic()
+        with crowd.crowd(mesh, nodes, agents) as them:
+            opened_s, opening_s = time.monotonic() - started, crowd.cpu_s(pid) - cpu
             time.sleep(SETTLE_S)
-            resting = sum(map(crowd.cpu_s, pids))
+            cpu = crowd.cpu_s(pid)
             time.sleep(REST_S)
-            resting = (sum(map(crowd.cpu_s, pids)) - resting) / REST_S
-            after = [crowd.resident_kib(pid) for pid in pids]
-            spared = (
-                [answer["slow"] for answer in agents.ask("slow")]
-                if case.slow_every
-                else [0] * crowd.PROCESSES
+            after = crowd.resident_kib(pid)
+            held = Held(
+                kib=(after - before) / agents,
+                all_kib=(after - empty) / agents,
+                rest_us_per_s=(crowd.cpu_s(pid) - cpu) / REST_S / agents * 1e6,
+                opened_s=opened_s,
+                opening_ms=opening_s / agents * 1000,
             )
-            cpu = sum(map(crowd.cpu_s, pids))
-            rounds = [_round(mesh, agents, case, number, spared) for number in range(ROUNDS)]
-            cpu = sum(map(crowd.cpu_s, pids)) - cpu
-            lost = sum(sum(answer["failures"].values()) for answer in agents.ask("state"))
-            if lost:
-                raise SystemExit(f"{lost} connections were lost: they do not count as what is measured")
-    found = Found(
-        ms=sorted(ms for one in rounds for ms in one),
-        last_ms=[one[-1] for one in rounds],
-        connected_kib=(sum(after) - sum(before)) / case.agents,
-        all_kib=(after[0] - empty) * len(pids) / case.agents,
-        cpu_us=cpu / len(rounds) / case.agents * 1e6,
-    )
-    print(
-        f"{case}: p50 {_p(found, 0.5):.0f} ms, p99 {_p(found, 0.99):.0f}, last {max(found.last_ms):.0f}; "
-        f"by round {' '.join(f'{ms:.0f}' for ms in found.last_ms)}; {len(found.ms)} arrivals of {ROUNDS} documents; "
-        f"{found.connected_kib:.0f} KiB each; {found.cpu_us:.0f} us of CPU each; at rest {resting * 100:.0f} % of a core; opened in {opened_s:.1f} s, none lost",
-        flush=True,
-    )
+            _say(f"{agents} agents", held)
+            plain = _pushes(mesh, them, range(agents, agents + ROUNDS), [0] * crowd.PROCESSES)
+            _say(f"{agents} agents, 1 replica", plain)
+            spared = [answer["slow"] for answer in them.ask("slow", SLOW_EVERY)]
+            slow = _pushes(mesh, them, range(agents + ROUNDS, agents + 2 * ROUNDS), spared)
+            _say(f"{agents} agents, 1 replica, {sum(spared)} take nothing", slow)
+            _check_lost(them, agents)
+    return held, (plain, slow)
+
+
+def _two_replicas(directory: Path, agents: int) -> Pushes:
+    directory.mkdir()
+    with Mesh(directory, store="etcd", replicas=2) as mesh:
+        mesh.init()
+        nodes = fleet.seed(mesh, agents + ROUNDS)
+        mesh.start_control_plane()
+        with crowd.crowd(mesh, nodes, agents) as them:
+            time.sleep(SETTLE_S)
+            found = _pushes(mesh, them, range(agents, agents + ROUNDS), [0] * crowd.PROCESSES)
+            _say(f"{agents} agents, 2 replicas on etcd", found)
+            _check_lost(them, agents)
     return found
 
 
-def _round(mesh: Mesh, agents: crowd.Crowd, case: Case, number: int, spared: list[int]) -> list[float]:
+def _pushes(mesh: Mesh, them: crowd.Crowd, victims: Sequence[int], spared: Sequence[int]) -> Pushes:
+    pids = [one.process.child.pid for one in mesh.replicas]
+    cpu = sum(map(crowd.cpu_s, pids))
+    rounds = [_round(mesh, them, victim, spared) for victim in victims]
+    cpu = sum(map(crowd.cpu_s, pids)) - cpu
+    arrived = sorted(ms for one in rounds for ms in one)
+    return Pushes(ms=arrived, last_ms=[one[-1] for one in rounds], cpu_us=cpu / len(arrived) * 1e6)
+
+
+def _round(mesh: Mesh, them: crowd.Crowd, victim: int, spared: Sequence[int]) -> list[float]:
     started = time.monotonic()
-    done = mesh.revoke(f"n{case.agents + number}.{fleet.SITE}")
-    arrived = agents.arrivals(done.generation, spared)
-    if len(arrived) != case.agents - sum(spared):
-        raise SystemExit(f"{len(arrived)} of {case.agents} agents were told")
-    time.sleep(1.0)
+    done = mesh.revoke(f"n{victim}.{fleet.SITE}")
+    arrived = them.arrivals(done.generation, spared)
+    time.sleep(PAUSE_S)
     return [(at - started) * 1000 for at in arrived]
 
 
-def _p(found: Found, share: float) -> float:
-    return found.ms[int(len(found.ms) * share) - 1]
+def _check_lost(them: crowd.Crowd, agents: int) -> None:
+    lost = sum(sum(answer["failures"].values()) for answer in them.ask("state"))
+    print(f"{lost} connections were lost, and came back", flush=True)
+    if lost > agents * LOST_SHARE:
+        raise SystemExit(f"{lost} of {agents} connections were lost: this is not what is measured")
+
+
+def _say(what: str, found: object) -> None:
+    print(f"{what}: {found}; load {os.getloadavg()[0]:.0f}", flush=True)

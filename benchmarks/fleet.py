@@ -99,7 +99,7 @@ async def _put(store: Store, made: Authorities, names: Sequence[str], key: objec
             now=now,
         )
         leaf = issue.sign(prepared, made.signing(prepared.key_name))
-        chains.append(_text(leaf, made.node_ca.certificate))
+        chains.append(_text(leaf))  # without its CA, as agents show it
         put[rows.node_key(name, SITE)] = model.dump(row)
     await store.commit(expect={}, put=put)
     return chains

@@ -64,6 +64,9 @@ def main() -> int:
         else:
             config = settings.load(arguments.config)
             json_lines.write(config.log_level)
+            from controlplane import footprint
+
+            footprint.settle()
             from controlplane import main as service  # delayed: `init` needs no server
 
             uvloop.run(service.run(config))

@@ -25,6 +25,13 @@ class ConflictError(ControlPlaneError):
     """Somebody else changed it first; read again, then decide."""
 
 
+class SupersededError(ConflictError):
+    """A later stream of the same node took its place."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"another stream of node `{node}` began", hint="is its key in use on two machines?")
+
+
 class DeniedError(ControlPlaneError):
     """The caller may not."""
 

@@ -11,7 +11,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health_pb2_grpc
 
-from controlplane import administering, attending, attestors, listening, opening, operating
+from controlplane import administering, attending, attestors, footprint, listening, opening, operating
 from controlplane.administering import Desk
 from controlplane.attest.challenges import Challenges
 from controlplane.config import Config
@@ -90,6 +90,7 @@ async def _serve(
         replica=config.replica,
         store=config.store.kind,
     )
+    footprint.started()
     work = _work(parts, base.links, watching)
     try:
         await _until(stop, work, (doors.api, *bearers), doors.enrolment)

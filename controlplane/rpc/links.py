@@ -74,7 +74,7 @@ class Links:
         for name, address in wanted - self._tasks.keys():
             self._tasks[name, address] = asyncio.ensure_future(self._follow(name, address))
         self._known, self._listed = {row.name for row in others}, True
-        await self._hub.agent_moved()
+        self._hub.look_again()
 
     async def _end(self, gone: set[tuple[str, str]]) -> None:
         for key in gone:
@@ -97,14 +97,14 @@ class Links:
                 log.info("link_lost", replica=name, reason=exc.details())
             finally:
                 self._standing.discard(name)
-                await self._hub.replica_gone(name)
+                self._hub.replica_gone(name)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, MAX_PAUSE_S)
 
     async def _told(self, name: str, message: replica_pb2.Agents) -> None:
         self._standing.add(name)
         told = [state for state in states(message, name) if self._hub.told(state)]
-        await self._hub.agent_moved(*told)
+        self._hub.agent_moved(*told)
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         mine = self._tls()

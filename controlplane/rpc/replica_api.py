@@ -35,8 +35,7 @@ class ReplicaServicer(replica_pb2_grpc.ReplicaServicer):
                 told = count
                 for start in range(0, len(changed), CHUNK):
                     yield replica_pb2.Agents(agents=[report(one) for one in changed[start : start + CHUNK]])
-                async with self._hub.moved:
-                    await self._hub.moved.wait_for(lambda: self._hub.count > count)  # noqa: B023 - waits in this turn
+                await self._hub.moved_after(count)
                 await asyncio.sleep(PAUSE_S)
         except Exception as exc:  # noqa: BLE001 - the edge: everything ends as a status
             await ended(context, "/writ.v1.Replica/Follow", exc)

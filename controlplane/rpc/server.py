@@ -19,7 +19,8 @@ MAX_METADATA_BYTES = 16 << 10
 OPTIONS: list[tuple[str, int]] = [
     ("grpc.so_reuseport", 0),  # two processes must not share a port by accident
     ("grpc.server_handshake_timeout_ms", 5000),  # half a handshake holds a socket for 120 s by default
-    ("grpc.max_connection_age_ms", 600_000),  # agents come back with a fresh handshake
+    # Agents connect anew when they renew, twice an hour; streams end with the certificate that opened them (`sync_api`).
+    ("grpc.max_connection_age_ms", 3_600_000),
     ("grpc.max_connection_age_grace_ms", 30_000),
     (
         "grpc.max_connection_idle_ms",
@@ -29,8 +30,10 @@ OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_metadata_size", 8192),
     ("grpc.http2.min_ping_interval_without_data_ms", 5000),
     ("grpc.http2.max_ping_strikes", 2),
-    ("grpc.keepalive_time_ms", 20_000),
+    # Each agent is written to every heartbeat: what is not acknowledged in this time ends the connection, without a ping.
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_time_ms", 60_000),  # for those that are written nothing
+    ("grpc.tsi.max_frame_size", 2048),  # a buffer for each connection, 16 KiB by default
     # 10,000 agents at once stall at about a third until both are raised together.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 20_000),

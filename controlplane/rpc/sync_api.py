@@ -1,15 +1,12 @@
-"""Sync: one stream per agent. Down go signed documents, as bytes that were serialised once; up comes what is enforced.
+"""Sync: one stream per agent. Down go signed documents (`sync_down`); up comes what is enforced.
 
-A session sends only what differs from what it has sent, newest state first; it never queues. The caller is checked at
-the start and again before everything it is sent, so that a revoked node's stream ends.
+One stream of each node begins, and one is served: the latest of each, and the one before is told why it ends.
 """
 
 import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import grpc
@@ -19,15 +16,16 @@ from certs import envelope
 from certs.errors import EnvelopeError
 from certs.verify import NodeIdentity
 from controlplane.api.gen import sync_pb2
-from controlplane.errors import InvalidError
+from controlplane.errors import InvalidError, SupersededError
 from controlplane.model import NodeRow
 from controlplane.rpc import convert
 from controlplane.rpc.guard import ended
 from controlplane.rpc.peer import Peers
+from controlplane.rpc.sync_down import Down, Sent, has_ended
 from controlplane.services.identity.admission import Admission
 from controlplane.services.identity.nodes import Nodes
-from controlplane.services.push.hub import AgentState, Wake, keep_receipt
-from controlplane.services.push.issued import Issue
+from controlplane.services.push.beginnings import Beginnings
+from controlplane.services.push.hub import AgentState, keep_receipt
 from controlplane.services.push.publish import Publisher
 from controlplane.services.restore.held import Held
 from policies import documents as d
@@ -40,20 +38,6 @@ HELLO_S = 10
 MAX_NOT_CUT, MAX_UNREACHABLE, MAX_FEATURES = 64, 64, 16
 PORTS, MAX_ADDRESS = range(1, 65536), 255
 Context = grpc.aio.ServicerContext
-
-
-@dataclass(slots=True)
-class _Sent:
-    """What this session has sent. Owned by its writer."""
-
-    trust: str = ""
-    heartbeat: bytes = b""
-    tickets: tuple[bytes, ...] = ()
-    blobs: set[str] = field(default_factory=set)
-    delegation: bytes = b""
-    workloads: bytes = b""
-    renew_serial: str = ""
-    tainted: tuple[bytes, ...] = ()
 
 
 class SyncServicer:
@@ -69,7 +53,7 @@ class SyncServicer:
     ) -> None:
         """`reissue_within_s`: how long agents may take to replace what a tainted CA signed."""
         self._peers, self._publisher, self._nodes = peers, publisher, nodes
-        self._hub, self._admission = publisher.hub, admission
+        self._hub, self._admission, self._beginnings = publisher.hub, admission, Beginnings()
         self._reissue_within_s = reissue_within_s
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -80,13 +64,15 @@ class SyncServicer:
 
     async def connect(self, requests: AsyncIterator[sync_pb2.SyncRequest], context: Context) -> None:
         try:
-            hello = await _hello(requests)  # before the line: whoever says nothing must not stand in it
-            with self._admission.arriving():
-                async with self._admission.turn():
-                    caller, _ = await self._peers.heard(context)
-                    held = Held(heartbeat=hello.held.heartbeat, delegation=hello.held.delegation)
-                    await self._publisher.shown(held)
-                    noted = await self._note(caller, hello)
+            name = str(self._peers.presented(context).spiffe_id)
+            async with self._beginnings.only(name):
+                hello = await _hello(requests)  # before the line: whoever says nothing must not stand in it
+                with self._admission.arriving():
+                    async with self._admission.turn():
+                        caller, _ = await self._peers.heard(context)
+                        held = Held(heartbeat=hello.held.heartbeat, delegation=hello.held.delegation)
+                        await self._publisher.shown(held)
+                        noted = await self._note(caller, hello)
             await self._session(caller, hello, noted, requests, context)
         except Exception as exc:  # noqa: BLE001 - the edge: everything ends as a status
             await ended(context, METHOD, exc)
@@ -106,27 +92,31 @@ class SyncServicer:
         state.last_seen, state.renew_serial = int(time.time()), row.renew_serial
         state.features, state.shadow = frozenset(list(hello.features)[:MAX_FEATURES]), None
         state.certificate = self._peers.certificate(context)
-        await self._hub.agent_moved(state)
-        sent = _Sent(trust=hello.trust_digest, blobs=set(hello.blob_digests))
+        self._hub.agent_moved(state)
+        sent = Sent(trust=hello.trust_digest, blobs=set(hello.blob_digests))
         tasks = [reader]
         try:  # from here on: whatever fails, the hub must not keep a session that nobody serves
             await self._note_shown(caller, state)
             if changed or name not in self._publisher.nodes:
                 self._publisher.bundles_due.set()
             log.info("agent_connected", node=caller.spiffe_id.short, version=state.agent_version)
-            tasks.append(asyncio.ensure_future(self._write(caller, context, state, wake, sent)))
+            down = Down(self._publisher, caller, context, state, sent, self._reissue_within_s)
+            tasks.append(asyncio.ensure_future(down.run(wake)))
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if not task.cancelled():
                     task.result()
-            await self._peers.heard(context)  # says why, if the session was ended on purpose
+            if not has_ended(caller):
+                await self._peers.heard(context)  # says why, if the session was ended on purpose
+            if not self._hub.serves(name, wake):
+                raise SupersededError(caller.spiffe_id.short)
         finally:
             for task in tasks:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
             self._hub.detach(name, wake)
-            await self._hub.agent_moved(state)
+            self._hub.agent_moved(state)
             log.info("agent_gone", node=caller.spiffe_id.short)
 
     async def _note_shown(self, caller: NodeIdentity, state: AgentState) -> None:
@@ -149,64 +139,6 @@ class SyncServicer:
             facts["evidence_key"] = str(statement["vkey"])
         return await self._nodes.note(caller.spiffe_id.node, caller.spiffe_id.site, **facts)
 
-    # --- down ------------------------------------------------------------------------------------------------
-
-    async def _write(
-        self, caller: NodeIdentity, context: Context, state: AgentState, wake: Wake, sent: _Sent
-    ) -> None:
-        wake.set()
-        while True:
-            own = await wake.wait()
-            if not self._publisher.may_go_on(state.spiffe_id, caller.epoch):
-                return  # the store is asked once more, and says why
-            issue = self._publisher.issue
-            if issue is None:
-                wake.own = own  # not looked at yet
-                continue
-            # A new generation goes first and alone: it may be a revocation, and a bundle may be large.
-            if issue.trust_digest != sent.trust or issue.heartbeat != sent.heartbeat:
-                first = self._first(sent)
-                await context.write(_news(issue, issue.trust_digest != sent.trust, first))
-                sent.trust, sent.heartbeat = issue.trust_digest, issue.heartbeat
-                own = own or bool(first) or self._publisher.anchors.tainted != sent.tainted
-            if own:
-                await self._write_bundles(context, state, sent)
-
-    async def _write_bundles(self, context: Context, state: AgentState, sent: _Sent) -> None:
-        mine = self._publisher.nodes.get(state.spiffe_id)
-        if state.renew_serial != sent.renew_serial:
-            sent.renew_serial = state.renew_serial
-            await context.write(sync_pb2.SyncResponse(renew_serial=sent.renew_serial).SerializeToString())
-        if self._publisher.anchors.tainted != sent.tainted:
-            sent.tainted = self._publisher.anchors.tainted
-            await context.write(_reissue(sent.tainted, self._reissue_within_s))
-        workloads = self._publisher.workloads.of(state.spiffe_id)
-        if workloads != sent.workloads:
-            sent.workloads = workloads
-            await context.write(sync_pb2.SyncResponse(workloads=workloads).SerializeToString())
-        if mine is None:
-            return
-        # Last, and to those that know what it is: whoever does not would refuse it.
-        shadow = (mine.shadow,) if mine.shadow and d.SHADOW in state.features else ()
-        tickets = mine.tickets + shadow
-        if tickets == sent.tickets:
-            return
-        blobs = [blob for digest, blob in mine.blobs.items() if digest not in sent.blobs]
-        message = sync_pb2.SyncResponse(tickets=tickets, blobs=blobs)
-        await context.write(message.SerializeToString())
-        sent.tickets, sent.blobs = tickets, set(mine.blobs)
-
-    def _first(self, sent: _Sent) -> bytes:
-        """The delegation, once per stream and when it changed: what follows may be signed by a key it adds."""
-        newest = self._publisher.anchors.delegation
-        if newest == sent.delegation:
-            return b""
-        # With a key that is dropped an agent drops what it was told of workloads: it is told again.
-        sent.delegation, sent.workloads = newest, b""
-        return newest
-
-    # --- up --------------------------------------------------------------------------------------------------
-
     async def _read(self, caller: NodeIdentity, requests: AsyncIterator[sync_pb2.SyncRequest]) -> None:
         state = self._hub.agents.get(str(caller.spiffe_id))
         async for request in requests:
@@ -215,13 +147,15 @@ class SyncServicer:
             match request.WhichOneof("event"):
                 case "enforcing":
                     _note_enforcing(state, request.enforcing)
+                    if request.enforcing.receipt:
+                        self._receipt(caller, state, request.enforcing.receipt)
                 case "health":
                     _note_health(state, request.health)
                 case "receipt":
                     self._receipt(caller, state, request.receipt)
                 case _:
                     raise InvalidError("hello comes once; other events must be known")
-            await self._hub.agent_moved(state)
+            self._hub.agent_moved(state)
 
     def _receipt(self, caller: NodeIdentity, state: AgentState, data: bytes) -> None:
         statement = _statement(caller, data, d.TYPE_RECEIPT, {"node": str, "generation": int, "at_ms": int})
@@ -231,8 +165,10 @@ class SyncServicer:
 
 
 async def _hello(requests: AsyncIterator[sync_pb2.SyncRequest]) -> sync_pb2.Hello:
-    async with asyncio.timeout(HELLO_S):
-        first = await anext(requests, None)
+    first = None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(HELLO_S):
+            first = await anext(requests, None)
     if first is None or first.WhichOneof("event") != "hello":
         raise InvalidError("a stream begins with hello")
     return first.hello
@@ -254,19 +190,6 @@ def _note_health(state: AgentState, said: sync_pb2.Health) -> None:
     state.cannot_cut, state.evidence_unwritable = said.cannot_cut, said.evidence_unwritable
     state.clock_off_ms = said.clock_ms - int(time.time() * 1000) if said.clock_ms else 0
     state.unreachable = [name[:128] for name in said.unreachable[:MAX_UNREACHABLE]]
-
-
-@lru_cache(maxsize=8)
-def _news(issue: Issue, with_trust: bool, delegation: bytes) -> bytes:
-    """Trust and heartbeat as they go to everybody: made once per state, not once per agent."""
-    trust = issue.trust if with_trust else b""
-    message = sync_pb2.SyncResponse(heartbeat=issue.heartbeat, trust_document=trust, delegation=delegation)
-    return message.SerializeToString()
-
-
-@lru_cache(maxsize=8)
-def _reissue(cas: tuple[bytes, ...], within_s: int) -> bytes:
-    return sync_pb2.SyncResponse(reissue=sync_pb2.Reissue(cas=cas, within_s=within_s)).SerializeToString()
 
 
 def _statement(caller: NodeIdentity, data: bytes, kind: str, shape: dict[str, type]) -> dict[str, Any]:

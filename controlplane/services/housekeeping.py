@@ -134,9 +134,15 @@ class Housekeeping:
             await self._publisher.refresh()
 
     def _clock_agrees(self) -> bool:
-        """Do most agents that are here say the same time? A clock that is days ahead would bring the revoked back to life."""
+        """Do most agents that are here say the same time? A clock that is days ahead would bring the revoked back to life.
+
+        One that has jumped since they last said so finds them silent for as long.
+        """
         agents = [one for one in self._publisher.hub.connected() if one.lease_until and not one.replica]
-        agreeing = [one for one in agents if abs(one.clock_off_ms) < AGREES_MS]
+        now, off_s = self._clock(), AGREES_MS / 1000
+        agreeing = [
+            one for one in agents if abs(one.clock_off_ms) < AGREES_MS and abs(now - one.last_seen) < off_s
+        ]
         return len(agreeing) * 2 > len(agents)
 
 

@@ -17,6 +17,8 @@ from controlplane.cli.demo.mesh import TRUST_DOMAIN
 from controlplane.errors import BusyError, DeniedError
 from controlplane.services.identity import admission
 from controlplane.services.identity.admission import Admission
+from controlplane.services.push import beginnings
+from controlplane.services.push.beginnings import Beginnings
 
 HELLO = sync_pb2.SyncRequest(hello=sync_pb2.Hello(agent_version="1", ingress_address="127.0.0.1:7443"))
 
@@ -143,9 +145,9 @@ def mesh(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def holder(mesh, tmp_path_factory):
+def holders(mesh, tmp_path_factory):
     _, ca = root_and_ca(mesh, token(mesh, "probe"), tmp_path_factory.mktemp("t") / "token")
-    return enrolled(mesh, enrolment(mesh, ca), "n1")
+    return [enrolled(mesh, enrolment(mesh, ca), f"n{number}") for number in range(6)]
 
 
 def channel(mesh, holder) -> grpc.aio.Channel:
@@ -181,11 +183,11 @@ async def outcome(call) -> tuple[grpc.StatusCode, float]:
 
 
 async def test_a_crowd_is_turned_away_with_a_hint_and_let_in_when_there_is_room(
-    mesh, holder, monkeypatch
+    mesh, holders, monkeypatch
 ) -> None:
     monkeypatch.setattr(Admission, "_room", lambda _: 0)  # nobody's turn comes
     async with contextlib.AsyncExitStack() as stack:
-        channels = [await stack.enter_async_context(channel(mesh, holder)) for _ in range(6)]
+        channels = [await stack.enter_async_context(channel(mesh, one)) for one in holders]
         silent = sync_pb2_grpc.SyncStub(channels[5]).Connect()  # says nothing, and stands in no line
         await silent.wait_for_connection()
         asked = [asyncio.ensure_future(outcome(hello(open_))) for open_ in channels[:5]]
@@ -193,10 +195,86 @@ async def test_a_crowd_is_turned_away_with_a_hint_and_let_in_when_there_is_room(
         code, retry_s = refused.result()
         assert (code, retry_s >= admission.RETRY_S) == (grpc.StatusCode.RESOURCE_EXHAUSTED, True)
         monkeypatch.setattr(Admission, "_room", lambda _: 1)
-        renewed = await asyncio.to_thread(holder.renew, mesh, keys.generate_p256(), "r" * 20)
+        renewed = await asyncio.to_thread(holders[0].renew, mesh, keys.generate_p256(), "r" * 20)
         assert len(renewed.chain) == 2
-        # One node: each stream of it that is served ends the one before, which was served too.
-        served = {code for code, _ in await asyncio.gather(*waiting)}
-        assert grpc.StatusCode.RESOURCE_EXHAUSTED not in served
-        assert grpc.StatusCode.OK in served
+        assert {code for code, _ in await asyncio.gather(*waiting)} == {grpc.StatusCode.OK}
         silent.cancel()
+
+
+# --- one node that comes again and again -------------------------------------------------------------------------
+
+
+async def ended(call) -> tuple[grpc.StatusCode, str]:
+    try:
+        while await asyncio.wait_for(call.read(), 10) is not grpc.aio.EOF:
+            pass
+    except grpc.aio.AioRpcError as exc:
+        return exc.code(), exc.details()
+    except asyncio.CancelledError:
+        return grpc.StatusCode.CANCELLED, ""
+    return grpc.StatusCode.OK, ""
+
+
+async def test_a_node_that_comes_again_stands_in_line_once_and_leaves_room_for_others(
+    mesh, holders, monkeypatch
+) -> None:
+    monkeypatch.setattr(Admission, "_room", lambda _: 0)  # nobody's turn comes
+    async with channel(mesh, holders[1]) as hostile, channel(mesh, holders[2]) as other:
+        # Five times what the line holds, and as many that say nothing at all.
+        streams = [
+            call for _ in range(10) for call in (sync_pb2_grpc.SyncStub(hostile).Connect(), hello(hostile))
+        ]
+        waiting = {asyncio.ensure_future(ended(one)) for one in streams}
+        while len(waiting) > 1:
+            done, waiting = await asyncio.wait(waiting, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+            code, why = done.pop().result()
+            assert (code, "another stream of node" in why) == (grpc.StatusCode.ABORTED, True)
+            waiting |= done
+        served = asyncio.ensure_future(outcome(hello(other)))
+        await asyncio.sleep(0)
+        monkeypatch.setattr(Admission, "_room", lambda _: 1)
+        await asyncio.to_thread(holders[5].renew, mesh, keys.generate_p256(), "s" * 20)  # the line moves on
+        assert (await served)[0] is grpc.StatusCode.OK
+        for one in streams:
+            one.cancel()
+        await asyncio.gather(*waiting)
+
+
+async def test_the_latest_stream_of_a_node_is_served_and_the_one_before_is_told_why_it_ends(
+    mesh, holders
+) -> None:
+    async with channel(mesh, holders[4]) as open_:
+        first = hello(open_)
+        assert (await first.read()).heartbeat
+        second = hello(open_)
+        assert (await second.read()).heartbeat
+        code, why = await ended(first)
+        assert (code, "another stream of node" in why) == (grpc.StatusCode.ABORTED, True)
+        second.cancel()
+
+
+async def test_a_node_that_comes_too_often_is_told_when_to_come_back(monkeypatch) -> None:
+    monkeypatch.setattr(beginnings, "HANDFUL", 3)
+    to = Beginnings()
+    for _ in range(3):
+        async with to.only("n"):
+            pass
+    for _ in range(2):  # asking in vain makes it no later
+        with pytest.raises(BusyError) as caught:
+            async with to.only("n"):
+                pass
+        assert 0 < caught.value.retry_s <= beginnings.EVERY_S
+    async with to.only("m"):
+        pass
+    monkeypatch.setattr(to, "_clock", lambda: asyncio.get_running_loop().time() + 60)
+    async with to.only("n"):
+        pass
+    assert list(to._paid) == ["n"]  # the rest is forgotten
+
+
+async def test_what_is_wrong_inside_is_told_as_it_is() -> None:
+    to = Beginnings()
+    with pytest.raises(TimeoutError):
+        async with to.only("n"):
+            raise TimeoutError
+    assert not to._open

@@ -66,11 +66,11 @@ async def test_a_new_ca_is_not_used_before_every_connected_agent_knows_it(world,
     activating = asyncio.ensure_future(second.activate(hub, 5, lambda: linked, 60))
     for step in ("a", "b"):
         hub.agents[step].generation = 5
-        await hub.agent_moved(hub.agents[step])
+        hub.agent_moved(hub.agents[step])
         await asyncio.sleep(0)
         assert not second.issues
     linked = True  # until then there may be agents that we have not heard of
-    await hub.agent_moved()
+    hub.look_again()
     await activating
     second.check_issues()
     row = await rows.read(world.store, ReplicaRow, rows.replica_key("two"), "replica")

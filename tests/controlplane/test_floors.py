@@ -50,7 +50,11 @@ class World:
     async def tidy(self) -> dict[str, int | None]:
         """Floors in the newest trust document, by node."""
         assert await self.duty.hold()
+        self.agent.last_seen = max(self.agent.last_seen, self.now)
         await self.keeping.once()
+        return await self.floors()
+
+    async def floors(self) -> dict[str, int | None]:
         await self.publisher.refresh()
         payload = envelope.parse(self.publisher.issue.trust, 1 << 20).payload
         return {name.rpartition("/")[2]: floor for name, floor in payloads.load_trust(payload).floors.items()}
@@ -112,6 +116,17 @@ async def test_a_control_plane_whose_clock_agents_do_not_share_brings_nobody_bac
     assert await world.tidy() == {}
 
 
+async def test_a_clock_that_jumps_ahead_between_two_words_of_the_agents_brings_nobody_back_to_life(
+    world,
+) -> None:
+    await world.node("gone")
+    await world.nodes.revoke("gone", "paris", "")
+    world.agent.last_seen, world.now = NOW, LATER
+    await world.keeping.once()
+    assert await world.floors() == {"gone": None}
+    assert await world.tidy() == {}  # they have told the time since
+
+
 async def test_a_revocation_by_a_clock_that_is_days_late_lasts_as_long_as_the_certificate(world) -> None:
     await world.node("gone", not_after=NOW + 3600)
     world.now = NOW - 10 * 86400
@@ -146,7 +161,7 @@ async def test_hundreds_are_forgotten_in_batches(world) -> None:
 async def test_one_that_rose_again_meanwhile_is_not_forgotten(world, monkeypatch) -> None:
     await world.node("again")
     await world.nodes.revoke("again", "paris", "")
-    world.now = LATER
+    world.now = world.agent.last_seen = LATER
     commit = world.duty.commit
 
     async def later(**what):

@@ -7,7 +7,7 @@ import pytest
 
 from controlplane.model import NodeRow
 from controlplane.services.push import hub as hubs
-from controlplane.services.push.hub import Hub
+from controlplane.services.push.hub import AgentState, Hub, keep_receipt
 from controlplane.services.push.issued import NodeIssue
 from controlplane.services.push.unchanged import Unchanged
 
@@ -73,6 +73,54 @@ async def test_a_generation_waits_for_no_turn(monkeypatch) -> None:
     await asyncio.gather(*(wake.wait() for wake in wakes))
     assert not going.done()
     going.cancel()
+
+
+async def test_whoever_waits_is_told_of_what_changed_since_and_of_nothing_twice() -> None:
+    hub = Hub()
+    attached(hub, 3)
+    waiting = [asyncio.ensure_future(hub.moved_after(count)) for count in (0, 0, 1)]
+    await asyncio.sleep(0)
+    hub.agent_moved(hub.agents["n0"])
+    await asyncio.gather(*waiting[:2])
+    assert not waiting[2].done()
+    hub.agent_moved(hub.agents["n1"], hub.agents["n0"])
+    await waiting[2]
+    await hub.moved_after(2)  # it has, meanwhile
+    assert [one.spiffe_id for one in hub.changed_since(0)] == ["n0", "n1"]
+    assert [one.spiffe_id for one in hub.changed_since(2)] == ["n0"]
+    assert hub.changed_since(hub.count) == []
+
+
+def test_agents_of_other_replicas_are_not_told_on() -> None:
+    hub = Hub()
+    attached(hub, 1)
+    hub.agent_moved(hub.agents["n0"], AgentState("elsewhere", replica="two"))
+    assert [one.spiffe_id for one in hub.ours_since(0)] == ["n0"]
+
+
+def test_a_later_session_of_a_node_takes_the_place_of_the_one_before() -> None:
+    hub, ended = Hub(), []
+    _, first = hub.attach("n", lambda: ended.append("first"))
+    _, second = hub.attach("n", lambda: ended.append("second"))
+    assert (ended, hub.serves("n", first), hub.serves("n", second)) == (["first"], False, True)
+    hub.detach("n", first)  # it ends late, and takes nothing with it
+    assert (hub.serves("n", second), hub.agents["n"].connected) == (True, True)
+
+
+def test_agents_are_to_come_back_over_as_long_as_they_take_and_a_minute_at_most() -> None:
+    hub = Hub()
+    assert hub.spread_ms == 0
+    attached(hub, 4)
+    assert hub.spread_ms == 4 * hubs.COMING_MS
+    attached(hub, 30_000)
+    assert hub.spread_ms == hubs.MAX_SPREAD_MS
+
+
+def test_the_receipts_of_the_last_generations_are_kept() -> None:
+    state = AgentState("n")
+    for generation in range(100):
+        keep_receipt(state, generation, generation, b"signed")
+    assert list(state.receipts) == list(range(100 - hubs.MAX_RECEIPTS, 100))
 
 
 # --- what is made again ------------------------------------------------------------------------------------------

@@ -47,18 +47,20 @@ class Held(_message.Message):
     def __init__(self, heartbeat: _Optional[bytes] = ..., delegation: _Optional[bytes] = ...) -> None: ...
 
 class Enforcing(_message.Message):
-    __slots__ = ("generation", "policy_version", "ticket_generation", "error", "staged_versions")
+    __slots__ = ("generation", "policy_version", "ticket_generation", "error", "staged_versions", "receipt")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     TICKET_GENERATION_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     STAGED_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
     generation: int
     policy_version: int
     ticket_generation: int
     error: str
     staged_versions: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., ticket_generation: _Optional[int] = ..., error: _Optional[str] = ..., staged_versions: _Optional[_Iterable[int]] = ...) -> None: ...
+    receipt: bytes
+    def __init__(self, generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., ticket_generation: _Optional[int] = ..., error: _Optional[str] = ..., staged_versions: _Optional[_Iterable[int]] = ..., receipt: _Optional[bytes] = ...) -> None: ...
 
 class Health(_message.Message):
     __slots__ = ("lease_until", "records", "gaps", "not_cut", "shadow", "cannot_cut", "evidence_unwritable", "clock_ms", "unreachable")
@@ -123,7 +125,7 @@ class Reissue(_message.Message):
     def __init__(self, cas: _Optional[_Iterable[bytes]] = ..., within_s: _Optional[int] = ...) -> None: ...
 
 class SyncResponse(_message.Message):
-    __slots__ = ("heartbeat", "trust_document", "delegation", "tickets", "blobs", "workloads", "reissue", "renew_serial")
+    __slots__ = ("heartbeat", "trust_document", "delegation", "tickets", "blobs", "workloads", "reissue", "spread_ms", "receipts_along", "renew_serial")
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     TRUST_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     DELEGATION_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +133,8 @@ class SyncResponse(_message.Message):
     BLOBS_FIELD_NUMBER: _ClassVar[int]
     WORKLOADS_FIELD_NUMBER: _ClassVar[int]
     REISSUE_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_MS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPTS_ALONG_FIELD_NUMBER: _ClassVar[int]
     RENEW_SERIAL_FIELD_NUMBER: _ClassVar[int]
     heartbeat: bytes
     trust_document: bytes
@@ -139,5 +143,7 @@ class SyncResponse(_message.Message):
     blobs: _containers.RepeatedScalarFieldContainer[bytes]
     workloads: bytes
     reissue: Reissue
+    spread_ms: int
+    receipts_along: bool
     renew_serial: str
-    def __init__(self, heartbeat: _Optional[bytes] = ..., trust_document: _Optional[bytes] = ..., delegation: _Optional[bytes] = ..., tickets: _Optional[_Iterable[bytes]] = ..., blobs: _Optional[_Iterable[bytes]] = ..., workloads: _Optional[bytes] = ..., reissue: _Optional[_Union[Reissue, _Mapping]] = ..., renew_serial: _Optional[str] = ...) -> None: ...
+    def __init__(self, heartbeat: _Optional[bytes] = ..., trust_document: _Optional[bytes] = ..., delegation: _Optional[bytes] = ..., tickets: _Optional[_Iterable[bytes]] = ..., blobs: _Optional[_Iterable[bytes]] = ..., workloads: _Optional[bytes] = ..., reissue: _Optional[_Union[Reissue, _Mapping]] = ..., spread_ms: _Optional[int] = ..., receipts_along: _Optional[bool] = ..., renew_serial: _Optional[str] = ...) -> None: ...

@@ -195,8 +195,8 @@ class Replicas:
             return linked() and all(agent.generation >= generation for agent in hub.connected())
 
         try:
-            async with asyncio.timeout(lease_s), hub.moved:
-                await hub.moved.wait_for(acknowledged)
+            async with asyncio.timeout(lease_s):
+                await hub.until(acknowledged)
         except TimeoutError:
             log.warning("ca_activated_after_lease", replica=self.name)
         await self._activated()

@@ -31,7 +31,8 @@ async def follow(
     while open_:
         count, exists = hub.count, publisher.issue.generation if publisher.issue else 0
         seen = seen if exists == known else -1  # what was said too early may count now
-        moved = sorted(name for name in open_ if hub.agents[name].changed > seen)
+        news = open_ if seen < 0 else {one.spiffe_id for one in hub.changed_since(seen)}
+        moved = sorted(open_ & news)
         for spiffe_id, receipt in _answered(publisher, moved, generation, exists):
             open_.discard(spiffe_id)
             yield admin_pb2.Enforcement(
@@ -47,8 +48,7 @@ async def follow(
             break
         try:
             async with asyncio.timeout_at(deadline):
-                async with hub.moved:
-                    await hub.moved.wait_for(lambda: hub.count > seen)  # noqa: B023 - waits in this turn
+                await hub.moved_after(seen)
                 await asyncio.sleep(TOGETHER_S)
         except TimeoutError:
             break

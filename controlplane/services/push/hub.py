@@ -82,9 +82,11 @@ class AgentState:
     shadow: Shadow | None = None
 
 
-MAX_RECEIPTS = 64
+MAX_RECEIPTS = 8  # of each agent, 400 bytes each: whoever waits for one waits for one of the last
 TURNS_S = 0.05  # between turns of waking: shorter than anybody notices
 LOOKS_APART = 10  # times what a look took
+COMING_MS = 3  # of one replica, for each agent that comes: 4 ms of CPU, on two cores or more
+MAX_SPREAD_MS = 60_000
 TURN = 100  # sessions at the least in one turn
 
 
@@ -110,12 +112,13 @@ class Wake:
 
 
 class Hub:
-    """Sessions by SPIFFE ID, and one condition for everybody who waits for an agent to get somewhere."""
+    """Sessions by SPIFFE ID, and one event for everybody who waits for an agent to get somewhere."""
 
     def __init__(self) -> None:
         self.agents: dict[str, AgentState] = {}
-        self.moved = asyncio.Condition()
         self.count = 0
+        self._moved = asyncio.Event()
+        self._latest: dict[str, AgentState] = {}  # in the order in which they changed
         self._wake: dict[str, Wake] = {}
         self._close: dict[str, Callable[[], None]] = {}
 
@@ -129,10 +132,19 @@ class Hub:
         return state, self._wake[spiffe_id]
 
     def detach(self, spiffe_id: str, wake: Wake) -> None:
-        if self._wake.get(spiffe_id) is wake:
+        if self.serves(spiffe_id, wake):
             self.agents[spiffe_id].connected = False
             self.agents[spiffe_id].away_since = int(time.time())
             del self._wake[spiffe_id], self._close[spiffe_id]
+
+    def serves(self, spiffe_id: str, wake: Wake) -> bool:
+        """Is this still the node's session? A later one of the same node takes its place."""
+        return self._wake.get(spiffe_id) is wake
+
+    @property
+    def spread_ms(self) -> int:
+        """Over how long our agents should come to others, if we end."""
+        return min(len(self._wake) * COMING_MS, MAX_SPREAD_MS)
 
     def wake_all(self) -> None:
         for wake in self._wake.values():
@@ -165,13 +177,25 @@ class Hub:
         if spiffe_id in self._close:
             self._close[spiffe_id]()
 
-    async def agent_moved(self, *states: AgentState) -> None:
+    def agent_moved(self, *states: AgentState) -> None:
         """Something changed about these agents: whoever waits looks again."""
         for state in states:
             self.count += 1
             state.changed = self.count
-        async with self.moved:
-            self.moved.notify_all()
+            self._latest.pop(state.spiffe_id, None)
+            self._latest[state.spiffe_id] = state
+        self._moved.set()
+
+    def look_again(self) -> None:
+        """What everybody waits for may have changed, though no agent did."""
+        self.count += 1
+        self._moved.set()
+
+    async def moved_after(self, count: int) -> None:
+        """Until something changed after `count`."""
+        while self.count <= count:
+            self._moved.clear()  # nothing has happened since: nobody who waits loses anything
+            await self._moved.wait()
 
     async def until(self, reached: Callable[[], bool]) -> None:
         """Wait for agents to get somewhere. One look at ten thousand takes long, and each of them moves: looks are spaced."""
@@ -181,12 +205,20 @@ class Hub:
             if reached():
                 return
             await asyncio.sleep(LOOKS_APART * (clock() - started))
-            async with self.moved:
-                await self.moved.wait_for(lambda: self.count > count)  # noqa: B023 - waits in this turn
+            await self.moved_after(count)
+
+    def changed_since(self, count: int) -> list[AgentState]:
+        """Agents that changed after `count`, the last first; costs what changed, however many there are."""
+        found = []
+        for state in reversed(self._latest.values()):
+            if state.changed <= count:
+                break
+            found.append(state)
+        return found
 
     def ours_since(self, count: int) -> list[AgentState]:
         """Agents of this replica that changed after `count`."""
-        return [state for state in self.agents.values() if state.changed > count and not state.replica]
+        return [state for state in self.changed_since(count) if not state.replica]
 
     def told(self, told: AgentState) -> bool:
         """What another replica says of one of its agents; an agent that is connected here is known better here."""
@@ -198,12 +230,12 @@ class Hub:
         self.agents[told.spiffe_id] = told
         return True
 
-    async def replica_gone(self, replica: str) -> None:
+    def replica_gone(self, replica: str) -> None:
         """Of its agents nothing is known any more."""
         lost = [state for state in self.agents.values() if state.replica == replica and state.connected]
         for state in lost:
             state.connected = False
-        await self.agent_moved(*lost)
+        self.agent_moved(*lost)
 
     def connected(self) -> list[AgentState]:
         return [state for state in self.agents.values() if state.connected]

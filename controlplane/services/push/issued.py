@@ -12,6 +12,8 @@ class Issue:
     trust_digest: str
     heartbeat: bytes
     lease_until: int
+    spread_ms: int = 0
+    """Over how long our agents are to come back, if we end: all at once they would be in each other's way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -240,7 +240,9 @@ class Publisher:
         sealed = payloads.seal(
             d.TYPE_HEARTBEAT, payloads.dump_heartbeat(beat), *self._made.document_signers()
         )
-        return replace(issue, heartbeat=sealed.to_json(), lease_until=beat.until)
+        return replace(
+            issue, heartbeat=sealed.to_json(), lease_until=beat.until, spread_ms=self.hub.spread_ms
+        )
 
     # --- bundles ---------------------------------------------------------------------------------------------
 
