@@ -31,6 +31,9 @@ from controlplane.store.checks import check_commit
 SCHEMA_VERSION = 1
 HISTORY = 100_000  # events kept for watches that resume
 GROUP = 256  # commits that may share one sync
+CHECKPOINT = (
+    4000  # pages of the log, 16 MiB: each checkpoint syncs the whole file, and commits wait meanwhile
+)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS item (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, revision INTEGER NOT NULL, key TEXT NOT NULL, value BLOB);
@@ -44,13 +47,11 @@ SELECT revision, key, value FROM event INDEXED BY event_revision
 WHERE revision > ? AND revision <= ? AND key >= ? AND key < ? ORDER BY seq
 """
 LAST = "\U0010ffff"  # above every key with a prefix before it
-# One statement for a whole group: between two statements, and between rows of one, Python's lock changes hands, and a loop
-# that is busy gives it back after 5 ms only.
+# One question for all that a group compares: between two statements Python's lock may change hands.
 FOUND = "SELECT json_group_object(key, revision) FROM item WHERE key IN (SELECT value FROM json_each(?))"
-EVENT = "INSERT INTO event (revision, key, value) VALUES "
-ITEM = "INSERT OR REPLACE INTO item (revision, key, value) VALUES "
+EVENT = "INSERT INTO event (revision, key, value) VALUES (?, ?, ?)"
+ITEM = "INSERT OR REPLACE INTO item (revision, key, value) VALUES (?, ?, ?)"
 GONE = "DELETE FROM item WHERE key IN (SELECT value FROM json_each(?))"
-WIDE = 500  # rows of one statement
 RECENT = 8  # groups whose events are at hand: a watch that keeps up asks no file
 TABLES = frozenset({"item", "event", "meta"})
 T = TypeVar("T")
@@ -182,8 +183,8 @@ class SqliteStore:
             self._sql.execute("BEGIN IMMEDIATE")
             changes = Changes(self._found(group), self._revision)
             results = [changes.apply(one) for one in group]
-            self._insert(EVENT, [(one.revision, one.key, one.value) for one in changes.events])
-            self._insert(ITEM, [(one.revision, one.key, one.value) for one in changes.put])
+            self._sql.executemany(EVENT, [(one.revision, one.key, one.value) for one in changes.events])
+            self._sql.executemany(ITEM, [(one.revision, one.key, one.value) for one in changes.put])
             self._sql.execute(GONE, (json.dumps(changes.gone),))
             self._sql.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (changes.revision,))
             self._compact()
@@ -196,11 +197,6 @@ class SqliteStore:
         """The revisions of all keys that a group compares or deletes."""
         keys = {key for one in group for key in (*one.expect, *one.delete)}
         return dict(json.loads(self._sql.execute(FOUND, (json.dumps([*keys]),)).fetchone()[0]))
-
-    def _insert(self, insert: str, rows: Sequence[tuple[int, str, bytes | None]]) -> None:
-        for start in range(0, len(rows), WIDE):
-            some = rows[start : start + WIDE]
-            self._sql.execute(insert + ",".join(["(?,?,?)"] * len(some)), [*chain(*some)])
 
     def _compact(self) -> None:
         last = self._sql.execute("SELECT max(seq) FROM event").fetchone()[0] or 0
@@ -245,6 +241,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         path.chmod(0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
         connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
     except BaseException:
         connection.close()
