@@ -6,7 +6,7 @@ attribute class. Values are `[a-z0-9-]`, so nothing is ever escaped.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
@@ -84,7 +84,7 @@ def subject(spiffe_id: SpiffeId, epoch: int, attributes: Attributes) -> x509.Nam
 def subject_der(spiffe_id: SpiffeId, epoch: int, attributes: Attributes) -> bytes:
     """The bytes of `subject` in less than half the time: verifying and issuing need no more. A test compares both."""
     parts = _parts(spiffe_id, epoch, attributes)
-    return der.sequence(*(_encoded(oid)(value) for oid, value in parts))
+    return der.sequence(*(_encoded(oid, value) for oid, value in parts))
 
 
 def _parts(
@@ -107,11 +107,11 @@ def _type(oid: x509.ObjectIdentifier) -> _ASN1Type:
     return _ASN1Type.PrintableString if oid in printable else _ASN1Type.UTF8String
 
 
-@lru_cache(maxsize=len(RENDERED))
-def _encoded(oid: x509.ObjectIdentifier) -> Callable[[str], bytes]:
-    """What encodes one part of a name: a set of one pair."""
-    name, tag = der.oid(oid.dotted_string), _type(oid).value
-    return lambda value: der.tlv(0x31, der.sequence(name, der.tlv(tag, value.encode())))
+@lru_cache(maxsize=1024)  # site, country, trust domain and units are those of many nodes
+def _encoded(oid: x509.ObjectIdentifier, value: str) -> bytes:
+    """One part of a name: a set of one pair."""
+    pair = der.sequence(der.oid(oid.dotted_string), der.tlv(_type(oid).value, value.encode()))
+    return der.tlv(0x31, pair)
 
 
 def rendered(name: x509.Name) -> str:

@@ -1,6 +1,7 @@
 """The few DER encodings that a certificate template varies, and where one value ends. Reading is the library's."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 GENERALIZED_FROM = 2050  # RFC 5280 4.1.2.5
 
@@ -37,6 +38,7 @@ def bits(body: bytes) -> bytes:
     return tlv(0x03, b"\x00", body)
 
 
+@lru_cache(maxsize=16)  # what is issued within a second has the same two
 def time(unix_s: int) -> bytes:
     moment = datetime.fromtimestamp(unix_s, UTC)
     if moment.year < GENERALIZED_FROM:

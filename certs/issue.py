@@ -4,6 +4,7 @@ Only a `Prepared` can be signed, and its serial and bytes are in the store by th
 everything that may have been signed. Signatures come from a callable; the key stays in the signer.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from certs import template
 from certs.attributes import Attributes, subject_der
 from certs.errors import ProfileError
-from certs.keys import is_p256, spki_sha256
+from certs.keys import is_p256, spki
 from certs.profile import CaKind, Profile
 from certs.spiffe import SpiffeId
 
@@ -136,14 +137,15 @@ def _prepare(
     if not_after <= now:
         raise ProfileError("the issuing CA has expired")
     san = template.san(str(spiffe_id), dns)
-    tbs = made.tbs(serial, not_before, not_after, name, public_key, san)
+    key = spki(public_key)
+    tbs = made.tbs(serial, not_before, not_after, name, key, san)
     return Prepared(
         serial=serial,
         tbs=tbs,
         spiffe_id=spiffe_id,
         not_before=not_before,
         not_after=not_after,
-        spki_sha256=spki_sha256(public_key),
+        spki_sha256=hashlib.sha256(key).digest(),
         key_name=issuer.key_name,
     )
 

@@ -7,6 +7,7 @@ workload adds a fourth segment. `control-plane` as first segment is reserved.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from certs.errors import SpiffeIdError
 
@@ -57,8 +58,7 @@ class SpiffeId:
         return self.path == FEDERATION
 
     def _below_a_node(self) -> bool:
-        jurisdiction, site, node = self.path[:3]
-        return all((JURISDICTION.fullmatch(jurisdiction), LABEL.fullmatch(site), LABEL.fullmatch(node)))
+        return _names_a_node(self.path[:NODE_SEGMENTS])
 
     @property
     def jurisdiction(self) -> str:
@@ -86,6 +86,12 @@ class SpiffeId:
         if not (self.is_node or self.is_workload):
             raise RuntimeError(f"`{self}` is not a node")
         return self.path
+
+
+@lru_cache(maxsize=4096)  # asked at each look at a part of an ID: ten times while one certificate is made
+def _names_a_node(path: tuple[str, ...]) -> bool:
+    jurisdiction, site, node = path
+    return all((JURISDICTION.fullmatch(jurisdiction), LABEL.fullmatch(site), LABEL.fullmatch(node)))
 
 
 def parse(text: str) -> SpiffeId:

@@ -18,6 +18,7 @@ ECDSA_WITH_SHA256 = der.sequence(bytes.fromhex("06082a8648ce3d040302"))
 OID_SKI, OID_SAN = bytes.fromhex("0603551d0e"), bytes.fromhex("0603551d11")
 OID_BC, OID_KU = bytes.fromhex("0603551d13"), bytes.fromhex("0603551d0f")
 OID_EKU, OID_AKI = bytes.fromhex("0603551d25"), bytes.fromhex("0603551d23")
+POINT_BYTES = 65  # an uncompressed point of P-256: what an SPKI ends with
 CRITICAL = b"\x01\x01\xff"
 LEAF_USAGE = x509.KeyUsage(
     digital_signature=True,
@@ -52,12 +53,11 @@ class Template:
         not_before: int,
         not_after: int,
         subject: bytes,
-        key: ec.EllipticCurvePublicKey,
+        spki: bytes,
         san: bytes,
     ) -> bytes:
-        """TBSCertificate of one leaf. `subject` and `san` are DER; times are Unix seconds."""
-        spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-        ski = der.sequence(OID_SKI, der.octets(der.octets(key_identifier(key))))
+        """TBSCertificate of one leaf. `subject`, `spki` and `san` are DER, the key P-256; times are Unix seconds."""
+        ski = der.sequence(OID_SKI, der.octets(der.octets(_identifier(spki[-POINT_BYTES:]))))
         extensions = der.sequence(self.constant_extensions, der.sequence(OID_SAN, der.octets(san)), ski)
         return der.sequence(
             der.tlv(0xA0, der.integer(2)),  # v3
@@ -84,6 +84,10 @@ def san(uri: str, dns: str) -> bytes:
 def key_identifier(key: ec.EllipticCurvePublicKey) -> bytes:
     """RFC 5280 4.2.1.2 (1): SHA-1 of the key's bits. A name, not a protection."""
     point = key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    return _identifier(point)
+
+
+def _identifier(point: bytes) -> bytes:
     return hashlib.sha1(point, usedforsecurity=False).digest()
 
 

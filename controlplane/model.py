@@ -75,13 +75,16 @@ class NodeRow:
     @property
     def attributes(self) -> Attributes:
         """What its next certificate says."""
-        return dataclasses.replace(self.declared, tier=self.effective_tier)
+        return self._attributes(self.effective_tier)
 
     @property
     def declared(self) -> Attributes:
         """What operators said it is."""
+        return self._attributes(self.tier)
+
+    def _attributes(self, tier: int) -> Attributes:
         return Attributes(
-            tier=self.tier,
+            tier=tier,
             groups=frozenset(self.groups),
             purposes=frozenset(self.purposes),
             regions=frozenset(self.regions),

@@ -26,6 +26,7 @@ class Guard(grpc.aio.ServerInterceptor):
     def __init__(self, admission: Admission | None = None) -> None:
         """`admission` bounds what nodes may ask at once."""
         self._admission = admission
+        self._guarded: dict[str, tuple[Any, Any]] = {}  # method -> handler, and what it is with us around it
 
     async def intercept_service(
         self,
@@ -35,7 +36,14 @@ class Guard(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None or handler.unary_unary is None:
             return handler
-        method, inner = details.method, handler.unary_unary
+        known, guarded = self._guarded.get(details.method, (None, None))
+        if known is not handler:  # operators' are wrapped anew at each call, before us
+            guarded = self._guard(details.method, handler)
+            self._guarded[details.method] = (handler, guarded)
+        return guarded
+
+    def _guard(self, method: str, handler: Any) -> Any:
+        inner = handler.unary_unary
 
         async def guarded(request: Any, context: grpc.aio.ServicerContext) -> Any:
             started = time.monotonic()

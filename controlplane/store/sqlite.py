@@ -8,28 +8,32 @@ see its own rollback (a torn WAL loses acknowledged rows silently); cosigned che
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
 from controlplane.errors import (
     CompactedError,
-    ConflictError,
     CorruptError,
     NotFoundError,
     UnavailableError,
 )
 from controlplane.store.base import Event, Expect, Health, Item, Lists, Member
-from controlplane.store.checks import check_commit, conflict
+from controlplane.store.changes import Changes, Pending
+from controlplane.store.checks import check_commit
 
 SCHEMA_VERSION = 1
 HISTORY = 100_000  # events kept for watches that resume
 GROUP = 256  # commits that may share one sync
+CHECKPOINT = (
+    4000  # pages of the log, 16 MiB: each checkpoint syncs the whole file, and commits wait meanwhile
+)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS item (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS event (seq INTEGER PRIMARY KEY, revision INTEGER NOT NULL, key TEXT NOT NULL, value BLOB);
@@ -43,18 +47,14 @@ SELECT revision, key, value FROM event INDEXED BY event_revision
 WHERE revision > ? AND revision <= ? AND key >= ? AND key < ? ORDER BY seq
 """
 LAST = "\U0010ffff"  # above every key with a prefix before it
+# One question for all that a group compares: between two statements Python's lock may change hands.
+FOUND = "SELECT json_group_object(key, revision) FROM item WHERE key IN (SELECT value FROM json_each(?))"
+EVENT = "INSERT INTO event (revision, key, value) VALUES (?, ?, ?)"
+ITEM = "INSERT OR REPLACE INTO item (revision, key, value) VALUES (?, ?, ?)"
+GONE = "DELETE FROM item WHERE key IN (SELECT value FROM json_each(?))"
+RECENT = 8  # groups whose events are at hand: a watch that keeps up asks no file
 TABLES = frozenset({"item", "event", "meta"})
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A commit waiting for its group."""
-
-    expect: Expect
-    put: Mapping[str, bytes]
-    delete: Sequence[str]
-    done: "asyncio.Future[int]"
 
 
 class SqliteStore:
@@ -64,9 +64,10 @@ class SqliteStore:
         self, path: Path, connection: sqlite3.Connection, lock: int, thread: ThreadPoolExecutor
     ) -> None:
         self._path, self._sql, self._lock, self._thread = path, connection, lock, thread
-        self._pending: list[_Pending] = []
+        self._pending: list[Pending] = []
         self._writing: asyncio.Task[None] | None = None
         self._changed = asyncio.Condition()
+        self._recent: tuple[tuple[int, list[Event]], ...] = ()  # with the revision before each group
         self._revision = int(
             self._sql.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0]
         )
@@ -112,7 +113,7 @@ class SqliteStore:
     async def commit(self, *, expect: Expect, put: Mapping[str, bytes], delete: Sequence[str] = ()) -> int:
         check_commit(expect, put, delete)
         done = asyncio.get_running_loop().create_future()
-        self._pending.append(_Pending(expect, put, delete, done))
+        self._pending.append(Pending(expect, put, delete, done))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.ensure_future(self._drain())
         # A caller that leaves must not take a group with it: its commit may already be under way.
@@ -121,11 +122,18 @@ class SqliteStore:
     async def watch(self, prefix: str, after: int) -> AsyncIterator[Event]:
         while True:
             seen = self._revision
-            for event in await self._run(lambda: self._events(prefix, after, seen)):  # noqa: B023 - runs in this turn
+            for event in await self._since(prefix, after, seen):
                 yield event
             after = max(after, seen)
             async with self._changed:
                 await self._changed.wait_for(lambda: self._revision > after)  # noqa: B023 - waits in this turn
+
+    async def _since(self, prefix: str, after: int, upto: int) -> Sequence[Event]:
+        recent = self._recent
+        if not recent or after < recent[0][0]:
+            return await self._run(lambda: self._events(prefix, after, upto))
+        fresh = chain(*(events for _, events in recent if events and events[-1].revision > after))
+        return [one for one in fresh if after < one.revision <= upto and one.key.startswith(prefix)]
 
     async def health(self) -> Health:
         size = sum(path.stat().st_size for path in self._path.parent.glob(f"{self._path.name}*"))
@@ -142,7 +150,7 @@ class SqliteStore:
             self._sql.execute("UPDATE item SET revision = ?", (revision,))
             self._sql.execute("DELETE FROM event")
             self._sql.execute("UPDATE meta SET value = ?", (revision,))  # of both: no history before it
-        self._revision = revision
+        self._revision, self._recent = revision, ()
 
     async def close(self) -> None:
         if self._writing is not None:
@@ -169,44 +177,26 @@ class SqliteStore:
                 else:
                     pending.done.set_exception(result)
 
-    def _apply(self, group: Sequence[_Pending]) -> Sequence[int | Exception]:
+    def _apply(self, group: Sequence[Pending]) -> Sequence[int | Exception]:
         """One transaction for the group; a failed expectation fails its own commit only."""
-        revision = self._revision
-        results: list[int | ConflictError] = []
         with self._sql:
             self._sql.execute("BEGIN IMMEDIATE")
-            for pending in group:
-                try:
-                    self._check(pending.expect)
-                except ConflictError as exc:
-                    results.append(exc)
-                    continue
-                revision += 1
-                self._write(pending, revision)
-                results.append(revision)
-            self._sql.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (revision,))
+            changes = Changes(self._found(group), self._revision)
+            results = [changes.apply(one) for one in group]
+            self._sql.executemany(EVENT, [(one.revision, one.key, one.value) for one in changes.events])
+            self._sql.executemany(ITEM, [(one.revision, one.key, one.value) for one in changes.put])
+            self._sql.execute(GONE, (json.dumps(changes.gone),))
+            self._sql.execute("UPDATE meta SET value = ? WHERE name = 'revision'", (changes.revision,))
             self._compact()
-        self._revision = revision
+        # One before the other: a watch that sees the revision finds its events.
+        self._recent = (*self._recent[1 - RECENT :], (self._revision, changes.events))
+        self._revision = changes.revision
         return results
 
-    def _check(self, expect: Expect) -> None:
-        for key, wanted in expect.items():
-            row = self._sql.execute("SELECT revision FROM item WHERE key = ?", (key,)).fetchone()
-            found = row[0] if row else 0
-            if found != wanted:
-                raise conflict(key, wanted, found)
-
-    def _write(self, pending: _Pending, revision: int) -> None:
-        rows = [(key, value, revision) for key, value in pending.put.items()]
-        self._sql.executemany("INSERT OR REPLACE INTO item VALUES (?, ?, ?)", rows)
-        events: list[tuple[int, str, bytes | None]] = [(revision, key, value) for key, value, _ in rows]
-        gone = [
-            key
-            for key in pending.delete
-            if self._sql.execute("DELETE FROM item WHERE key = ?", (key,)).rowcount
-        ]
-        events += [(revision, key, None) for key in gone]
-        self._sql.executemany("INSERT INTO event (revision, key, value) VALUES (?, ?, ?)", events)
+    def _found(self, group: Sequence[Pending]) -> dict[str, int]:
+        """The revisions of all keys that a group compares or deletes."""
+        keys = {key for one in group for key in (*one.expect, *one.delete)}
+        return dict(json.loads(self._sql.execute(FOUND, (json.dumps([*keys]),)).fetchone()[0]))
 
     def _compact(self) -> None:
         last = self._sql.execute("SELECT max(seq) FROM event").fetchone()[0] or 0
@@ -251,6 +241,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         path.chmod(0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
         connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
     except BaseException:
         connection.close()

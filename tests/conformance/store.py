@@ -134,6 +134,32 @@ class StoreConformance:
         beside, _ = await store.list("beside/")
         assert len(beside) == 40
 
+    async def test_commits_on_one_key_that_arrive_at_once_find_what_those_before_them_left(
+        self, store: Store
+    ) -> None:
+        first = await store.commit(expect={}, put={"k/a": b"1"})
+        results = await asyncio.gather(
+            store.commit(expect={}, put={"k/a": b"2", "k/b": b""}),
+            store.commit(expect={"k/a": first}, put={"k/a": b"late"}),
+            store.commit(expect={}, put={}, delete=["k/a"]),
+            store.commit(expect={"k/a": 0}, put={"k/a": b"3"}),
+            store.commit(expect={}, put={}, delete=["k/a", "k/b"]),
+            store.commit(expect={"k/a": 0, "k/b": 0}, put={"k/c": b"4"}),
+            return_exceptions=True,
+        )
+        assert [isinstance(one, ConflictError) for one in results] == [False, True] + [False] * 4
+        assert [item.key for item in (await store.list("k/"))[0]] == ["k/c"]
+        seen = [await anext(watch) for watch in [store.watch("k/a", first)] for _ in range(4)]
+        assert [event.value for event in seen] == [b"2", None, b"3", None]
+
+    async def test_a_watch_that_lags_sees_every_change_once(self, store: Store) -> None:
+        revisions = [await store.commit(expect={}, put={"k": str(number).encode()}) for number in range(30)]
+        watch = store.watch("k", revisions[0])
+        seen = [await anext(watch) for _ in range(10)]
+        revisions += [await store.commit(expect={}, put={"k": b"more"}) for _ in range(20)]
+        seen += [await anext(watch) for _ in range(39)]
+        assert [event.revision for event in seen] == revisions[1:]
+
     async def test_its_health_is_told(self, store: Store) -> None:
         told = await store.health()
         assert told.kind in {"memory", "sqlite", "etcd"}

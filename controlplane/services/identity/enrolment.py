@@ -223,7 +223,7 @@ class Enrolment:
         self, node: Stored[NodeRow], asked: _Renewal, key: Stored[KeyRow] | None = None
     ) -> Issued:
         becomes = node.row if asked.attested is None else self._attestation.renewed(node.row, asked.attested)
-        changes = becomes.attributes != node.row.attributes
+        changes = becomes is not node.row and becomes.attributes != node.row.attributes
         wanted = Wanted(
             node=node,
             becomes=becomes,
