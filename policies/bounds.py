@@ -12,7 +12,7 @@ from policies.grammar import MAX_DEPTH, MAX_ITEMS, MAX_SOURCE_DEPTH
 _DIGIT_PAIRS = 24  # five digits, each with what it is compared to, joined
 _BOOLEAN_CALLS = frozenset(
     {"and", "or", "not", "eq", "not_eq", "in", "contains", "contains_all", "contains_any", "is_empty"}
-    | {"is_in_range", "is_ipv4", "is_ipv6", "is_loopback", "is_multicast"}
+    | {"has_tag", "is_in_range", "is_ipv4", "is_ipv6", "is_loopback", "is_multicast"}
 )
 
 

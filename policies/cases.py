@@ -105,7 +105,7 @@ class Report:
 
 def load(document: object) -> CaseFile:
     """From decoded YAML; raises InputError."""
-    optional = ("policies", "nodes", "resources")
+    optional = ("policies", "nodes", "resources", "groups")
     fields = entries.mapping(document, "", required=("cases",), optional=optional)
     cases = entries.items(fields["cases"], "cases", _case)
     names = [case.name for case in cases]
@@ -113,10 +113,10 @@ def load(document: object) -> CaseFile:
         raise InputError("cases", "there are none")
     if doubled := next((name for name in names if names.count(name) > 1), ""):
         raise InputError("cases", f"two are called `{doubled}`")
-    own = "nodes" in fields or "resources" in fields
+    own = not fields.keys().isdisjoint({"nodes", "resources", "groups"})
     return CaseFile(
         policies=entries.items(fields.get("policies"), "policies", entries.text),
-        mesh=mesh.read(fields.get("nodes"), fields.get("resources")) if own else None,
+        mesh=mesh.read(fields.get("nodes"), fields.get("resources"), fields.get("groups")) if own else None,
         cases=cases,
     )
 
