@@ -8,7 +8,7 @@ group asks for those below it as well (`spelled_out`). Rules, agents and proxies
 (3) At most `MAX_PARENTS` named by a group, `MAX_DEPTH` steps upwards, `MAX_BELOW` groups below one, `MAX_NESTED` in others.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from policies import entries, grammar, syntax
@@ -50,10 +50,13 @@ class Hierarchy:
         groups = self.above(f"{one.key.kind}Group", one.groups)
         return replace(one, groups=groups, node_groups=self.above(NODES, one.node_groups))
 
-    def spelled_out(self, policy: syntax.Policy) -> syntax.Policy:
-        """The policy with every group of nodes that is asked for beside the groups below it."""
+    def spelled_out(self, policies: Sequence[syntax.Policy]) -> Sequence[syntax.Policy]:
+        """Policies with every group of nodes that they ask for beside the groups below it."""
         if not any(kind == NODES for kind, _ in self._below):
-            return policy
+            return policies
+        return tuple(map(self._spelled_out, policies))
+
+    def _spelled_out(self, policy: syntax.Policy) -> syntax.Policy:
         scope = policy.principal
         return replace(
             policy,

@@ -3,8 +3,9 @@
 import ipaddress
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import cedarpy
 
@@ -20,6 +21,7 @@ from policies.model import (
     ResourceKey,
 )
 
+Groups = Mapping[tuple[str, str], frozenset[str]]
 SITES = {"berlin": "DE", "paris": "FR", "ohio": "US"}
 GROUPS = (
     "clin",
@@ -100,8 +102,10 @@ def moment(ms: int) -> str:
     return f"{text}.{ms % 1000:03}Z"
 
 
-def entities(principal: Principal, resources: Sequence[ResourceFacts]) -> cedarpy.Entities:
-    """The world as Cedar wants it; `principal` is one of its nodes."""
+def entities(
+    principal: Principal, resources: Sequence[ResourceFacts], groups: Groups = MappingProxyType({})
+) -> cedarpy.Entities:
+    """The world as Cedar wants it; `principal` is one of its nodes. `groups`: what each is directly in."""
     nodes = {item.key.node for item in resources} | {principal.node}
     found = [
         _entity(
@@ -144,6 +148,8 @@ def entities(principal: Principal, resources: Sequence[ResourceFacts]) -> cedarp
         found.append(_entity(item.key.kind, item.key.uid, attributes, parents))
     for group, members in ACTION_GROUPS.items():
         found += [_entity("Action", member, {}, [("Action", group)]) for member in members]
+    for (kind, name), above in groups.items():
+        found.append(_entity(kind, name, {}, [(kind, up) for up in sorted(above)]))
     return cedarpy.Entities.from_json_str(json.dumps(found))
 
 

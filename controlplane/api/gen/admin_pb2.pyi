@@ -255,12 +255,20 @@ class Resource(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., node: _Optional[str] = ..., site: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., owner: _Optional[str] = ..., max_class: _Optional[int] = ..., port: _Optional[int] = ...) -> None: ...
 
 class Group(_message.Message):
-    __slots__ = ("kind", "name")
+    __slots__ = ("kind", "name", "within")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_FIELD_NUMBER: _ClassVar[int]
     kind: str
     name: str
-    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+    within: Within
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., within: _Optional[_Union[Within, _Mapping]] = ...) -> None: ...
+
+class Within(_message.Message):
+    __slots__ = ("groups",)
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, groups: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ApplyResourcesRequest(_message.Message):
     __slots__ = ("resources", "groups", "dry_run")
