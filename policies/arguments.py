@@ -17,7 +17,8 @@ MAX_VALUE = 512
 MAX_NAMES = 64
 """In all policies of a set: with their longest values they fit a request's headers."""
 VALUE = re.compile(rf"[ !#-\[\]-~]{{0,{MAX_VALUE}}}")
-PREFIX = "context.arguments."
+MEMBER = "params.arguments."
+"""Of the body of a call: what its arguments stand in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,17 +142,16 @@ class _Place:
         self.forbids = bitmask.bits(i for i, rule in enumerate(rules) if rule.effect is Effect.FORBID)
         asked = {type(leaf) for rule in rules for leaf in simplify.leaves(rule.when)}
         self.timed, self.located = bool(asked & {Before, Clock}), InRange in asked
-        self.named = {
-            leaf.name for rule in rules for leaf in simplify.leaves(rule.when) if isinstance(leaf, Argument)
-        }
+        self.named = {effect: frozenset(_arguments(rules, effect)) for effect in Effect}
+        self.names = frozenset().union(*self.named.values())
         codes = {Effect.FORBID: Code.FORBIDDEN, Effect.PERMIT: None}
         self.alone = [Decision(code=codes[rule.effect], because=(rule.id,)) for rule in rules]
 
     def decide(self, request: Request) -> Decision:
         if (self.timed and request.now_ms is None) or (self.located and request.source_ip is None):
             return UNEVALUABLE
-        if self.named and not (request.arguments or NOTHING_READ).tell(self.named):
-            return UNEVALUABLE
+        if self.names:
+            return self._of_tool(request, request.arguments or NOTHING_READ)
         live = self.index.candidates(request)
         forbidding = live & self.forbids
         return (
@@ -160,6 +159,17 @@ class _Place:
             or ((permitting := live ^ forbidding) and self._because(permitting, request))
             or NO_PERMIT
         )
+
+    def _of_tool(self, request: Request, arguments: Arguments) -> Decision:
+        """Forbids first, then permits: each only if it is known what they ask for."""
+        live = self.index.candidates(request)
+        if not arguments.tell(self.named[Effect.FORBID]):
+            return UNEVALUABLE
+        if forbidden := self._because(live & self.forbids, request):
+            return forbidden
+        if not arguments.tell(self.named[Effect.PERMIT]):
+            return UNEVALUABLE
+        return self._because(live & ~self.forbids, request) or NO_PERMIT
 
     def _because(self, live: int, request: Request) -> Decision | None:
         """The decision of those that hold; all of one effect."""
@@ -175,6 +185,12 @@ class _Place:
             return self.alone[found[0]] if found else None
         ids = dict.fromkeys(self.rules[number].id for number in reversed(found))
         return Decision(code=self.alone[found[0]].code, because=tuple(ids))
+
+
+def _arguments(rules: Iterable[Rule], effect: Effect) -> Iterator[str]:
+    for rule in rules:
+        if rule.effect is effect:
+            yield from (leaf.name for leaf in simplify.leaves(rule.when) if isinstance(leaf, Argument))
 
 
 class Evaluator:

@@ -10,7 +10,7 @@ from policies import render, specialise, syntax
 from policies.arguments import Argument
 from policies.compile import KINDS_OF, compile_ingress
 from policies.evaluate import READ, Evaluator, holds
-from policies.model import And, Code, Decision, Effect, Expr, Is, Like, Not, Or, PolicyId, Request
+from policies.model import And, Code, Decision, Effect, Expr, InRange, Is, Like, Not, Or, PolicyId, Request
 from policies.operands import Known, ResourceFacts
 
 
@@ -86,6 +86,8 @@ def truth(expr: Expr, request: Request) -> bool | None:
         case Is(field, _) | Like(field, _) if READ[field](request) is None:
             return None
         case Argument(name, _) if request.arguments is None or not request.arguments.tell((name,)):
+            return None
+        case InRange() if request.source_ip is None:
             return None
         case Not(item):
             value = truth(item, request)

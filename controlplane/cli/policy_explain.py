@@ -1,6 +1,7 @@
 """What `writ policy explain` explains: a request or a record, by files or by what the control plane has."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from controlplane.cli import policy_input, policy_versions
@@ -9,7 +10,7 @@ from policies import cases
 from policies.errors import InputError
 from policies.explain import ClauseValue, Explanation, Trace, explain
 from policies.mesh import Mesh
-from policies.model import Code, Decision, Principal, Request
+from policies.model import Code, Decision, PolicyId, Principal, Request
 from policies.recorded import DECIDED, Recorded
 
 
@@ -29,6 +30,17 @@ def of_request(
     return _explain(request, mesh, policy_files, version=0)
 
 
+def arguments(given: list[str]) -> dict[str, str]:
+    """Of `NAME=VALUE`."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, is_there, value = text.partition("=")
+        if not is_there or name in found:
+            raise CliError(f"`{text[:80]}` is not NAME=VALUE, once for each name", code=Exit.USAGE)
+        found[name] = value
+    return found
+
+
 def of_record(recorded: Recorded, policy_files: list[Path], context_file: Path | None) -> Explanation:
     """By the version that decided it, unless files are given; with the attributes that its caller has now."""
     if recorded.code not in DECIDED:
@@ -37,7 +49,17 @@ def of_record(recorded: Recorded, policy_files: list[Path], context_file: Path |
     request = recorded.request(_node(mesh, recorded.caller))
     if request is None:
         raise CliError("the record does not say what was asked for: no policy saw the request")
-    return _explain(request, mesh, policy_files, version=recorded.policy_version)
+    said = _explain(request, mesh, policy_files, version=recorded.policy_version)
+    if said.decision.code is Code.UNEVALUABLE and not decided_again(said):
+        because = (PolicyId(recorded.policy),) if recorded.policy else ()
+        as_recorded = Decision(code=Code(recorded.code) if recorded.code else None, because=because)
+        return replace(said, decision=as_recorded)
+    return said
+
+
+def decided_again(said: Explanation) -> bool:
+    """False where policies ask for what no record keeps, an argument or an address: then what it says stands."""
+    return all(clause.value is not None for trace in said.traces for clause in trace.clauses)
 
 
 def _explain(request: Request, mesh: Mesh, policy_files: list[Path], *, version: int) -> Explanation:
@@ -65,7 +87,7 @@ def document(said: Explanation, recorded: Recorded | None) -> dict[str, object]:
             "code": recorded.code,
             "policy": recorded.policy,
             "policy_version": recorded.policy_version,
-            "reproduced": recorded.became(said.decision),
+            "reproduced": recorded.became(said.decision) and decided_again(said),
         }
     return found
 

@@ -39,6 +39,7 @@ def stream(pki: Pki) -> OpenStream:
         purpose="treatment",
         data_class="1",
         subject_region="fr",
+        arguments="",
         stream=True,
         subject=rendered(x509.load_der_x509_certificate(leaf.der).subject),
         source="192.0.2.7:4711",

@@ -501,7 +501,14 @@ class ShadowFlow(_message.Message):
     def __init__(self, direction: _Optional[str] = ..., peer: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., allowed: _Optional[bool] = ..., policy: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("caller", "action", "resource", "purpose", "data_class", "subject_region", "stream", "method", "path", "at_ms", "source_ip")
+    __slots__ = ("caller", "action", "resource", "purpose", "data_class", "subject_region", "stream", "method", "path", "at_ms", "source_ip", "arguments")
+    class ArgumentsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     CALLER_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -513,6 +520,7 @@ class ExplainRequest(_message.Message):
     PATH_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_IP_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     caller: str
     action: str
     resource: str
@@ -524,7 +532,8 @@ class ExplainRequest(_message.Message):
     path: str
     at_ms: int
     source_ip: str
-    def __init__(self, caller: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., purpose: _Optional[str] = ..., data_class: _Optional[str] = ..., subject_region: _Optional[str] = ..., stream: _Optional[bool] = ..., method: _Optional[str] = ..., path: _Optional[str] = ..., at_ms: _Optional[int] = ..., source_ip: _Optional[str] = ...) -> None: ...
+    arguments: _containers.ScalarMap[str, str]
+    def __init__(self, caller: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., purpose: _Optional[str] = ..., data_class: _Optional[str] = ..., subject_region: _Optional[str] = ..., stream: _Optional[bool] = ..., method: _Optional[str] = ..., path: _Optional[str] = ..., at_ms: _Optional[int] = ..., source_ip: _Optional[str] = ..., arguments: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Clause(_message.Message):
     __slots__ = ("policy", "effect", "text", "value")

@@ -11,7 +11,7 @@ from controlplane.services import rows
 from controlplane.services.push.bundles import facts, principal
 from controlplane.services.push.publish import Publisher
 from controlplane.store.base import Store
-from policies import wording
+from policies import arguments, wording
 from policies.compile import compile_egress, compile_ingress
 from policies.explain import explain
 from policies.inventory import inventory
@@ -61,6 +61,7 @@ class Explaining:
             stream=asked.stream,
             now_ms=asked.at_ms or int(time.time() * 1000),
             source_ip=_address(asked.source_ip),
+            arguments=arguments.of(asked.arguments),
         )
         site = owner.row.site
         policies = await self._publisher.versions.policies(
