@@ -78,7 +78,7 @@ def equal(left: Value, right: Value, known: Known) -> Expr:  # one arm per pair 
 def _equal_argument(one: Value, other: Value) -> Expr:
     if isinstance(one, Told) and isinstance(other, Word):
         return simplify.argument(one.name, (other.value,))
-    raise Refused("`==`: the proxy compares arguments of a tool with literals only", "==")
+    raise Refused("`==`: the proxy compares arguments of a tool with literals only", "arguments")
 
 
 def _equal_fields(field: Field, other: Field) -> Expr:

@@ -4,6 +4,7 @@
 -- Stands between bodies.lua and classify.lua in one script.
 
 local MAX_VALUE = @MAX_VALUE@
+local PLAIN = '^"([ !#-Z%[%]^-~]*)"' -- printable ASCII without quotation marks and backslashes
 
 -- Where the values of wanted keys of the object at `i` begin. `wanted` is by the key in lower case, to its spelling. Nil: one
 -- is there twice, or another key could be read as it.
@@ -13,7 +14,7 @@ local function places(s, i, wanted, depth)
   while c ~= 125 do
     local start = i
     i, c = behind_key(s, i, c)
-    local key = i and match(s, '^"([ !#-%[%]-~]*)"', start)
+    local key = i and match(s, PLAIN, start)
     if not key then return nil end
     local spelled = wanted[lower(key)]
     if spelled then
@@ -61,7 +62,7 @@ local function told(s, wanted)
   for _, name in ipairs(wanted) do
     words[#words + 1] = '"' .. name
     if found[name] then
-      local text = match(s, '^"([ !#-%[%]-~]*)"', found[name])
+      local text = match(s, PLAIN, found[name])
       if not text or #text > MAX_VALUE then return nil end
       words[#words + 1] = "=" .. text
     end
