@@ -9,6 +9,7 @@ from calls import READ, REFUSED, WANTED, call
 from pki import CLINICAL
 from sidecar import CALLEE, Running, Sidecar
 
+from agent.envoy import accesslog
 from policies.arguments import Arguments
 from policies.model import Code, ResourceKey
 from policies.requests import classify
@@ -110,3 +111,10 @@ def test_a_call_of_the_real_client_is_decided_by_its_arguments(both: Sidecar) ->
         found = classify("POST", "/mcp", body, dict(HEADERS), {"add": frozenset({"unit"})})
         assert (found.arguments == Arguments((), frozenset({"unit"}))) is (code == "")
         assert both.ask(path="/mcp", body=body, headers=HEADERS).code == code
+
+
+def test_what_is_logged_of_a_call_that_ended_holds_no_argument() -> None:
+    """Records are made of these lines. Only while a stream is open the agent is told, to decide it again."""
+    ended, still_open = accesslog.logs("x", "in")
+    assert "arguments" not in json.dumps(ended)
+    assert "writ-arguments" in json.dumps(still_open)
