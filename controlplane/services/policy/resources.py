@@ -79,8 +79,8 @@ class Resources:
     async def groups(self) -> list[Declared]:
         items, _ = await self._store.list("group/")
         nested = (await rows.policy_state(self._store)).row.nested
-        found = (item.key.partition("/")[2] for item in items)
-        return [Declared(*text.split("/"), tuple(nested.get(text, ()))) for text in found]
+        found = (item.key.split("/")[1:3] for item in items)
+        return [Declared(kind, name, tuple(nested.get(f"{kind}/{name}", ()))) for kind, name in found]
 
     def _group(self, one: Declared) -> str:
         if one.kind not in hierarchy.KINDS or not GROUP_NAME.fullmatch(one.name):
