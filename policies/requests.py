@@ -173,10 +173,10 @@ def _called(row: Endpoint, found: dict[str, str | bool] | None, headers: Headers
 
 def _with_arguments(called: Classified, body: bytes | None, wanted: Wanted) -> Classified:
     """(6)"""
-    if called.action != TOOL or called.name is None:
+    names = wanted.get(called.name or "", frozenset())
+    if called.action != TOOL or not names:
         return called
-    names = wanted.get(called.name, frozenset())
-    found = scan(body or b"", [MEMBER + name for name in names]) if names else {}
+    found = scan(body or b"", [MEMBER + name for name in names])
     if found is None:
         return replace(called, name=None, body="unread")
     given = tuple((name.removeprefix(MEMBER), str(value)) for name, value in sorted(found.items()))
