@@ -1,21 +1,26 @@
 """Arguments of tools: what is read of a call, what policies may ask, and what is asked of whom."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from calls import READ, REFUSED, WANTED, call
+from recorded import record
 
 from policies import asking, cases, codec, parse
 from policies.arguments import MAX_NAMES, MAX_VALUE, Argument, Arguments, of
 from policies.compile import compile_ingress
+from policies.diff import GAINS, diff
 from policies.documents import RulesBlob
 from policies.errors import ContentError, InputError, PolicyError
 from policies.evaluate import Evaluator
 from policies.expressions import load_expr
 from policies.model import Code, Rules
+from policies.recorded import read as recorded_as
 from policies.requests import classify
+from policies.simulate import UNKEPT, simulate
 from policies.space import request as some_request
 
+NODE = "spiffe://acme.example/{}"
 JSON = {"content-type": "application/json"}
 TOOL = '@id("a") permit (principal, action == Action::"tool", resource) when {{ {} }};'
 HAS, GOT = 'context.arguments.hasTag("path")', 'context.arguments.getTag("path")'
@@ -193,3 +198,43 @@ def test_arguments_of_a_case_that_cannot_be_are_one_clear_error(
 ) -> None:
     with pytest.raises(InputError, match=message):
         cases.asked({**ASKED, **change}, "request")
+
+
+# --- questions about policies ----------------------------------------------------------------------------------------
+
+
+def test_a_diff_shows_calls_that_tell_two_sets_apart() -> None:
+    mesh = cases.load({**WORLD, "cases": [{"name": "x", "request": ASKED, "expect": "deny"}]}).mesh
+    assert mesh is not None
+    narrow = parse.load({"p": TOOL.format(f'{HAS} && {GOT} like "/data/*"')})
+    wide = parse.load({"p": TOOL.format(f'{HAS} && {GOT} like "/*"')})
+    (gain,) = diff(narrow, wide, mesh)
+    assert gain.what == GAINS
+    assert gain.example.arguments is not None
+    path = gain.example.arguments.get("path")
+    assert path is not None
+    assert path.startswith("/")
+    assert not path.startswith("/data/")
+    assert (gain.before.allowed, gain.after.allowed) == (False, True)
+    same = parse.load({"p": TOOL.format(f'({HAS} && {GOT} == "/") || ({HAS} && {GOT} like "/*")')})
+    assert diff(wide, same, mesh) == []
+    assert diff(parse.load({"p": TOOL.format(f"!{HAS}")}), narrow, mesh)[0].example.arguments is not None
+
+
+def test_what_records_do_not_keep_is_not_replayed() -> None:
+    mesh = cases.load({**WORLD, "cases": [{"name": "x", "request": ASKED, "expect": "deny"}]}).mesh
+    assert mesh is not None
+    called = {"action": "tool", "protocol": "mcp", "path": "/mcp", "claimed_purpose": "care"}
+    rows = [record(resource=f"Tool/{tool}", claimed_data_class="0", **called) for tool in ("search", "other")]
+    rows = [
+        replace(row, node=NODE.format("fr/paris/desk"), peer=NODE.format("de/berlin/gpu")) for row in rows
+    ]
+    read = [one for row in rows if (one := recorded_as(asdict(row), "here")) is not None]
+    policies = parse.load(
+        {
+            "p": TOOL.format(f'resource.name == "search" && {HAS}'),
+            "q": TOOL.format('resource.name == "other"').replace('"a"', '"q"', 1),
+        }
+    )
+    found = simulate(policies, mesh, read)
+    assert (found.records, found.same, dict(found.skipped)) == (2, 1, {UNKEPT: 1})
