@@ -1,7 +1,6 @@
 """What `writ policy explain` explains: a request or a record, by files or by what the control plane has."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from controlplane.cli import policy_input, policy_versions
@@ -49,17 +48,20 @@ def of_record(recorded: Recorded, policy_files: list[Path], context_file: Path |
     request = recorded.request(_node(mesh, recorded.caller))
     if request is None:
         raise CliError("the record does not say what was asked for: no policy saw the request")
-    said = _explain(request, mesh, policy_files, version=recorded.policy_version)
-    if said.decision.code is Code.UNEVALUABLE and not decided_again(said):
-        because = (PolicyId(recorded.policy),) if recorded.policy else ()
-        as_recorded = Decision(code=Code(recorded.code) if recorded.code else None, because=because)
-        return replace(said, decision=as_recorded)
-    return said
+    return _explain(request, mesh, policy_files, version=recorded.policy_version)
 
 
-def decided_again(said: Explanation) -> bool:
+def decided_again(said: Explanation, recorded: Recorded) -> bool:
     """False where policies ask for what no record keeps, an argument or an address: then what it says stands."""
-    return all(clause.value is not None for trace in said.traces for clause in trace.clauses)
+    return said.decision.code is not Code.UNEVALUABLE or recorded.code == Code.UNEVALUABLE.value
+
+
+def verdict(said: Explanation, recorded: Recorded | None) -> Decision:
+    """What was decided now, or if that cannot be, then."""
+    if recorded is None or decided_again(said, recorded):
+        return said.decision
+    because = (PolicyId(recorded.policy),) if recorded.policy else ()
+    return Decision(code=Code(recorded.code) if recorded.code else None, because=because)
 
 
 def _explain(request: Request, mesh: Mesh, policy_files: list[Path], *, version: int) -> Explanation:
@@ -74,10 +76,11 @@ def _explain(request: Request, mesh: Mesh, policy_files: list[Path], *, version:
 
 
 def document(said: Explanation, recorded: Recorded | None) -> dict[str, object]:
+    decision = verdict(said, recorded)
     found: dict[str, object] = {
-        "decision": "allow" if said.decision.allowed else "deny",
-        "code": said.decision.code.value if said.decision.code else "",
-        "because": list(said.decision.because),
+        "decision": "allow" if decision.allowed else "deny",
+        "code": decision.code.value if decision.code else "",
+        "because": list(decision.because),
         "policies": [_trace(trace) for trace in said.traces],
         "nearest": None if said.nearest is None else _nearest(said.nearest),
     }
@@ -87,7 +90,7 @@ def document(said: Explanation, recorded: Recorded | None) -> dict[str, object]:
             "code": recorded.code,
             "policy": recorded.policy,
             "policy_version": recorded.policy_version,
-            "reproduced": recorded.became(said.decision) and decided_again(said),
+            "reproduced": recorded.became(said.decision),
         }
     return found
 

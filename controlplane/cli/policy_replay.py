@@ -128,14 +128,15 @@ def explain(
         asked |= {"arguments": policy_explain.arguments(argument)} if argument else {}
         said = policy_explain.of_request(asked, policy or [], context_file)
     _show(said, recorded)
-    if not said.decision.allowed:
+    if not policy_explain.verdict(said, recorded).allowed:
         raise typer.Exit(Exit.DENIED)
 
 
 def _show(said: "Explanation", recorded: "Recorded | None") -> None:
     from controlplane.cli import policy_explain
 
-    code = said.decision.code.value if said.decision.code else ""
+    decision = policy_explain.verdict(said, recorded)
+    code = decision.code.value if decision.code else ""
     if session.wants_json():
         output.emit_json(policy_explain.document(said, recorded))
         return
@@ -155,7 +156,7 @@ def _show(said: "Explanation", recorded: "Recorded | None") -> None:
         then = "allow" if recorded.allowed else f"deny: {recorded.code}"
         by = f" by {recorded.policy}" if recorded.policy else ""
         output.note(f"recorded: {then}{by}, policy version {recorded.policy_version}")
-        if not policy_explain.decided_again(said):
+        if not policy_explain.decided_again(said, recorded):
             output.note(
                 "what it was decided on is not all kept (an argument, an address): as it was recorded"
             )
@@ -163,7 +164,7 @@ def _show(said: "Explanation", recorded: "Recorded | None") -> None:
             output.note(
                 f"not decided as recorded: policies, what is declared or what `{recorded.caller}` may be are others now"
             )
-    by = f" by {', '.join(said.decision.because)}" if said.decision.because else ""
+    by = f" by {', '.join(decision.because)}" if decision.because else ""
     output.note(("deny: " + code if code else "allow") + by)
 
 
