@@ -102,7 +102,7 @@ def _now_ms() -> int:
 
 def _decided_on(line: Line) -> tuple[str, ...]:
     """All that a verdict can depend on: see `Judge`."""
-    asked = (line.action, line.resource, line.protocol, line.method, line.path, line.stream)
+    asked = (line.action, line.resource, line.protocol, line.method, line.path, line.stream, line.args)
     source = line.src.rpartition(":")[0]
     return (source, line.dir, line.peer, line.subject, line.purpose, line.data_class, line.region, *asked)
 

@@ -12,6 +12,7 @@ from agent.state import Enforceable
 from certs import spiffe
 from certs.attributes import Attributes, from_rendered
 from certs.errors import CertError
+from policies import arguments
 from policies.evaluate import Evaluator
 from policies.model import Principal, Request, ResourceKey
 
@@ -76,6 +77,7 @@ def request(stream: OpenStream, mine: Identity, now_ms: int) -> Request:
         stream=stream.stream,
         now_ms=now_ms,
         source_ip=_address(stream.source) if stream.direction == "in" else None,
+        arguments=arguments.read(stream.arguments),
     )
 
 

@@ -8,7 +8,6 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import argparse
 import asyncio
-import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +39,6 @@ ROOT_CEREMONIES: dict[str, Callable[[Any, argparse.Namespace], None]] = {
     "root-backup": lambda ceremonies, arguments: ceremonies.backup(arguments),
     "root-restore": lambda ceremonies, arguments: ceremonies.restore(arguments),
 }
-GC = (20_000, 20, 20)  # objects before a collection: at 700 it looked through those of open calls again and again
 BACKUPS: dict[str, Callable[[Any, argparse.Namespace], None]] = {
     "backup-create": lambda backups, arguments: backups.create(arguments),
     "backup-restore": lambda backups, arguments: backups.restore(arguments),
@@ -71,7 +69,6 @@ def main() -> int:
             footprint.settle()
             from controlplane import main as service  # delayed: `init` needs no server
 
-            gc.set_threshold(*GC)
             uvloop.run(service.run(config))
     except errors.ControlPlaneError as exc:
         sys.stderr.write(f"error: {exc}\n" + (f"hint: {exc.hint}\n" if exc.hint else ""))

@@ -281,7 +281,9 @@ class PolicySetRow:
 class PolicyState:
     """Which versions count: agents enforce v iff minimum <= v <= now; `staged` is pushed but not yet to be enforced.
 
-    `shadow` is evaluated and never enforced; `latest` is the highest number that was ever given.
+    `shadow` is evaluated and never enforced; `latest` is the highest number that was ever given. `nested` says which groups
+    are in which: `<kind>/<name>` to names of the same kind. It stands here, so that an older version, which would take every
+    group for itself and so lose a forbid, refuses to go on.
     """
 
     minimum: int = 0
@@ -289,6 +291,7 @@ class PolicyState:
     staged: int = 0
     shadow: int = 0
     latest: int = 0
+    nested: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def next(self) -> int:

@@ -65,7 +65,7 @@ def _collaborators(parts: Parts, enrolment_port: int) -> Collaborators:
         peers=desk.peers,
         made=made,
         nodes=parts.nodes,
-        resources=Resources(parts.store, parts.publisher.refresh),
+        resources=Resources(parts.store, parts.publisher.versions, parts.publisher.refresh),
         publisher=parts.publisher,
         rollout=desk.rollout,
         policy_sets=policy_sets.PolicySets(parts.store),

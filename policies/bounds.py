@@ -16,7 +16,7 @@ _COMPARED = frozenset({"eq", "not_eq", "less", "less_eq", "greater", "greater_eq
 _BOOLEAN_CALLS = (
     _COMPARED
     | {"and", "or", "not", "in", "contains", "contains_all", "contains_any", "is_empty"}
-    | {"is_in_range", "is_ipv4", "is_ipv6", "is_loopback", "is_multicast"}
+    | {"has_tag", "is_in_range", "is_ipv4", "is_ipv6", "is_loopback", "is_multicast"}
     | {"decimal_less_than", "decimal_less_eq", "decimal_greater", "decimal_greater_eq"}
 )
 

@@ -8,18 +8,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from policies import circumstances, entries, grammar, mesh, space
+from policies import arguments, circumstances, entries, grammar, mesh, space
+from policies.arguments import NONE, Arguments
 from policies.compile import compile_egress, compile_ingress
 from policies.errors import InputError
 from policies.evaluate import Evaluator
 from policies.mesh import Mesh
 from policies.model import ACTIONS, CLASS_MAX, Code, Decision, PolicyId, Principal, Request, ResourceKey
-from policies.requests import accept_claims
+from policies.requests import TOOL, accept_claims
 from policies.syntax import Policy
 
 BEFORE_POLICY = frozenset({Code.CLAIM_NOT_ALLOWED, Code.UNKNOWN_RESOURCE})
 _CODES = {code.value: code for code in (Code.NO_PERMIT, Code.FORBIDDEN, *sorted(BEFORE_POLICY, key=str))}
-_ASKED = ("purpose", "data_class", "region", "protocol", "method", "path", "stream", "at", "source_ip")
+_ASKED = (
+    "purpose",
+    "data_class",
+    "region",
+    "protocol",
+    "method",
+    "path",
+    "stream",
+    "at",
+    "source_ip",
+    "arguments",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +50,7 @@ class Asked:
     stream: bool = False
     now_ms: int | None = None
     source_ip: IPv4Address | IPv6Address | None = None
+    arguments: Arguments = NONE
 
     def request(self, caller: Principal) -> Request | None:
         """The request that policies see; None where the claims are outside the caller's certificate."""
@@ -58,6 +71,7 @@ class Asked:
             stream=self.stream,
             now_ms=self.now_ms,
             source_ip=self.source_ip,
+            arguments=self.arguments,
         )
 
 
@@ -105,7 +119,7 @@ class Report:
 
 def load(document: object) -> CaseFile:
     """From decoded YAML; raises InputError."""
-    optional = ("policies", "nodes", "resources")
+    optional = ("policies", "nodes", "resources", "groups")
     fields = entries.mapping(document, "", required=("cases",), optional=optional)
     cases = entries.items(fields["cases"], "cases", _case)
     names = [case.name for case in cases]
@@ -113,10 +127,10 @@ def load(document: object) -> CaseFile:
         raise InputError("cases", "there are none")
     if doubled := next((name for name in names if names.count(name) > 1), ""):
         raise InputError("cases", f"two are called `{doubled}`")
-    own = "nodes" in fields or "resources" in fields
+    own = not fields.keys().isdisjoint({"nodes", "resources", "groups"})
     return CaseFile(
         policies=entries.items(fields.get("policies"), "policies", entries.text),
-        mesh=mesh.read(fields.get("nodes"), fields.get("resources")) if own else None,
+        mesh=mesh.read(fields.get("nodes"), fields.get("resources"), fields.get("groups")) if own else None,
         cases=cases,
     )
 
@@ -144,7 +158,22 @@ def asked(value: object, where: str) -> Asked:
         stream=entries.flag(fields.get("stream", False), f"{where}.stream"),
         now_ms=circumstances.read_moment(fields.get("at"), f"{where}.at"),
         source_ip=circumstances.read_address(fields.get("source_ip"), f"{where}.source_ip"),
+        arguments=_arguments(fields.get("arguments"), f"{where}.arguments", action),
         **texts,
+    )
+
+
+def _arguments(value: object, where: str, action: str) -> Arguments:
+    """Of the tool that is called: name -> string."""
+    if value is None:
+        return NONE
+    if not isinstance(value, dict) or len(value) > arguments.MAX_NAMES:
+        raise InputError(where, f"must be a mapping of at most {arguments.MAX_NAMES} arguments")
+    if action != TOOL:
+        raise InputError(where, f"`{action}` has none", hint="only calls of a `tool` have")
+    names = [entries.text(name, where, arguments.NAME) for name in value]
+    return arguments.of(
+        {name: entries.text(value[name], f"{where}.{name}", arguments.VALUE) for name in names}
     )
 
 

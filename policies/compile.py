@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from policies import addresses, simplify, specialise, syntax
+from policies import addresses, asking, simplify, specialise, syntax
 from policies.bounds import too_complex
 from policies.errors import Finding, PolicyError
 from policies.grammar import MAX_POLICIES
@@ -54,7 +54,8 @@ _UNASKED = Known(resource=_SAMPLE, action=_ANY_ACTION, principal=None)
 
 def check(policies: Iterable[syntax.Policy]) -> tuple[Finding, ...]:
     """Why policies cannot be compiled; empty when all can, for every node and resource."""
-    return tuple(finding for policy in policies for finding in _shape(policy).findings)
+    known = tuple(policies)
+    return (*(finding for policy in known for finding in _shape(policy).findings), *asking.check(known))
 
 
 def compile_ingress(policies: Sequence[syntax.Policy], served: Sequence[ResourceFacts]) -> Rules:

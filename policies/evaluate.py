@@ -1,7 +1,7 @@
 """Decide requests by `Rules`, in Python: for explaining, simulating, and judging open streams anew. No clock, no I/O.
 
-Forbid wins, order never matters, no permit is deny, an unknown resource is deny. Where rules ask for a time or an address
-that a request does not bring, it is `unevaluable`. Rules are found through `policies.bitmask`; nothing is remembered from
+Forbid wins, order never matters, no permit is deny, an unknown resource is deny. Where rules ask for a time, an
+address or an argument that is not known, it is `unevaluable`. Rules are found through `policies.bitmask`; nothing is remembered from
 one decision to the next.
 """
 
@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from policies import bitmask, simplify
+from policies.arguments import Argument, Arguments
 from policies.model import (
     DAY_MS,
     And,
@@ -73,8 +74,8 @@ def holds(expr: Expr, request: Request) -> bool:  # one arm per operator
             return text is not None and text == READ[other](request)
         case Before() | Clock() | InRange():
             return _circumstance(expr, request)
-        case Like(field, parts):
-            text = READ[field](request)
+        case Like(_, parts) | Argument(_, parts):
+            text = _text(expr, request)
             return isinstance(text, str) and simplify.matches(parts, text)
         case Has(field):
             return READ[field](request) is not None
@@ -86,6 +87,12 @@ def holds(expr: Expr, request: Request) -> bool:  # one arm per operator
             return all(holds(item, request) for item in items)
         case Or(items):
             return any(holds(item, request) for item in items)
+
+
+def _text(expr: Like | Argument, request: Request) -> object:
+    if isinstance(expr, Like):
+        return READ[expr.field](request)
+    return request.arguments.get(expr.name) if request.arguments else None
 
 
 def _set(field: Field, request: Request) -> frozenset[str]:
@@ -123,6 +130,7 @@ def _ancestors(kind: str, request: Request) -> Iterable[str]:
 NO_PERMIT = Decision(code=Code.NO_PERMIT, because=())
 UNKNOWN = Decision(code=Code.UNKNOWN_RESOURCE, because=())
 UNEVALUABLE = Decision(code=Code.UNEVALUABLE, because=())
+NOTHING_READ = Arguments(read=frozenset())
 
 
 class _Place:
@@ -134,12 +142,16 @@ class _Place:
         self.forbids = bitmask.bits(i for i, rule in enumerate(rules) if rule.effect is Effect.FORBID)
         asked = {type(leaf) for rule in rules for leaf in simplify.leaves(rule.when)}
         self.timed, self.located = bool(asked & {Before, Clock}), InRange in asked
+        self.named = {effect: frozenset(_arguments(rules, effect)) for effect in Effect}
+        self.names = frozenset().union(*self.named.values())
         codes = {Effect.FORBID: Code.FORBIDDEN, Effect.PERMIT: None}
         self.alone = [Decision(code=codes[rule.effect], because=(rule.id,)) for rule in rules]
 
     def decide(self, request: Request) -> Decision:
         if (self.timed and request.now_ms is None) or (self.located and request.source_ip is None):
             return UNEVALUABLE
+        if self.names:
+            return self._of_tool(request, request.arguments or NOTHING_READ)
         live = self.index.candidates(request)
         forbidding = live & self.forbids
         return (
@@ -147,6 +159,17 @@ class _Place:
             or ((permitting := live ^ forbidding) and self._because(permitting, request))
             or NO_PERMIT
         )
+
+    def _of_tool(self, request: Request, arguments: Arguments) -> Decision:
+        """Forbids first, then permits: each only if it is known what they ask for."""
+        live = self.index.candidates(request)
+        if not arguments.tell(self.named[Effect.FORBID]):
+            return UNEVALUABLE
+        if forbidden := self._because(live & self.forbids, request):
+            return forbidden
+        if not arguments.tell(self.named[Effect.PERMIT]):
+            return UNEVALUABLE
+        return self._because(live & ~self.forbids, request) or NO_PERMIT
 
     def _because(self, live: int, request: Request) -> Decision | None:
         """The decision of those that hold; all of one effect."""
@@ -162,6 +185,12 @@ class _Place:
             return self.alone[found[0]] if found else None
         ids = dict.fromkeys(self.rules[number].id for number in reversed(found))
         return Decision(code=self.alone[found[0]].code, because=tuple(ids))
+
+
+def _arguments(rules: Iterable[Rule], effect: Effect) -> Iterator[str]:
+    for rule in rules:
+        if rule.effect is effect:
+            yield from (leaf.name for leaf in simplify.leaves(rule.when) if isinstance(leaf, Argument))
 
 
 class Evaluator:

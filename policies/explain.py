@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from policies import render, specialise, syntax
+from policies.arguments import Argument
 from policies.compile import KINDS_OF, compile_ingress
 from policies.evaluate import READ, Evaluator, holds
-from policies.model import And, Code, Decision, Effect, Expr, Is, Like, Not, Or, PolicyId, Request
+from policies.model import And, Code, Decision, Effect, Expr, InRange, Is, Like, Not, Or, PolicyId, Request
 from policies.operands import Known, ResourceFacts
 
 
@@ -83,6 +84,10 @@ def truth(expr: Expr, request: Request) -> bool | None:
     """The value of a condition, or None where it reads what the request does not have."""
     match expr:
         case Is(field, _) | Like(field, _) if READ[field](request) is None:
+            return None
+        case Argument(name, _) if request.arguments is None or not request.arguments.tell((name,)):
+            return None
+        case InRange() if request.source_ip is None:
             return None
         case Not(item):
             value = truth(item, request)

@@ -2,7 +2,8 @@
 
 import ipaddress
 
-from policies import decode, grammar
+from policies import arguments, decode, grammar
+from policies.arguments import Argument
 from policies.errors import ContentError
 from policies.grammar import MAX_DEPTH, MAX_ITEMS
 from policies.model import (
@@ -81,6 +82,8 @@ def dump_expr(expr: Expr) -> object:  # noqa: C901, PLR0911, PLR0912  # one retu
             return ["ip", network]
         case Has(field):
             return ["has", field.value]
+        case Argument(name, parts):
+            return ["argument", name, list(parts)]
         case PrincipalIn(kind, id_):
             return ["in", kind, id_]
         case Not(item):
@@ -136,6 +139,8 @@ def _load_leaf(tag: object, operands: list[object]) -> Expr:
             return Same(_field(field, CARRIED), _field(other, CARRIED))
         case (("before" | "clock" | "ip"), _):
             return _load_circumstance(tag, operands)
+        case "argument", [name, parts]:
+            return _load_argument(name, parts)
         case "has", [field]:
             return Has(_field(field, frozenset({Field.SUBJECT_REGION})))
         case "in", [str() as kind, id_] if kind in grammar.KINDS:
@@ -149,6 +154,13 @@ def _load_like(field: Field, value: object) -> Like:
     if not grammar.enforceable(field, parts):
         raise ContentError("a pattern is too long")
     return Like(field, parts)
+
+
+def _load_argument(name: object, value: object) -> Argument:
+    parts = decode.items(value, "parts", _string, least=1, most=grammar.MAX_WILDCARDS + 1)
+    if not (arguments.possible(parts) and (len(parts) == 1 or grammar.enforceable_argument(parts))):
+        raise ContentError("an argument can never be this, or a pattern is too long")
+    return Argument(decode.text(name, "argument", arguments.NAME), parts)
 
 
 def _load_only(field: Field, values: object) -> Only:

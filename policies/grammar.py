@@ -73,6 +73,16 @@ def enforceable(field: Field, parts: tuple[str, ...]) -> bool:
     return small or is_simple(field, parts)
 
 
+def is_prefix(parts: tuple[str, ...]) -> bool:
+    """`a*`, and `*`."""
+    return len(parts) == 2 and not parts[1]  # noqa: PLR2004  # one wildcard
+
+
+def enforceable_argument(parts: tuple[str, ...]) -> bool:
+    """The same for an argument of a tool: only a prefix needs no regular expression."""
+    return is_prefix(parts) or (len(parts) - 1 <= MAX_WILDCARDS and sum(map(len, parts)) <= MAX_PATTERN)
+
+
 def disjoint(field: Field, other: Field) -> bool:
     """Whether two fields can never hold the same string: one is upper case, the other lower."""
     patterns = {FIELDS.get(field), FIELDS.get(other)}

@@ -7,9 +7,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from policies import entries, grammar, syntax
+from policies import entries, grammar, hierarchy, syntax
 from policies.compile import KINDS_OF
 from policies.errors import InputError
+from policies.hierarchy import Hierarchy
 from policies.model import CLASS_MAX, RESOURCE_KINDS, Principal, ResourceKey
 from policies.operands import ResourceFacts
 
@@ -62,12 +63,13 @@ def shown(resource: ResourceKey) -> str:
 
 
 def load(document: object, where: str = "") -> Mesh:
-    """From decoded YAML or JSON with `nodes` and `resources`; raises InputError."""
-    fields = entries.mapping(document, where, required=("nodes", "resources"))
-    return read(fields["nodes"], fields["resources"])
+    """From decoded YAML or JSON with `nodes`, `resources` and perhaps `groups`; raises InputError."""
+    fields = entries.mapping(document, where, required=("nodes", "resources"), optional=("groups",))
+    return read(fields["nodes"], fields["resources"], fields.get("groups"))
 
 
-def read(nodes: object, resources: object) -> Mesh:
+def read(nodes: object, resources: object, groups: object = None) -> Mesh:
+    """`groups` says which are in which; those that it does not speak of are in none."""
     known = {node.node: node for node in entries.items(nodes, "nodes", _node)}
     if len(known) != len(nodes if isinstance(nodes, list) else ()):
         raise InputError("nodes", "one node is there twice")
@@ -75,7 +77,14 @@ def read(nodes: object, resources: object) -> Mesh:
     found = entries.items(resources, "resources", lambda item, place: _resource(item, place, known))
     if len({facts.key for facts in found}) != len(found):
         raise InputError("resources", "one resource is there twice")
-    return Mesh(nodes=tuple(known.values()), resources=found)
+    return completed(Mesh(nodes=tuple(known.values()), resources=found), hierarchy.load(groups))
+
+
+def completed(mesh: Mesh, groups: Hierarchy) -> Mesh:
+    """With every node and resource in all groups that its own are in."""
+    return Mesh(
+        nodes=tuple(map(groups.caller, mesh.nodes)), resources=tuple(map(groups.resource, mesh.resources))
+    )
 
 
 def dump(mesh: Mesh) -> dict[str, object]:

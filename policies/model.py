@@ -9,6 +9,8 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import NewType
 
+from policies.arguments import Argument, Arguments
+
 PolicyId = NewType("PolicyId", str)
 """The value of a policy's `@id` annotation: [a-z0-9][a-z0-9._-]{0,63}."""
 
@@ -79,9 +81,7 @@ class Field(Enum):
     PATH = "context.path"  # str
     STREAM = "context.stream"  # bool
 
-    __hash__ = (
-        object.__hash__
-    )  # members are equal when they are one; Enum's own is slow, and expressions ask it
+    __hash__ = object.__hash__  # members are equal when they are one; Enum's own is slow
 
 
 DIGIT_FIELDS = frozenset({Field.PRINCIPAL_TIER, Field.PRINCIPAL_CLASS_CEILING, Field.DATA_CLASS})
@@ -206,7 +206,7 @@ class Or:
 
 Circumstance = Before | Clock | InRange
 """When, and from where."""
-Question = Bool | Is | Digit | Holds | Only | Like | Same | Has | PrincipalIn | Circumstance
+Question = Bool | Is | Digit | Holds | Only | Like | Same | Has | PrincipalIn | Circumstance | Argument
 Expr = Question | Not | And | Or
 
 # --- rules -------------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ class Principal:
 class Request:
     """One request after classification and after its claims were accepted. `resource` None: unknown or unread.
 
-    Where rules ask for a time or an address that is None, the decision is `unevaluable`.
+    Where rules ask for a time, an address or an argument that is not known, the decision is `unevaluable`.
     """
 
     principal: Principal
@@ -283,8 +283,8 @@ class Request:
     path: str
     stream: bool
     now_ms: int | None = None
-    source_ip: IPv4Address | IPv6Address | None = None
-    """As the callee's sidecar sees it; a caller's sidecar cannot know it."""
+    source_ip: IPv4Address | IPv6Address | None = None  # as the callee sees it; a caller cannot know it
+    arguments: Arguments | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

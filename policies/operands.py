@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from policies.arguments import Argument
 from policies.model import (
     And,
     Before,
@@ -123,6 +124,18 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class AllArguments:
+    """`context.arguments`: of the tool that is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One of them: a string that only a request brings."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """`if cond then … else …` between values that are no booleans; operators are applied to either side."""
 
@@ -131,7 +144,22 @@ class Choice:
     other: "Value"
 
 
-Value = Expr | Word | Number | Ref | Ent | It | Many | Rec | Fixed | Source | Choice | Moving
+Value = (
+    Expr
+    | Word
+    | Number
+    | Ref
+    | Ent
+    | It
+    | Many
+    | Rec
+    | Fixed
+    | Source
+    | AllArguments
+    | Told
+    | Choice
+    | Moving
+)
 BOOLEAN = (
     Bool,
     Is,
@@ -145,6 +173,7 @@ BOOLEAN = (
     InRange,
     Has,
     PrincipalIn,
+    Argument,
     Not,
     And,
     Or,

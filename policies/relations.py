@@ -21,6 +21,7 @@ from policies.model import (
 from policies.moving import Moving
 from policies.operands import (
     BOOLEAN,
+    AllArguments,
     Ent,
     Fixed,
     It,
@@ -32,6 +33,7 @@ from policies.operands import (
     Refused,
     ResourceFacts,
     Source,
+    Told,
     Value,
     Word,
 )
@@ -51,6 +53,8 @@ def equal(left: Value, right: Value, known: Known) -> Expr:  # one arm per pair 
             return Bool(left == right)
         case (Source(), other) | (other, Source()):
             return addresses.equal(other)
+        case ((Told() | AllArguments()) as one, other) | (other, (Told() | AllArguments()) as one):
+            return _equal_argument(one, other)
         case (Moving(), _) | (_, Moving()):
             return compare(operator.eq, left, right, "==")
         case Rec(mine), Rec(theirs):
@@ -69,6 +73,12 @@ def equal(left: Value, right: Value, known: Known) -> Expr:  # one arm per pair 
             if isinstance(left, BOOLEAN) and isinstance(right, BOOLEAN):
                 return _iff(left, right)
             return FALSE
+
+
+def _equal_argument(one: Value, other: Value) -> Expr:
+    if isinstance(one, Told) and isinstance(other, Word):
+        return simplify.argument(one.name, (other.value,))
+    raise Refused("`==`: the proxy compares arguments of a tool with literals only", "arguments")
 
 
 def _equal_fields(field: Field, other: Field) -> Expr:
@@ -181,7 +191,7 @@ def contains(left: Value, right: Value, known: Known) -> Expr:
         case Ref(field), Ref(claim) if _CLAIMED.get(field) is claim:
             # A claim outside the certificate's own set never gets here (invariant 4); a region may be absent.
             return Has(claim) if claim is Field.SUBJECT_REGION else TRUE
-        case Ref(), Ref():
+        case Ref(), Ref() | Told():
             raise Refused(
                 "`contains`: set and element are both only known when a request comes",
                 "contains",

@@ -12,13 +12,17 @@ and for tests that hold the two against each other.
 (4) A query must not name the resource a second time, or once in another spelling. Headers that repeat what a call says
     (`Mcp-Method`, `Mcp-Name`) must say the same. A call must not differ from one we know only by case. Else `unread`.
 (5) A name is of our grammar (`grammar.RESOURCE_NAME`), else `unread`.
+(6) Arguments of a tool that rules ask for must be readable (`policies.arguments`), else `unread`.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from policies import messages, paths
+from policies.arguments import MEMBER, Arguments
+from policies.asking import Wanted
 from policies.grammar import RESOURCE_NAME
 from policies.model import CLASS_MAX, Principal
 from policies.scan import scan
@@ -26,6 +30,7 @@ from policies.table import CALLS, FALLBACK, GRPC, Call, Endpoint, Source
 
 CLAIM = re.compile(r"[a-z0-9-]{1,48}")
 GRPC_PATH = re.compile(r"/([A-Za-z0-9_.]{1,128})/[A-Za-z0-9_]+")
+TOOL = "tool"  # the action whose resource has arguments
 GRPC_TYPES = frozenset({"application/grpc", "application/grpc+proto"})
 
 
@@ -39,6 +44,8 @@ class Classified:
     name: str | None
     body: str  # read, unread, none, opaque
     stream: bool
+    arguments: Arguments | None = None
+    """Of a call of a tool: those that rules ask for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +65,14 @@ _FOLDED_CALLS = {(call.protocol, call.method.lower()) for call in CALLS}
 _UTF8 = re.compile(r"""[^;,]*;[ \t]*charset="?utf-8"?[ \t]*""", re.IGNORECASE)
 
 
-def classify(method: str, target: str, body: bytes | None, headers: Headers | None = None) -> Classified:
-    """Classify a request by method, path with query, body and headers."""
+def classify(
+    method: str,
+    target: str,
+    body: bytes | None,
+    headers: Headers | None = None,
+    wanted: Wanted = MappingProxyType({}),
+) -> Classified:
+    """Classify a request by method, path with query, body and headers. `wanted`: what rules ask of which tool."""
     headers = headers or {}
     path, _, query = target.partition("?")
     if paths.ambiguous(path):
@@ -82,7 +95,8 @@ def classify(method: str, target: str, body: bytes | None, headers: Headers | No
         case Source.BODY:
             return _from_json(row, query, _json(body, (row.field, "stream"), headers))
         case Source.CALL:
-            return _called(row, _json(body, call_members(row.protocol), headers), headers)
+            called = _called(row, _json(body, call_members(row.protocol), headers), headers)
+            return _with_arguments(called, body, wanted)
 
 
 def _unknown(method: str, path: str, headers: Headers) -> Classified:
@@ -155,6 +169,18 @@ def _called(row: Endpoint, found: dict[str, str | bool] | None, headers: Headers
     if call is None:
         return _named(row, row.name, "read")
     return _named(call, call.name or said, "read")
+
+
+def _with_arguments(called: Classified, body: bytes | None, wanted: Wanted) -> Classified:
+    """(6)"""
+    names = wanted.get(called.name or "", frozenset())
+    if called.action != TOOL or not names:
+        return called
+    found = scan(body or b"", [MEMBER + name for name in names])
+    if found is None:
+        return replace(called, name=None, body="unread")
+    given = tuple((name.removeprefix(MEMBER), str(value)) for name, value in sorted(found.items()))
+    return replace(called, arguments=Arguments(given, names))
 
 
 def _named(row: Endpoint | Call, name: str | bool | None, body: str, *, stream: bool = False) -> Classified:

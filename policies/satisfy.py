@@ -8,7 +8,8 @@ leaf that is not understood here counts as free: then an answer may be a request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from policies import circumstances, patterns, simplify
+from policies import arguments, circumstances, patterns, simplify
+from policies.arguments import Argument
 from policies.model import (
     CLASS_MAX,
     DIGIT_FIELDS,
@@ -34,6 +35,8 @@ from policies.model import (
 Variable = Field | Expr | str
 """A field of one value, `NOW`, `SOURCE`, or a leaf that is true or false by itself: what a set holds, a group, a node."""
 NOW, SOURCE = "context.now", "context.source_ip"
+ARGUMENT = "context.arguments."
+"""Before the name of one."""
 Value = str | int | bool | None
 Domains = Mapping[Variable, Sequence[Value]]
 MAX_STEPS = 20_000
@@ -133,6 +136,8 @@ def _first(expr: Expr) -> Variable:
             return NOW
         case InRange():
             return SOURCE
+        case Argument(name, _):
+            return ARGUMENT + name
     return leaf
 
 
@@ -147,6 +152,8 @@ def _assign(expr: Expr, variable: Variable, value: Value) -> Expr:
             return simplify.either(*(_assign(item, variable, value) for item in items))
         case Is(field, values) | Digit(field, values) if field is variable:
             return Bool(value in values)
+        case Argument(name, parts) if variable == ARGUMENT + name:
+            return Bool(isinstance(value, str) and simplify.matches(parts, value))
         case Like(field, parts) if field is variable:
             return Bool(isinstance(value, str) and simplify.matches(parts, value))
         case Has(field) if field is variable:
@@ -181,6 +188,7 @@ def _domains(expr: Expr, known: Domains) -> Iterator[tuple[Variable, Sequence[Va
     leaves = set(_leaves(_placed(expr)))
     yield NOW, circumstances.moments(leaves)
     yield SOURCE, circumstances.addresses(leaves)
+    yield from _arguments(leaves)
     alike = {field for leaf in leaves if isinstance(leaf, Same) for field in (leaf.field, leaf.other)}
     for field in alike | {leaf.field for leaf in leaves if isinstance(leaf, Is | Digit | Like | Has)}:
         if field in known:
@@ -191,6 +199,19 @@ def _domains(expr: Expr, known: Domains) -> Iterator[tuple[Variable, Sequence[Va
             yield field, (False, True)
         else:
             yield field, _texts(field, leaves)
+
+
+def _arguments(leaves: set[Expr]) -> Iterator[tuple[Variable, Sequence[Value]]]:
+    asked = [leaf for leaf in leaves if isinstance(leaf, Argument)]
+    for name in {leaf.name for leaf in asked}:
+        shapes = [leaf.parts for leaf in asked if leaf.name == name]
+        literals = {parts[0] for parts in shapes if len(parts) == 1}
+        try:
+            found = patterns.kinds(Field.PROTOCOL, literals, [parts for parts in shapes if len(parts) > 1])
+        except patterns.TooManyError as exc:
+            raise UndecidedError from exc
+        known = dict.fromkeys(("", *found))
+        yield ARGUMENT + name, (None, *(text for text in known if arguments.possible((text,))))
 
 
 def _texts(field: Field, leaves: set[Expr]) -> tuple[Value, ...]:

@@ -9,13 +9,17 @@ The proxy's scanner (`agent/envoy/classify.lua`) follows the same rules, and one
 (5) A wanted value is a string without `\` and control characters, or `null`, which counts as absent. `stream` is
     `true`, `false` or `null`: lenient servers take `"true"` for true. `id` may be anything: it is only given back.
 (6) `params.name` wants `name` in the object `params` at the top, which is then an object or `null`, under the same rules.
+(7) What is wanted of `params.arguments` is as `policies.arguments` says: no `null`, and a name may have capitals, which
+    then are the only spelling that may occur. Of two wanted names that differ only by case neither may.
 What other strings and numbers say is not looked at, only where they end: no structure hangs on it. It does not judge
 names or bound the size: the caller does.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+
+from policies import arguments
 
 MAX_DEPTH = 64
 FLAG, ECHO = "stream", "id"
@@ -27,6 +31,7 @@ _ANY_STRING = re.compile(_STRING, re.DOTALL)
 _SCALAR = re.compile(_STRING + rb"|true|false|null|[-+0-9.eE]++", re.DOTALL)
 _KEY = re.compile(rb'"[ !#-\[\]-~]*+"')
 _TEXT = re.compile(rb'"[^"\\\x00-\x1f]*+"')
+_ARGUMENT = re.compile(f'"{arguments.VALUE.pattern}"'.encode())
 _OPEN, _CLOSE, _ARRAY, _ARRAY_END = b"{", b"}", b"[", b"]"
 _LITERALS: dict[bytes, bool | None] = {b"true": True, b"false": False, b"null": None}
 
@@ -50,8 +55,8 @@ class _Level:
     end: bytes
     prefix: str = ""
     """Of the wanted names of this object's members: empty at the top, `params.` in `params`."""
-    wanted: frozenset[str] = frozenset()
-    """Empty: nothing in it is looked at."""
+    wanted: Mapping[str, str] = field(default_factory=dict)
+    """In lower case -> as it is spelled. Empty: nothing in it is looked at."""
     seen: set[str] = field(default_factory=set)
 
 
@@ -89,7 +94,10 @@ class _Scanner:
 
     def _object(self, prefix: str) -> _Level:
         inside = (name.removeprefix(prefix) for name in self.wanted if name.startswith(prefix))
-        return _Level(_CLOSE, prefix, frozenset(name.partition(".")[0] for name in inside))
+        wanted: dict[str, str] = {}
+        for name in {name.partition(".")[0] for name in inside}:
+            wanted[name.lower()] = "" if name.lower() in wanted else name  # (7)
+        return _Level(_CLOSE, prefix, wanted)
 
     def _member(self, *, first: bool) -> None:
         """At a key, or where an object has just begun, perhaps at its end."""
@@ -166,9 +174,10 @@ def _wanted(level: _Level, key: bytes) -> str | None:
     if not level.wanted:
         return None
     name = key[1:-1].decode("ascii")
-    if name.lower() not in level.wanted:
+    spelled = level.wanted.get(name.lower())
+    if spelled is None:
         return None
-    if name != name.lower() or name in level.seen:  # (4)
+    if name != spelled or name in level.seen:  # (4), (7)
         raise _Refused
     level.seen.add(name)
     return level.prefix + name
@@ -176,6 +185,10 @@ def _wanted(level: _Level, key: bytes) -> str | None:
 
 def _meaning(name: str, value: bytes) -> str | bool | None:
     """(5) What a wanted member says; an object, an array or a number says nothing we may act on."""
+    if name.startswith(arguments.MEMBER):
+        if not _ARGUMENT.fullmatch(value):
+            raise _Refused
+        return value[1:-1].decode("ascii")
     if value in _LITERALS:
         return _LITERALS[value]
     if name == FLAG or not _TEXT.fullmatch(value):

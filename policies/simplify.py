@@ -5,7 +5,8 @@ Each is exact: digits are always present, an absent string equals nothing, and n
 
 from collections.abc import Callable, Iterable, Iterator
 
-from policies import grammar
+from policies import arguments, grammar
+from policies.arguments import Argument
 from policies.model import (
     CLASS_MAX,
     DAY_MS,
@@ -82,6 +83,11 @@ def principal_in(kind: str, id_: str) -> Expr:
     """Entities of other kinds, and ids that no principal can have, contain none."""
     pattern = grammar.KINDS.get(kind)
     return PrincipalIn(kind, id_) if pattern is not None and pattern.fullmatch(id_) else FALSE
+
+
+def argument(name: str, parts: tuple[str, ...]) -> Expr:
+    """What no argument that can be read may be is never met."""
+    return Argument(name, parts) if arguments.possible(parts) else FALSE
 
 
 def like(field: Field, parts: tuple[str, ...]) -> Expr:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from policies.compile import compile_ingress
 from policies.evaluate import Evaluator
 from policies.mesh import Mesh, shown
-from policies.model import Field, PolicyId
+from policies.model import Code, Field, PolicyId
 from policies.recorded import DECIDED, Recorded
 from policies.syntax import Attr, Policy, Var, children
 
+UNKEPT = "the record does not keep what the policies ask for: an argument, an address"
 ALLOWED, DENIED = "newly allowed", "newly denied"
 _PATH = Field.PATH.value.removeprefix("context.")
 
@@ -74,6 +75,9 @@ def simulate(policies: Sequence[Policy], mesh: Mesh, records: Iterable[Recorded]
         else:
             found.masked += by_path and record.masked
             decision = engine.decide(request)
+            if decision.code is Code.UNEVALUABLE:
+                found.skipped[UNKEPT] += 1
+                continue
             if decision.allowed is record.allowed:
                 found.same += 1
                 continue

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Collection, Mapping
 
-from policies import circumstances, simplify
+from policies import arguments, circumstances, simplify
 from policies.evaluate import holds
 from policies.model import (
     ACTIONS,
@@ -26,7 +26,7 @@ from policies.model import (
     Rule,
     Rules,
 )
-from policies.satisfy import NOW, SOURCE, Domains, Value, Variable
+from policies.satisfy import ARGUMENT, NOW, SOURCE, Domains, Value, Variable
 from policies.table import CALLS, FALLBACK, TABLE, Source
 
 _CALLED = {row.protocol: row for row in TABLE if row.source is Source.CALL}
@@ -135,4 +135,11 @@ def request(
         stream=bool(value(Field.STREAM)),
         now_ms=int(values.get(NOW, circumstances.USUAL_MS) or 0),
         source_ip=ipaddress.ip_address(str(values.get(SOURCE, circumstances.USUAL_SOURCE))),
+        arguments=arguments.of(
+            {
+                str(name).removeprefix(ARGUMENT): given
+                for name, given in values.items()
+                if isinstance(name, str) and name.startswith(ARGUMENT) and isinstance(given, str)
+            }
+        ),
     )

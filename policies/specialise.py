@@ -8,12 +8,13 @@ a `Choice`, and whatever is asked of it is asked of either side.
 
 from collections.abc import Callable
 
-from policies import addresses, grammar, moments, moving, simplify, syntax
+from policies import addresses, arguments, grammar, moments, moving, simplify, syntax
 from policies.model import DIGIT_FIELDS, SET_FIELDS, Bool, Expr, Field, Has, Principal
 from policies.operands import (
     BOOLEAN,
     DECIMAL_ORDER,
     TOKENS,
+    AllArguments,
     Choice,
     Ent,
     Fixed,
@@ -25,6 +26,7 @@ from policies.operands import (
     Ref,
     Refused,
     Source,
+    Told,
     Value,
     Word,
 )
@@ -44,7 +46,7 @@ _CONTEXT = {
 _PRINCIPAL = {
     field.value.removeprefix("principal."): field for field in Field if field.value.startswith("principal.")
 }
-_OTHERS: dict[str, Value] = {"now": moving.NOW, "source_ip": Source()}
+_OTHERS: dict[str, Value] = {"now": moving.NOW, "source_ip": Source(), "arguments": AllArguments()}
 _RESOURCE = ("name", "site", "jurisdiction", "owner", "max_class")
 
 
@@ -141,6 +143,8 @@ def _has(base: Value, name: str) -> Expr:
         case It("context"):
             if name == "subject_region":
                 return Has(Field.SUBJECT_REGION)
+            if name == "arguments":
+                raise Refused("`context.arguments` is there for `tool` alone", "has", "name the action")
             return Bool(name in _CONTEXT or name in _OTHERS)
         case It("principal"):
             return Bool(name in _PRINCIPAL)
@@ -157,15 +161,18 @@ def _like(base: Value, parts: tuple[str, ...]) -> Expr:
         case Word(value):
             return Bool(simplify.matches(parts, value))
         case Ref(field) if field not in DIGIT_FIELDS | SET_FIELDS:
-            if not grammar.enforceable(field, parts):
-                raise Refused(
-                    f"a pattern may have at most {grammar.MAX_WILDCARDS} wildcards and {grammar.MAX_PATTERN} characters",
-                    "like",
-                    "write several, joined by &&",
-                )
-            return simplify.like(field, parts)
+            if grammar.enforceable(field, parts):
+                return simplify.like(field, parts)
+        case Told(name):
+            if grammar.enforceable_argument(parts):
+                return simplify.argument(name, parts)
         case _:
             raise Refused("`like` needs a string", "like")
+    raise Refused(
+        f"a pattern may have at most {grammar.MAX_WILDCARDS} wildcards and {grammar.MAX_PATTERN} characters",
+        "like",
+        "write several, joined by &&",
+    )
 
 
 def _kind(value: Value, known: Known) -> str:
@@ -207,7 +214,18 @@ def _call(op: str, args: tuple[Value, ...], known: Known) -> Value:
             return _RELATIONS[op](left, right, known)
         case "is_empty", (value,):
             return is_empty(value)
+        case (("has_tag" | "get_tag"), (AllArguments(), name)):
+            told = _told(op, name)
+            return told if op == "get_tag" else simplify.argument(told.name, ("", ""))
     return _extension(op, args)
+
+
+def _told(op: str, name: Value) -> Told:
+    """An argument by its name, which is a literal: a proxy reads what it knows beforehand."""
+    if isinstance(name, Word) and not name.fact and arguments.NAME.fullmatch(name.value):
+        return Told(name.value)
+    token = TOKENS[op]
+    raise Refused(f"`{token}` takes a literal: the name of an argument, `[A-Za-z0-9_-]{{1,32}}`", token)
 
 
 _RELATIONS: dict[str, Callable[[Value, Value, Known], Expr]] = {

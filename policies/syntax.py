@@ -3,6 +3,7 @@
 `Call.op` and attribute names are Cedar's; what we cannot compile is represented too, so that it is refused by name.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from policies.lexer import first_line
@@ -156,6 +157,29 @@ def children(node: Node) -> tuple[Node, ...]:
             return tuple(value for _, value in fields)
         case _:
             return ()
+
+
+def rebuilt(node: Node, each: Callable[[Node], Node]) -> Node:
+    """The node with every operand replaced by what `each` makes of it."""
+    match node:
+        case Call(op, args):
+            return Call(op, tuple(map(each, args)))
+        case Attr(base, name):
+            return Attr(each(base), name)
+        case HasAttr(base, name):
+            return HasAttr(each(base), name)
+        case Matches(base, parts):
+            return Matches(each(base), parts)
+        case IsKind(base, kind):
+            return IsKind(each(base), kind)
+        case If(cond, then, other):
+            return If(each(cond), each(then), each(other))
+        case SetOf(items):
+            return SetOf(tuple(map(each, items)))
+        case RecordOf(fields):
+            return RecordOf(tuple((name, each(value)) for name, value in fields))
+        case _:
+            return node
 
 
 def variables(*nodes: Node | None) -> frozenset[str]:

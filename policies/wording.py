@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from policies.arguments import Argument
 from policies.model import (
     And,
     Before,
@@ -45,6 +46,12 @@ def condition(expr: Expr) -> str:  # noqa: C901, PLR0911, PLR0912  # one arm per
             return f"{_clock(from_ms)} <= time of day < {_clock(until_ms)}"
         case InRange(network):
             return f'context.source_ip.isInRange(ip("{network}"))'
+        case Argument(name, ("", "")):
+            return f"context.arguments.hasTag({quoted(name)})"
+        case Argument(name, (whole,)):
+            return f"context.arguments.getTag({quoted(name)}) == {quoted(whole)}"
+        case Argument(name, parts):
+            return f'context.arguments.getTag({quoted(name)}) like "{"*".join(quoted(part)[1:-1] for part in parts)}"'
         case Has(field):
             base, _, name = field.value.partition(".")
             return f"{base} has {name}"

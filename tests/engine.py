@@ -27,6 +27,7 @@ from agent.envoy import authorize, classifier, pb, process
 from agent.envoy.actions import Stamp, Verdict, parse
 from certs import keys, spiffe
 from certs.attributes import Attributes
+from policies.arguments import told
 from policies.model import Decision, Principal, Request, Rules
 
 TYPE = "type.googleapis.com/envoy.extensions."
@@ -191,6 +192,8 @@ def headers_of(request: Request, peers: dict[str, str] | None) -> dict[str, str]
     }
     if request.subject_region is not None:
         found["writ-subject-region"] = request.subject_region
+    if request.arguments is not None and request.arguments.read is not None:
+        found["writ-arguments"] = told(dict(request.arguments.given), request.arguments.read)
     if peers is not None:
         found["writ-peer"] = peers[request.resource.node]
     return found

@@ -26,6 +26,7 @@ def test_the_wheel_has_our_packages_and_nothing_else(names) -> None:
 
 def test_data_that_is_needed_at_run_time_is_in_it(names) -> None:
     wanted = {
+        "agent/envoy/arguments.lua",
         "agent/envoy/bodies.lua",
         "agent/envoy/classify.lua",
         "policies/requests.table",

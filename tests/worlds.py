@@ -3,11 +3,13 @@
 import ipaddress
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import cedarpy
 
+from policies.arguments import NONE, Arguments
 from policies.compile import KINDS_OF, ResourceFacts
 from policies.model import (
     ACTION_GROUPS,
@@ -20,6 +22,7 @@ from policies.model import (
     ResourceKey,
 )
 
+Groups = Mapping[tuple[str, str], frozenset[str]]
 SITES = {"berlin": "DE", "paris": "FR", "ohio": "US"}
 GROUPS = (
     "clin",
@@ -100,8 +103,15 @@ def moment(ms: int) -> str:
     return f"{text}.{ms % 1000:03}Z"
 
 
-def entities(principal: Principal, resources: Sequence[ResourceFacts]) -> cedarpy.Entities:
-    """The world as Cedar wants it; `principal` is one of its nodes."""
+def entities(
+    principal: Principal,
+    resources: Sequence[ResourceFacts],
+    groups: Groups = MappingProxyType({}),
+    calls: Iterable[Arguments] = (),
+) -> cedarpy.Entities:
+    """The world as Cedar wants it; `principal` is one of its nodes. `groups`: what each is directly in; `calls`: what
+    arguments there are.
+    """
     nodes = {item.key.node for item in resources} | {principal.node}
     found = [
         _entity(
@@ -144,7 +154,15 @@ def entities(principal: Principal, resources: Sequence[ResourceFacts]) -> cedarp
         found.append(_entity(item.key.kind, item.key.uid, attributes, parents))
     for group, members in ACTION_GROUPS.items():
         found += [_entity("Action", member, {}, [("Action", group)]) for member in members]
+    for (kind, name), above in groups.items():
+        found.append(_entity(kind, name, {}, [(kind, up) for up in sorted(above)]))
+    for call in dict.fromkeys(calls):
+        found.append({**_entity("Arguments", _call_id(call), {}, []), "tags": dict(call.given)})
     return cedarpy.Entities.from_json_str(json.dumps(found))
+
+
+def _call_id(call: Arguments) -> str:
+    return json.dumps(call.given)
 
 
 def _entity(
@@ -171,6 +189,9 @@ def cedar_request(request: Request) -> dict[str, object]:
     }
     if request.subject_region is not None:
         context["subject_region"] = request.subject_region
+    if request.action == "tool":
+        call = _call_id(request.arguments or NONE)
+        context["arguments"] = {"__entity": {"type": "Arguments", "id": call}}
     return {
         "principal": {"type": "Node", "id": request.principal.node},
         "action": {"type": "Action", "id": request.action},

@@ -22,6 +22,7 @@ COMMON = {
     "region": "%REQ(writ-subject-region)%",
 }
 SOCKETS = {
+    "args": "%REQ(writ-arguments)%",  # only while a stream is open, and read by the agent alone: no record has them
     "src": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
     "upl": "%UPSTREAM_LOCAL_ADDRESS%",
     "upr": "%UPSTREAM_REMOTE_ADDRESS%",

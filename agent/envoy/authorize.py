@@ -202,7 +202,7 @@ def _forbid_leaf(rules: list[Rule], stamp: Stamp) -> pb.OnMatch:
             return pb.then(pb.in_order(rows, passed))
         return pb.then(pb.in_order([*rows, (index.tree(fallible).all_fail(), passed)], unevaluable))
 
-    return _always(rules, named) or index.by_header(rules, search)
+    return _told(rules, _always(rules, named) or index.by_header(rules, search), unevaluable)
 
 
 def _permit_leaf(rules: list[Rule], stamp: Stamp) -> pb.OnMatch:
@@ -210,11 +210,18 @@ def _permit_leaf(rules: list[Rule], stamp: Stamp) -> pb.OnMatch:
         return pb.act(stamp.name(ALLOW, rule.id), allow=True)
 
     nothing = pb.act(stamp.deny(Code.NO_PERMIT), allow=False)
+    unevaluable = pb.act(stamp.deny(Code.UNEVALUABLE), allow=False)
 
     def search(found: list[Rule]) -> pb.OnMatch:
         return pb.then(pb.in_order(index.tree(found).rows(named, nothing), nothing))
 
-    return _always(rules, named) or index.by_header(rules, search)
+    return _told(rules, _always(rules, named) or index.by_header(rules, search), unevaluable)
+
+
+def _told(rules: list[Rule], asked: pb.OnMatch, unevaluable: pb.OnMatch) -> pb.OnMatch:
+    """Where rules ask for arguments of a tool: only once the classifier has looked for them all."""
+    ready = inputs.arguments(rule.when for rule in rules)
+    return pb.then(pb.in_order([(pb.all_of(ready), asked)], unevaluable)) if ready else asked
 
 
 def _always(rules: list[Rule], named: index.Act) -> pb.OnMatch | None:

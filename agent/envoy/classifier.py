@@ -7,6 +7,7 @@ from importlib import resources
 
 from agent.envoy import extraction
 from policies import paths
+from policies.arguments import MAX_VALUE
 from policies.requests import call_members
 from policies.scan import ECHO, FLAG, MAX_DEPTH
 from policies.table import CALLS, FALLBACK, GRPC, TABLE, Call, Endpoint, Source
@@ -25,7 +26,9 @@ _BODY = {Source.FIXED: "none", Source.PATH: "none", Source.QUERY: "opaque"}
 def source(*, egress: bool) -> str:
     """The script for one direction."""
     folder = resources.files("agent.envoy")
-    text = "".join(folder.joinpath(name).read_text("utf-8") for name in ("bodies.lua", "classify.lua"))
+    text = "".join(
+        folder.joinpath(name).read_text("utf-8") for name in ("bodies.lua", "arguments.lua", "classify.lua")
+    )
     protocols = sorted({call.protocol for call in CALLS})
     whole = [row for row in TABLE if "{" not in row.path]
     values = {
@@ -42,6 +45,7 @@ def source(*, egress: bool) -> str:
         "@FALLBACK@": _row(FALLBACK),
         "@GRPC@": _row(GRPC),
         "@MAX_DEPTH@": str(MAX_DEPTH),
+        "@MAX_VALUE@": str(MAX_VALUE),
         "@EXTRACTION@": extraction.NAME,
         "@FIELD@": extraction.FIELD,
     }

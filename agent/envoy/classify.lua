@@ -200,6 +200,10 @@ local function echo(handle, id)
   end
 end
 
+local function named(name)
+  return type(name) == "string" and name ~= "" and #name <= 128 and not find(name, "[^A-Za-z0-9._:/-]")
+end
+
 -- By source: the name, whether a stream is asked for, and the row that holds.
 local READ = {}
 
@@ -226,6 +230,16 @@ function READ.first(handle, headers, row)
   return found and found["@FIELD@"] and found["@FIELD@"][1], row.stream, row
 end
 
+-- Of the tool that is called, what rules ask for is written down; false if it could be read in two ways.
+local function arguments(handle, tool)
+  local known = handle:metadata():get("arguments")
+  local wanted = known and known[tool]
+  if not wanted then return true end
+  local text = told(content(handle), wanted)
+  if text then handle:headers():replace("writ-arguments", text) end
+  return text ~= nil
+end
+
 function READ.call(handle, headers, row)
   local said_method, said_name = headers:get("mcp-method"), headers:get("mcp-name")
   local found = json(handle, headers, MEMBERS[row.protocol])
@@ -237,6 +251,7 @@ function READ.call(handle, headers, row)
   if call == row and CALLED[row.protocol][lower(method)] then return nil, false, row end
   local said = call.field and (found.params or {})[call.field]
   if (said_method and said_method ~= method) or (said_name and said_name ~= said) then return nil, false, call end
+  if call.action == "tool" and named(said) and not arguments(handle, said) then return nil, false, call end
   if call.field then return said, call.stream, call end
   return call.name, call.stream, call
 end
@@ -263,10 +278,6 @@ local function watch(handle, field, name)
       chunk:setBytes("")
     end
   end
-end
-
-local function named(name)
-  return type(name) == "string" and name ~= "" and #name <= 128 and not find(name, "[^A-Za-z0-9._:/-]")
 end
 
 local function identify(handle)

@@ -22,6 +22,7 @@ from agent.envoy.settings import EnvoySettings
 from agent.errors import NotAcknowledgedError
 from agent.identity import Identity
 from agent.state import Enforceable
+from policies import asking
 from policies.documents import Peer, RulesBlob
 from policies.model import Code, Rules
 
@@ -170,8 +171,8 @@ class DataPlane:
             *resources.local_clusters(blob.served, self._settings),
         ]
         routes = (
-            resources.ingress_routes(blob.served),
-            resources.egress_routes(peers, state.identity.subject),
+            resources.ingress_routes(blob.served, asking.wanted(blob.ingress)),
+            resources.egress_routes(peers, state.identity.subject, asking.wanted(blob.egress)),
         )
         return {
             ads.SECRET: {one.name: Entry.of(one.name, one) for one in (mine, theirs)},

@@ -7,7 +7,8 @@ it does not, something is wrong with us, and a forbid could fail to match: then 
 from collections.abc import Iterable
 
 from agent.envoy import pb
-from agent.envoy.terms import HEADERS, PARTS, UNITS
+from agent.envoy.terms import HEADERS, PARTS, UNITS, read_argument
+from policies.arguments import Argument
 from policies.model import Expr, Field, PrincipalIn
 from policies.simplify import leaves
 
@@ -33,6 +34,12 @@ def well_formed(conditions: Iterable[Expr]) -> list[pb.Predicate]:
 def read(conditions: Iterable[Expr]) -> set[Field]:
     """What these conditions ask a request for."""
     return {field for when in conditions for leaf in leaves(when) for field in _fields(leaf)}
+
+
+def arguments(conditions: Iterable[Expr]) -> list[pb.Predicate]:
+    """What of the tool that is called must have been looked for before these conditions mean anything."""
+    names = {leaf.name for when in conditions for leaf in leaves(when) if isinstance(leaf, Argument)}
+    return [read_argument(name) for name in sorted(names)]
 
 
 def _fields(leaf: Expr) -> set[Field]:

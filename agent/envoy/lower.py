@@ -6,7 +6,8 @@ Native matchers cannot fail: an absent input matches nothing. Whether every inpu
 """
 
 from agent.envoy import cel, pb
-from agent.envoy.terms import HEADERS, certificate, expression, like_part, word
+from agent.envoy.terms import HEADERS, argument, certificate, expression, like_part, word
+from policies.arguments import Argument
 from policies.expressions import depth
 from policies.grammar import is_simple
 from policies.model import (
@@ -100,6 +101,8 @@ def native(when: Expr) -> pb.Predicate:
             return pb.any_of([native(item) for item in items])
         case Not(item):
             return pb.none_of(native(item))
+        case Argument():
+            return argument(when)
         case Like(field, parts):
             return _native_like(when) if field in HEADERS else _in_subject(like_part(field, parts))
         case Is(field, values) if field in HEADERS:

@@ -6,6 +6,7 @@ gRPC goes on as HTTP/2, all else as HTTP/1.1. A WebSocket is opened only for pat
 """
 
 from collections.abc import Iterable, Sequence
+from types import MappingProxyType
 
 from envoy.config.cluster.v3 import cluster_pb2 as cluster
 from envoy.config.core.v3 import address_pb2, base_pb2, config_source_pb2, protocol_pb2
@@ -24,9 +25,11 @@ from xds.core.v3.extension_pb2 import TypedExtensionConfig
 from agent.envoy import extraction, pb, sessions
 from agent.envoy.listeners import CURVES
 from agent.envoy.settings import EnvoySettings
+from policies.asking import Wanted
 from policies.documents import Peer, ServedResource
 from policies.table import TABLE
 
+NOTHING: Wanted = MappingProxyType({})
 LUA = "envoy.filters.http.lua"
 GRPC = r"application/grpc(\+proto)?"
 UNSERVED = "unserved"  # a cluster that does not exist
@@ -149,14 +152,17 @@ def _cluster(name: str, address: str, settings: EnvoySettings) -> cluster.Cluste
     return made
 
 
-def egress_routes(peers: Sequence[Peer], subject: str) -> route_pb2.RouteConfiguration:
-    """A virtual host per peer; unknown hosts get 404 from Envoy, and a code from the local reply."""
+def egress_routes(
+    peers: Sequence[Peer], subject: str, wanted: Wanted = NOTHING
+) -> route_pb2.RouteConfiguration:
+    """A virtual host per peer; unknown hosts get 404 from Envoy, and a code from the local reply. `wanted`: see `_known`."""
     hosts = [
         component_route.VirtualHost(
             name=peer.node,
             domains=[f"{peer.node}.mesh", f"{peer.node}.mesh:*"],
             routes=[
-                _known(route, peer, subject) for route in (*_special(peer.spiffe_id), _all(peer.spiffe_id))
+                _known(route, wanted, peer=peer.spiffe_id, subject=subject)
+                for route in (*_special(peer.spiffe_id), _all(peer.spiffe_id))
             ],
         )
         for peer in peers
@@ -164,20 +170,25 @@ def egress_routes(peers: Sequence[Peer], subject: str) -> route_pb2.RouteConfigu
     return _configuration("egress", hosts, "out")
 
 
-def _known(made: component_route.Route, peer: Peer, subject: str) -> component_route.Route:
-    """With what the classifier needs to know of the peer and of us."""
+def _known(made: component_route.Route, wanted: Wanted, **known_of: str) -> component_route.Route:
+    """With what the classifier needs to know: of the peer and of us, and which arguments of which tools rules ask for."""
     known = Struct()
-    known.update({"peer": peer.spiffe_id, "subject": subject})
+    known.update(known_of)
+    if wanted:
+        known.update({"arguments": {tool: sorted(names) for tool, names in wanted.items()}})
     made.metadata.filter_metadata[LUA].CopyFrom(known)
     return made
 
 
-def ingress_routes(served: Sequence[ServedResource]) -> route_pb2.RouteConfiguration:
+def ingress_routes(
+    served: Sequence[ServedResource], wanted: Wanted = NOTHING
+) -> route_pb2.RouteConfiguration:
     """By the resource that the classifier named; what is not served is answered 404 after it was denied."""
     entries = {f"{one.key.kind}/{one.key.name}": pb.OnMatch(action=_served(one.port)) for one in served}
     absent = component_route.Route(match=component_route.RouteMatch(prefix="/"))
     absent.direct_response.status = 404
-    unserved = pb.OnMatch(action=_list([*_special(UNSERVED), *_sessions(), absent]))
+    first = [_known(route, wanted) for route in (*_special(UNSERVED), *_sessions(), absent)]
+    unserved = pb.OnMatch(action=_list(first))
     host = component_route.VirtualHost(
         name="local", domains=["*"], matcher=pb.exact_map(pb.header("writ-resource"), entries, unserved)
     )

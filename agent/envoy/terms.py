@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 from cel.expr.syntax_pb2 import Expr as CelExpr
 
-from agent.envoy import cel
-from policies.grammar import is_simple
+from agent.envoy import cel, pb
+from policies.arguments import Argument
+from policies.grammar import is_prefix, is_simple
 from policies.model import (
     DAY_MS,
     And,
@@ -52,7 +53,32 @@ _ENDS = {Field.PRINCIPAL_SITE: ",serialNumber=", Field.PRINCIPAL_JURISDICTION: "
 _BEFORE = {Field.PRINCIPAL_PURPOSES: "[rt]", Field.PRINCIPAL_REGIONS: "t"}
 _AFTER = {Field.PRINCIPAL_PURPOSES: "[cg]", Field.PRINCIPAL_REGIONS: "[cgp]"}
 """First letters of the units that a subject has before and after a set's own: they stand in descending order."""
+ARGUMENTS = "writ-arguments"
 _DAY_S = DAY_MS // 1000
+
+
+def argument(when: Argument) -> pb.Predicate:
+    """What filters are told of arguments (`policies.arguments`) holds this one. Cannot fail."""
+    told, text = pb.header(ARGUMENTS), _argument_text(when)
+    if text is not None:
+        return pb.test(told, contains=text)
+    return pb.pattern(told, f"[ -~]*{_argument_pattern(when)}[ -~]*")
+
+
+def read_argument(name: str) -> pb.Predicate:
+    """It was looked for."""
+    return pb.any_of([pb.test(pb.header(ARGUMENTS), contains=f'"{name}{end}') for end in '"='])
+
+
+def _argument_text(when: Argument) -> str | None:
+    """What is told where this holds, if one text says it."""
+    if len(when.parts) == 1:
+        return f'"{when.name}={when.parts[0]}"'
+    return f'"{when.name}={when.parts[0]}' if is_prefix(when.parts) else None
+
+
+def _argument_pattern(when: Argument) -> str:
+    return f'"{when.name}={_pattern(when.parts, "[ !#-~]*")}"'
 
 
 def word(value: bool | str) -> str:
@@ -126,6 +152,11 @@ def _on_header(when: Expr, b: cel.Builder) -> CelExpr:
             return _header(b, field, lambda h: _one_of(b, h, [word(v) for v in values]))
         case Digit(field, digits) if field in HEADERS:
             return _header(b, field, lambda h: _one_of(b, h, [str(d) for d in digits]))
+        case Argument():
+            text = _argument_text(when)
+            if text is not None:
+                return b.method(b.header(ARGUMENTS), "contains", b.text(text))
+            return b.method(b.header(ARGUMENTS), "matches", b.text(_argument_pattern(when)))
         case Like(field, parts):
             return _header(b, field, lambda h: _like(b, field, h, parts))
     return b.either([b.both([_in_subject(b, text) for text in texts]) for texts in certificate(when)])

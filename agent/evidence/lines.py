@@ -41,6 +41,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     purpose: str = ""
     data_class: str = msgspec.field(default="", name="class")
     region: str = ""
+    args: str = ""
     peer: str = ""
     subject: str = ""
     serial: str = ""
@@ -90,6 +91,7 @@ class OpenStream:
     data_class: str
     subject_region: str
     stream: bool
+    arguments: str
     subject: str
     source: str  # downstream remote address
     upstream_local: str
@@ -227,6 +229,7 @@ def open_stream(line: Line) -> OpenStream:
         data_class=_text(line.data_class),
         subject_region=_text(line.region),
         stream=line.stream == "true",
+        arguments=line.args,
         subject=line.subject[:MAX_SUBJECT],
         source=_text(line.src),
         upstream_local=_text(line.upl),

@@ -30,7 +30,7 @@ RESOURCE: dict[str, type] = {
     "max_class": int,
 }
 REQUIRED = {"kind", "name", "node", "port"}
-GROUP: dict[str, type] = {"kind": str, "name": str}
+GROUP: dict[str, type] = {"kind": str, "name": str, "groups": list}
 
 
 class _Strict(yaml.SafeLoader):
@@ -112,7 +112,7 @@ def read_resources(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any
     if not isinstance(document, dict) or set(document) - {"resources", "groups"}:
         raise CliError(f"`{path}` must hold `resources` and `groups`, and nothing else", code=Exit.USAGE)
     resources = _entries(path, document, "resources", RESOURCE, REQUIRED)
-    return resources, _entries(path, document, "groups", GROUP, set(GROUP))
+    return resources, _entries(path, document, "groups", GROUP, {"kind", "name"})
 
 
 def _entries(

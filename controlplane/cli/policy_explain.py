@@ -9,7 +9,7 @@ from policies import cases
 from policies.errors import InputError
 from policies.explain import ClauseValue, Explanation, Trace, explain
 from policies.mesh import Mesh
-from policies.model import Code, Decision, Principal, Request
+from policies.model import Code, Decision, PolicyId, Principal, Request
 from policies.recorded import DECIDED, Recorded
 
 
@@ -29,6 +29,17 @@ def of_request(
     return _explain(request, mesh, policy_files, version=0)
 
 
+def arguments(given: list[str]) -> dict[str, str]:
+    """Of `NAME=VALUE`."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, is_there, value = text.partition("=")
+        if not is_there or name in found:
+            raise CliError(f"`{text[:80]}` is not NAME=VALUE, once for each name", code=Exit.USAGE)
+        found[name] = value
+    return found
+
+
 def of_record(recorded: Recorded, policy_files: list[Path], context_file: Path | None) -> Explanation:
     """By the version that decided it, unless files are given; with the attributes that its caller has now."""
     if recorded.code not in DECIDED:
@@ -38,6 +49,19 @@ def of_record(recorded: Recorded, policy_files: list[Path], context_file: Path |
     if request is None:
         raise CliError("the record does not say what was asked for: no policy saw the request")
     return _explain(request, mesh, policy_files, version=recorded.policy_version)
+
+
+def decided_again(said: Explanation, recorded: Recorded) -> bool:
+    """False where policies ask for what no record keeps, an argument or an address: then what it says stands."""
+    return said.decision.code is not Code.UNEVALUABLE or recorded.code == Code.UNEVALUABLE.value
+
+
+def verdict(said: Explanation, recorded: Recorded | None) -> Decision:
+    """What was decided now, or if that cannot be, then."""
+    if recorded is None or decided_again(said, recorded):
+        return said.decision
+    because = (PolicyId(recorded.policy),) if recorded.policy else ()
+    return Decision(code=Code(recorded.code) if recorded.code else None, because=because)
 
 
 def _explain(request: Request, mesh: Mesh, policy_files: list[Path], *, version: int) -> Explanation:
@@ -52,10 +76,11 @@ def _explain(request: Request, mesh: Mesh, policy_files: list[Path], *, version:
 
 
 def document(said: Explanation, recorded: Recorded | None) -> dict[str, object]:
+    decision = verdict(said, recorded)
     found: dict[str, object] = {
-        "decision": "allow" if said.decision.allowed else "deny",
-        "code": said.decision.code.value if said.decision.code else "",
-        "because": list(said.decision.because),
+        "decision": "allow" if decision.allowed else "deny",
+        "code": decision.code.value if decision.code else "",
+        "because": list(decision.because),
         "policies": [_trace(trace) for trace in said.traces],
         "nearest": None if said.nearest is None else _nearest(said.nearest),
     }

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from controlplane.cli import documents, session
 from controlplane.cli.errors import CliError, Exit
+from policies import hierarchy, parse, templates
 from policies import mesh as meshes
-from policies import parse, templates
 from policies.errors import InputError, PolicyError
 from policies.mesh import Mesh
 from policies.model import Principal
@@ -81,12 +81,14 @@ def ask_mesh(client: "Client") -> Mesh:
 
     nodes = client.call(client.stub.ListNodes, admin_pb2.ListNodesRequest()).nodes
     found = {f"{node.node}.{node.site}": _principal(node) for node in nodes if node.state == "enrolled"}
-    declared = client.call(client.stub.ListResources, admin_pb2.ListResourcesRequest()).resources
-    served = [(item, found.get(f"{item.node}.{item.site}")) for item in declared]
-    return Mesh(
+    declared = client.call(client.stub.ListResources, admin_pb2.ListResourcesRequest())
+    served = [(item, found.get(f"{item.node}.{item.site}")) for item in declared.resources]
+    groups = {(one.kind, one.name): list(one.within.groups) for one in declared.groups}
+    mesh = Mesh(
         nodes=tuple(found[name] for name in sorted(found)),
         resources=tuple(_facts(item, owner) for item, owner in served if owner is not None),
     )
+    return meshes.completed(mesh, hierarchy.read(groups))
 
 
 def invalid(path: Path, exc: InputError) -> CliError:

@@ -92,6 +92,10 @@ def explain(
     source_ip: Annotated[
         str | None, typer.Option(help="The address that the callee sees; rules that ask for it need it.")
     ] = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option("--argument", help="NAME=VALUE, of the tool that is called. Repeat it."),
+    ] = None,
     record: Annotated[str, typer.Option(help="Explain a record instead: its id. Needs --records.")] = "",
     records: Annotated[
         list[Path] | None,
@@ -121,17 +125,19 @@ def explain(
         asked["at"] = at or datetime.now(UTC).isoformat()
         claims = {"purpose": purpose, "data_class": data_class, "region": region, "source_ip": source_ip}
         asked |= {name: value for name, value in claims.items() if value is not None}
+        asked |= {"arguments": policy_explain.arguments(argument)} if argument else {}
         said = policy_explain.of_request(asked, policy or [], context_file)
     _show(said, recorded)
-    if not said.decision.allowed:
+    if not policy_explain.verdict(said, recorded).allowed:
         raise typer.Exit(Exit.DENIED)
 
 
 def _show(said: "Explanation", recorded: "Recorded | None") -> None:
-    code = said.decision.code.value if said.decision.code else ""
-    if session.wants_json():
-        from controlplane.cli import policy_explain
+    from controlplane.cli import policy_explain
 
+    decision = policy_explain.verdict(said, recorded)
+    code = decision.code.value if decision.code else ""
+    if session.wants_json():
         output.emit_json(policy_explain.document(said, recorded))
         return
     rows = [
@@ -150,11 +156,15 @@ def _show(said: "Explanation", recorded: "Recorded | None") -> None:
         then = "allow" if recorded.allowed else f"deny: {recorded.code}"
         by = f" by {recorded.policy}" if recorded.policy else ""
         output.note(f"recorded: {then}{by}, policy version {recorded.policy_version}")
-        if not recorded.became(said.decision):
+        if not policy_explain.decided_again(said, recorded):
+            output.note(
+                "what it was decided on is not all kept (an argument, an address): as it was recorded"
+            )
+        elif not recorded.became(said.decision):
             output.note(
                 f"not decided as recorded: policies, what is declared or what `{recorded.caller}` may be are others now"
             )
-    by = f" by {', '.join(said.decision.because)}" if said.decision.because else ""
+    by = f" by {', '.join(decision.because)}" if decision.because else ""
     output.note(("deny: " + code if code else "allow") + by)
 
 

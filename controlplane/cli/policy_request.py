@@ -17,4 +17,6 @@ def document(request: Request) -> dict[str, object]:
         "path": request.path,
         "stream": request.stream,
     }
+    if request.arguments and request.arguments.given:
+        asked["arguments"] = dict(request.arguments.given)
     return asked if request.subject_region is None else {**asked, "region": request.subject_region}

@@ -20,7 +20,8 @@ def apply(
 ) -> None:
     """Create or change resources and groups. All of a call is applied, or nothing.
 
-    A file holds `groups` (kind, name) and `resources` (kind, name, node, port, groups, owner, max_class).
+    A file holds `groups` (kind, name, groups) and `resources` (kind, name, node, port, groups, owner, max_class). The
+    `groups` of a group are those of its kind that it is in; without, it stays in those that it is in.
     """
     from controlplane.api.gen import admin_pb2
 
@@ -31,7 +32,8 @@ def apply(
             name, site = session.split_node(str(entry.pop("node")))
             request.resources.add(node=name, site=site, **entry)
         for entry in groups:
-            request.groups.add(**entry)
+            within = {"within": admin_pb2.Within(groups=entry.pop("groups"))} if "groups" in entry else {}
+            request.groups.add(**entry, **within)
     with session.connect() as client:
         done = client.call(client.stub.ApplyResources, request)
     counts = {"created": done.created, "changed": done.changed, "unchanged": done.unchanged}
@@ -52,7 +54,10 @@ def list_resources(node: Annotated[str, typer.Option(help="Only this node, `<nod
     with session.connect() as client:
         found = client.call(client.stub.ListResources, admin_pb2.ListResourcesRequest(node=name, site=site))
     if session.wants_json():
-        groups = [{"kind": group.kind, "name": group.name} for group in found.groups]
+        groups = [
+            {"kind": group.kind, "name": group.name, "groups": list(group.within.groups)}
+            for group in found.groups
+        ]
         output.emit_json({"resources": [_document(item) for item in found.resources], "groups": groups})
         return
     columns = ("KIND", "NAME", "NODE", "PORT", "GROUPS", "OWNER", "MAX CLASS")
@@ -61,6 +66,9 @@ def list_resources(node: Annotated[str, typer.Option(help="Only this node, `<nod
         for r in found.resources
     ]
     output.emit_table(columns, rows, empty="no resources yet: `writ resource apply -f FILE`")
+    nested = [(one.kind, one.name, ",".join(one.within.groups)) for one in found.groups if one.within.groups]
+    if nested:
+        output.emit_table(("KIND", "GROUP", "IN"), nested, empty="")
 
 
 def _document(item: "admin_pb2.Resource") -> dict[str, object]:

@@ -128,7 +128,7 @@ class AdminServicer(
     ) -> admin_pb2.ApplyResourcesResponse:
         self._operator(context, "resource_apply", resources=len(request.resources), dry_run=request.dry_run)
         rows = [convert.resource_row(message) for message in request.resources]
-        groups = [(group.kind, group.name) for group in request.groups]
+        groups = [convert.group_declared(message) for message in request.groups]
         created, changed, unchanged = await self._c.resources.apply(rows, groups, dry_run=request.dry_run)
         generation = await self._c.nodes.generation()
         return admin_pb2.ApplyResourcesResponse(
@@ -140,7 +140,7 @@ class AdminServicer(
     ) -> admin_pb2.ListResourcesResponse:
         self._operator(context, "resource_list")
         found = await self._c.resources.all(request.node, request.site)
-        groups = [admin_pb2.Group(kind=kind, name=name) for kind, name in await self._c.resources.groups()]
+        groups = [convert.group(one) for one in await self._c.resources.groups()]
         return admin_pb2.ListResourcesResponse(
             resources=[convert.resource(row) for row in found], groups=groups
         )

@@ -10,6 +10,7 @@ from controlplane.attest.base import JOIN_TOKEN, KUBERNETES, X509POP, Evidence
 from controlplane.errors import InvalidError
 from controlplane.model import NodeRow, ResourceRow, SiteRow
 from controlplane.services.identity.attestation import Configured
+from controlplane.services.policy.resources import Declared
 from controlplane.services.push.hub import AgentState, Difference, Shadow
 from policies.errors import Finding
 
@@ -115,6 +116,16 @@ def resource(row: ResourceRow) -> admin_pb2.Resource:
         max_class=row.max_class,
         port=row.port,
     )
+
+
+def group_declared(message: admin_pb2.Group) -> Declared:
+    within = tuple(message.within.groups) if message.HasField("within") else None
+    return Declared(message.kind, message.name, within)
+
+
+def group(one: Declared) -> admin_pb2.Group:
+    within = admin_pb2.Within(groups=one.within) if one.within else None
+    return admin_pb2.Group(kind=one.kind, name=one.name, within=within)
 
 
 MAX_FLOWS = 32

@@ -43,6 +43,9 @@ def site_if_named(request: Any) -> Collection[str] | None:
 
 
 def resources(request: Any) -> Collection[str] | None:
+    """What a group is in concerns every site."""
+    if any(one.HasField("within") for one in request.groups):
+        return ()
     return {one.site for one in request.resources} or None
 
 

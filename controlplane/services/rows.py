@@ -8,6 +8,9 @@ from controlplane import model
 from controlplane.errors import CorruptError, NotFoundError
 from controlplane.operator_rows import OperatorRow
 from controlplane.store.base import Item, Store
+from policies import hierarchy
+from policies.errors import InputError
+from policies.hierarchy import Hierarchy
 
 R = TypeVar("R")
 MESH = "mesh"
@@ -229,6 +232,20 @@ async def read_node(store: Store, node: str, site: str) -> Stored[model.NodeRow]
 async def policy_state(store: Store) -> Stored[model.PolicyState]:
     found = await find(store, model.PolicyState, POLICY)
     return found or Stored(POLICY, model.PolicyState(), 0)
+
+
+def groups(state: model.PolicyState) -> Hierarchy:
+    """Which groups are in which."""
+    try:
+        return hierarchy.read(nested(state))
+    except (InputError, TypeError) as exc:
+        raise CorruptError(f"`{POLICY}`: {exc}") from exc
+
+
+def nested(state: model.PolicyState) -> dict[hierarchy.Group, list[str]]:
+    """Group -> what it is directly in."""
+    pairs = ((text.partition("/"), names) for text, names in state.nested.items())
+    return {(kind, name): names for (kind, _, name), names in pairs}
 
 
 class Parsed(Generic[R]):

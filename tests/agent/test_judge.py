@@ -12,6 +12,7 @@ from agent import identity
 from agent.evidence.lines import OpenStream
 from agent.judge import Judge
 from certs.attributes import Attributes, rendered
+from policies.model import ResourceKey
 
 PERMIT = '@id("p") permit(principal, action, resource) when {{ {} }};'
 DAY_MS = 86_400_000
@@ -39,6 +40,7 @@ def stream(pki: Pki) -> OpenStream:
         purpose="treatment",
         data_class="1",
         subject_region="fr",
+        arguments="",
         stream=True,
         subject=rendered(x509.load_der_x509_certificate(leaf.der).subject),
         source="192.0.2.7:4711",
@@ -86,6 +88,32 @@ def test_a_stream_is_judged_on_the_address_it_comes_from(
 ) -> None:
     made = judge(pki, 'context.source_ip.isInRange(ip("192.0.2.0/24"))')
     assert made.may_go_on(replace(stream, source=source), NOON_MS) is expected
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ('"path=/data/x"', True),
+        ('"path=/etc/x"', False),
+        ('"path"', False),
+        ('"mode=/data/x"', False),
+        ("", False),
+    ],
+)
+def test_a_call_of_a_tool_is_judged_on_the_arguments_it_began_with(
+    pki: Pki, stream: OpenStream, told: str, expected: bool
+) -> None:
+    """Also under rules that ask for others: what was not looked for then cannot be decided again, and ends."""
+    leaf = pki.node("gpu-1", "berlin", "DE", Attributes(class_ceiling=4))
+    mine = identity.make(leaf.key, (leaf.der, pki.node_ca), pki.root, pki.now)
+    policy = (
+        '@id("data") permit (principal, action == Action::"tool", resource)'
+        ' when { context.arguments.hasTag("path") && context.arguments.getTag("path") like "/data/*" };'
+    )
+    tools = (ResourceKey("Tool", "search", sidecar.CALLEE),)
+    made = Judge(sidecar.state(pki, 1, mine, policy=policy, resources=tools), leased=True)
+    called = replace(stream, action="tool", resource="Tool/search", protocol="mcp", arguments=told)
+    assert made.may_go_on(called, NOON_MS) is expected
 
 
 @pytest.mark.parametrize("field", ["purpose", "protocol", "method", "path", "data_class", "subject"])

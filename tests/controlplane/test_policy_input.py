@@ -98,8 +98,3 @@ def test_two_files_of_one_name_are_refused(mesh: Mesh) -> None:
     request.source.files.add(name="p", text=GOOD)
     with pytest.raises(CliError, match="one name"):
         mesh.call("ApplyPolicy", request)
-
-
-def test_a_group_that_is_declared_in_itself_is_refused() -> None:
-    """Groups hold nodes and resources, not groups: there is no field in which to say it, so no circle can be made."""
-    assert [field.name for field in admin_pb2.Group.DESCRIPTOR.fields] == ["kind", "name"]

@@ -259,12 +259,20 @@ class Resource(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., node: _Optional[str] = ..., site: _Optional[str] = ..., groups: _Optional[_Iterable[str]] = ..., owner: _Optional[str] = ..., max_class: _Optional[int] = ..., port: _Optional[int] = ...) -> None: ...
 
 class Group(_message.Message):
-    __slots__ = ("kind", "name")
+    __slots__ = ("kind", "name", "within")
     KIND_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    WITHIN_FIELD_NUMBER: _ClassVar[int]
     kind: str
     name: str
-    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+    within: Within
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., within: _Optional[_Union[Within, _Mapping]] = ...) -> None: ...
+
+class Within(_message.Message):
+    __slots__ = ("groups",)
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, groups: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ApplyResourcesRequest(_message.Message):
     __slots__ = ("resources", "groups", "dry_run")
@@ -497,7 +505,14 @@ class ShadowFlow(_message.Message):
     def __init__(self, direction: _Optional[str] = ..., peer: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., allowed: _Optional[bool] = ..., policy: _Optional[str] = ..., count: _Optional[int] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("caller", "action", "resource", "purpose", "data_class", "subject_region", "stream", "method", "path", "at_ms", "source_ip")
+    __slots__ = ("caller", "action", "resource", "purpose", "data_class", "subject_region", "stream", "method", "path", "at_ms", "source_ip", "arguments")
+    class ArgumentsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     CALLER_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_FIELD_NUMBER: _ClassVar[int]
@@ -509,6 +524,7 @@ class ExplainRequest(_message.Message):
     PATH_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
     SOURCE_IP_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     caller: str
     action: str
     resource: str
@@ -520,7 +536,8 @@ class ExplainRequest(_message.Message):
     path: str
     at_ms: int
     source_ip: str
-    def __init__(self, caller: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., purpose: _Optional[str] = ..., data_class: _Optional[str] = ..., subject_region: _Optional[str] = ..., stream: _Optional[bool] = ..., method: _Optional[str] = ..., path: _Optional[str] = ..., at_ms: _Optional[int] = ..., source_ip: _Optional[str] = ...) -> None: ...
+    arguments: _containers.ScalarMap[str, str]
+    def __init__(self, caller: _Optional[str] = ..., action: _Optional[str] = ..., resource: _Optional[str] = ..., purpose: _Optional[str] = ..., data_class: _Optional[str] = ..., subject_region: _Optional[str] = ..., stream: _Optional[bool] = ..., method: _Optional[str] = ..., path: _Optional[str] = ..., at_ms: _Optional[int] = ..., source_ip: _Optional[str] = ..., arguments: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Clause(_message.Message):
     __slots__ = ("policy", "effect", "text", "value")

@@ -11,11 +11,11 @@ from controlplane.services import rows
 from controlplane.services.push.bundles import facts, principal
 from controlplane.services.push.publish import Publisher
 from controlplane.store.base import Store
-from policies import wording
+from policies import arguments, wording
 from policies.compile import compile_egress, compile_ingress
 from policies.explain import explain
 from policies.inventory import inventory
-from policies.mesh import Mesh
+from policies.mesh import Mesh, completed
 from policies.model import ACTIONS, Code, Request, ResourceKey, Rule
 from policies.requests import accept_claims
 
@@ -31,7 +31,9 @@ class Explaining:
         return await known_mesh(self._store)
 
     async def explain(self, asked: admin_pb2.ExplainRequest) -> admin_pb2.ExplainResponse:
-        caller = principal((await rows.read_node(self._store, *_node(asked.caller))).row)
+        state = (await rows.policy_state(self._store)).row
+        groups = rows.groups(state)
+        caller = groups.caller(principal((await rows.read_node(self._store, *_node(asked.caller))).row))
         if asked.action not in ACTIONS:
             raise InvalidError(
                 f"`{asked.action[:32]}` is no action", hint="actions: " + ", ".join(sorted(ACTIONS))
@@ -59,14 +61,14 @@ class Explaining:
             stream=asked.stream,
             now_ms=asked.at_ms or int(time.time() * 1000),
             source_ip=_address(asked.source_ip),
+            arguments=arguments.of(asked.arguments),
         )
-        state = (await rows.policy_state(self._store)).row
         site = owner.row.site
         policies = await self._publisher.versions.policies(
             await self._publisher.versions.source(state.now, site)
         )
         described = [
-            facts(s.row, owner.row.jurisdiction, owner.row.groups)
+            groups.resource(facts(s.row, owner.row.jurisdiction, owner.row.groups))
             for s in found
             if f"{s.row.node}.{s.row.site}" == key.node
         ]
@@ -89,18 +91,20 @@ class Explaining:
         mine = (await rows.read_node(self._store, node, site)).row
         nodes = {one.row.short: one.row for one in await rows.every(self._store, NodeRow, "node/")}
         alive = {name for name, row in nodes.items() if row.state == model.ENROLLED}
+        state = (await rows.policy_state(self._store)).row
+        groups = rows.groups(state)
         declared = [
-            facts(one.row, nodes[owner].jurisdiction, nodes[owner].groups)
+            groups.resource(facts(one.row, nodes[owner].jurisdiction, nodes[owner].groups))
             for one in await rows.every(self._store, ResourceRow, "resource/")
             if (owner := f"{one.row.node}.{one.row.site}") in alive
         ]
-        version = (await rows.policy_state(self._store)).row.now
-        policies = await self._publisher.versions.policies(
-            await self._publisher.versions.source(version, mine.site)
+        version = state.now
+        policies = groups.spelled_out(
+            await self._publisher.versions.policies(await self._publisher.versions.source(version, mine.site))
         )
         remote = [one for one in declared if one.key.node != mine.short]
         ingress = compile_ingress(policies, [one for one in declared if one.key.node == mine.short])
-        egress = compile_egress(policies, principal(mine), remote)
+        egress = compile_egress(policies, groups.caller(principal(mine)), remote)
         elsewhere = {rule.id for rule in compile_ingress(policies, remote).rules}
         found = inventory(policies, ingress, egress, elsewhere)
         return admin_pb2.BundleDescription(
@@ -151,12 +155,13 @@ async def known_mesh(store: Store) -> Mesh:
     }
     declared = [stored.row for stored in await rows.every(store, ResourceRow, "resource/")]
     served = [(row, nodes.get(f"{row.node}.{row.site}")) for row in declared]
-    return Mesh(
+    mesh = Mesh(
         nodes=tuple(principal(row) for row in nodes.values()),
         resources=tuple(
             facts(row, owner.jurisdiction, owner.groups) for row, owner in served if owner is not None
         ),
     )
+    return completed(mesh, rows.groups((await rows.policy_state(store)).row))
 
 
 def _node(text: str) -> tuple[str, str]:

@@ -21,6 +21,9 @@ from controlplane.services.push.bundles import BundleMaker
 from controlplane.services.push.publish import BREATH, Publisher
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
+from policies import compile as compiler
+from policies.errors import PolicyError
+from policies.hierarchy import Hierarchy
 from policies.syntax import Policy
 
 STAGE_WAIT_S = 5.0  # how long a new policy waits for agents to hold it before it is put in force
@@ -65,7 +68,8 @@ class Rollout:
         version = state.row.next
         nodes = {stored.row.short: stored.row for stored in await rows.every(self._store, NodeRow, "node/")}
         resources = [stored.row for stored in await rows.every(self._store, ResourceRow, "resource/")]
-        bundles = await _made(version, policies, nodes, resources)
+        groups = await _fit(policies, state.row)
+        bundles = await _made(version, policies, nodes, resources, groups)
         applied = Applied(version=version, policies=policies, bundles=bundles)
         if not how.dry_run:
             row = PolicySetRow(
@@ -105,6 +109,7 @@ class Rollout:
             row, version=state.row.next, applied_at=int(self._clock()), applied_by=how.by, note=note
         )
         policies = await self._publisher.versions.policies(row.version)
+        await _fit(policies, state.row)
         await self._begin(again, policies, state, now=how.now)
         return Applied(version=again.version, policies=policies, bundles=len(self._publisher.nodes))
 
@@ -196,15 +201,25 @@ class Rollout:
         return True
 
 
+async def _fit(policies: Sequence[Policy], state: PolicyState) -> Hierarchy:
+    """The groups that there are; PolicyError where a policy cannot be enforced with them spelled out."""
+    groups = rows.groups(state)
+    spelled = groups.spelled_out(policies)
+    if spelled is not policies and (found := await asyncio.to_thread(compiler.check, spelled)):
+        raise PolicyError(*found)
+    return groups
+
+
 async def _made(
     version: int,
     policies: Sequence[Policy],
     nodes: Mapping[str, NodeRow],
     resources: Sequence[ResourceRow],
+    groups: Hierarchy,
 ) -> int:
     """How many bundles can be made; PolicyError where one cannot. With ten thousand nodes it takes seconds: others go on."""
     maker = BundleMaker()
-    plan = maker.plan(version, policies, nodes, resources)
+    plan = maker.plan(version, policies, nodes, resources, groups)
     for number, row in enumerate(plan.alive.values()):
         if number % BREATH == 0:
             await asyncio.sleep(0)

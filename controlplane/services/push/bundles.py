@@ -13,6 +13,7 @@ from policies import codec
 from policies import compile as compiler
 from policies.compile import ResourceFacts
 from policies.documents import Peer, PeersBlob, RulesBlob, ServedResource
+from policies.hierarchy import FLAT, Hierarchy
 from policies.model import Principal, ResourceKey, Rules
 from policies.syntax import Policy
 
@@ -62,6 +63,7 @@ class Plan:
 
     version: int
     policies: Sequence[Policy]
+    groups: Hierarchy
     alive: Mapping[str, NodeRow]
     own: Mapping[str, Sequence[ResourceRow]]
     described: Mapping[str, tuple[ResourceFacts, ...]]
@@ -74,7 +76,7 @@ class Plan:
             name: (self.own[name], str(self.alive[name].spiffe_id), self.alive[name].address)
             for name in self.described
         }
-        return self.version, self.policies, self.described, served
+        return self.version, self.policies, self.groups, self.described, served
 
 
 class BundleMaker:
@@ -84,6 +86,7 @@ class BundleMaker:
         self._ingress: dict[tuple[int, tuple[ResourceFacts, ...]], Rules] = {}
         self._egress: dict[tuple[int, Principal, str], Rules] = {}
         self._remote: tuple[ResourceFacts, ...] = ()
+        self._groups, self._spelled = FLAT, dict[int, Sequence[Policy]]()
 
     def plan(
         self,
@@ -91,21 +94,28 @@ class BundleMaker:
         policies: Sequence[Policy],
         nodes: Mapping[str, NodeRow],
         resources: Sequence[ResourceRow],
+        groups: Hierarchy = FLAT,
     ) -> Plan:
-        """`nodes` is by short name."""
+        """`nodes` is by short name. What rules are made from knows no groups in groups: `groups` is spelled out in it."""
+        if groups != self._groups:
+            self._groups, self._ingress, self._egress, self._spelled = groups, {}, {}, {}
+        if version not in self._spelled:
+            self._spelled[version] = groups.spelled_out(policies)
         alive = {name: row for name, row in nodes.items() if row.state == model.ENROLLED}
         by_node: dict[str, list[ResourceRow]] = {}
         for row in resources:
             by_node.setdefault(f"{row.node}.{row.site}", []).append(row)
         described = {
-            name: tuple(facts(row, nodes[name].jurisdiction, nodes[name].groups) for row in rows)
+            name: tuple(
+                groups.resource(facts(row, nodes[name].jurisdiction, nodes[name].groups)) for row in rows
+            )
             for name, rows in by_node.items()
             if name in alive
         }
         remote = tuple(fact for name in sorted(described) for fact in described[name])
         if remote != self._remote:
             self._remote, self._egress = remote, {}
-        return Plan(version, policies, alive, by_node, described, self._remote)
+        return Plan(version, self._spelled[version], groups, alive, by_node, described, self._remote)
 
     def make(
         self,
@@ -122,7 +132,7 @@ class BundleMaker:
         """What this node is given in that state."""
         served = plan.described.get(row.short, ())
         ingress = self._ingress_rules(plan.version, plan.policies, served)
-        egress = self._egress_rules(plan, principal(row), row.short if served else "")
+        egress = self._egress_rules(plan, plan.groups.caller(principal(row)), row.short if served else "")
         ports = tuple(
             ServedResource(key=fact.key, port=resource.port)
             for fact, resource in zip(served, plan.own.get(row.short, ()), strict=True)
@@ -156,3 +166,6 @@ class BundleMaker:
         """Drop what was compiled from policies that no longer count."""
         self._ingress = {key: rules for key, rules in self._ingress.items() if key[0] in versions}
         self._egress = {key: rules for key, rules in self._egress.items() if key[0] in versions}
+        self._spelled = {
+            version: spelled for version, spelled in self._spelled.items() if version in versions
+        }

@@ -269,8 +269,10 @@ class Publisher:
             resources = [stored.row for stored in self._resources(resource_items)]
             plan = await self.versions.plan(state, {row.site for row in nodes.values()})
             self._maker.keep(plan.needed)
+            groups = rows.groups(state)
             drafts = {
-                v: self._maker.plan(v, await self.versions.policies(v), nodes, resources) for v in plan.needed
+                v: self._maker.plan(v, await self.versions.policies(v), nodes, resources, groups)
+                for v in plan.needed
             }
             alive = [row for row in nodes.values() if row.state == model.ENROLLED]
             due = self._unchanged.due(alive, (plan, {v: draft.shared for v, draft in drafts.items()}))

@@ -1,7 +1,7 @@
 """Every attack on the callee's sidecar is stopped, and every control is the reason: switched off, an attack gets through."""
 
 import pytest
-from attacks import ingress_bodies, ingress_claims, ingress_rules, ingress_tls
+from attacks import ingress_arguments, ingress_bodies, ingress_claims, ingress_rules, ingress_tls
 from attacks.control import Control, by_name, falls, holds
 from attacks.ingress import Ingress
 from sidecar import Running
@@ -12,6 +12,7 @@ CONTROLS = (
     *ingress_tls.CONTROLS,
     *ingress_claims.CONTROLS,
     *ingress_bodies.CONTROLS,
+    *ingress_arguments.CONTROLS,
 )
 
 

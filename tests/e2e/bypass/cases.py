@@ -1,4 +1,4 @@
-"""Attempts to reach `/admin`, the model `secret` or the tool `secret` through a sidecar that permits all else. Data.
+"""Attempts to reach `/admin`, the model `secret` the tool or the argument `secret` through a sidecar that permits all else. Data.
 
 `ref` names the class of attack. Each attempt must be denied, or what the backend received must mean nothing protected to
 the most careless server (`readings.protected`).
@@ -6,7 +6,7 @@ the most careless server (`readings.protected`).
 
 from dataclasses import dataclass
 
-from bypass.payloads import BODIES, MCP, MODELS, SECRET, TRANSFER
+from bypass.payloads import ARGUMENTS, BODIES, MCP, MODELS, SECRET, TRANSFER
 from bypass.wire import CHATS, Send, Stream, frames, get, raw, stream
 
 
@@ -310,4 +310,5 @@ CASES = [
     *(Case("model in path or query", name, send_it) for name, send_it in MODELS.items()),
     *(Case("transfer 24", name, send_it) for name, send_it in TRANSFER.items()),
     *(Case("MCP", name, send_it) for name, send_it in MCP.items()),
+    *(Case("MCP arguments", name, send_it) for name, send_it in ARGUMENTS.items()),
 ]

@@ -5,6 +5,7 @@ import gzip
 import json
 import zlib
 
+import calls
 from bodies import REFUSED
 from bypass.wire import CHAT, CHATS, Send, get, http1, post
 from rpc_bodies import CALLS_REFUSED
@@ -123,6 +124,19 @@ def tool(name: str) -> dict[str, object]:
     return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": {}}}
 
 
+def asked(body: bytes) -> Send:
+    """A call of a permitted tool that says `secret` where a call of the corpus says what it may not."""
+    return call(body.replace(b'"search"', b'"add"').replace(b"/etc", b"secret"))
+
+
+ARGUMENTS = {
+    "the argument": asked(calls.call('{"path":"/etc"}')),
+    **{f"corpus: {name}": asked(body) for name, body in calls.REFUSED.items()},
+    **{f"corpus: {name}": asked(body) for name, (body, _) in calls.READ.items()},
+    "what filters are told": call(
+        calls.call('{"path":"secret"}').replace(b'"search"', b'"add"'), 'Writ-Arguments: "path=/data/x"'
+    ),
+}
 MCP = {
     "the tool": call(tool("secret")),
     **{f"corpus: {name}": call(body.replace(b'"rm"', b'"secret"')) for name, body in CALLS_REFUSED.items()},

@@ -1,7 +1,7 @@
 """What the most careless server could make of a request that reached it. Used to judge attacks, so it errs to the careless side.
 
-A request has reached what is protected if any of its readings names the path `/admin`, the model `secret` or the tool
-`secret`. Everything is judged on what the backend received, never on what was sent.
+A request has reached what is protected if any of its readings names the path `/admin`, the model `secret`, the tool
+`secret`, or `secret` as the argument `path` of any tool. Everything is judged on what the backend received, never on what was sent.
 """
 
 import gzip
@@ -126,4 +126,11 @@ def _names(value: Any, inside: Callable[[str, Any], bool]) -> bool:
 def _inside(key: str, value: Any) -> bool:
     if key == "model":
         return value in (PROTECTED, [PROTECTED])
-    return key == "params" and _names(value, lambda name, item: name == "name" and item == PROTECTED)
+    return key == "params" and _names(value, _called)
+
+
+def _called(key: str, value: Any) -> bool:
+    """The tool, or the one argument that policies ask for."""
+    if key == "arguments":
+        return _names(value, lambda name, item: name == "path" and PROTECTED in str(item))
+    return key == "name" and value == PROTECTED

@@ -18,6 +18,9 @@ POLICY = """
 permit (principal, action, resource is Model) when { resource.name == "ngram" };
 @id("one-tool")
 permit (principal, action, resource is Tool) when { resource.name == "add" };
+@id("one-argument")
+forbid (principal, action == Action::"tool", resource)
+when { context.arguments.hasTag("path") && context.arguments.getTag("path") like "*secret*" };
 @id("everything-else")
 permit (principal, action, resource is Service);
 @id("not-admin")
