@@ -217,6 +217,8 @@ async def test_a_request_that_is_not_of_this_mesh_is_refused_and_nothing_is_sign
         bent(asked, root=foreign.root.hex()),
         bent(asked, trust_domain="other.example"),
         bent(asked, root="zz"),
+        bent(asked, generation=-1),
+        bent(asked, generation=1 << 200),
         bent(asked, delegation=foreign.delegation.decode()),
         bent(asked, delegation="{}"),
         bent(asked, crl="00"),

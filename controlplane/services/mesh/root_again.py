@@ -31,6 +31,7 @@ from policies import documents as d
 
 CRL_FILE = "root.crl"  # beside the root: the newest list that it signed
 MAX_BYTES = 4 << 20
+MAX_GENERATION = 1 << 53  # as documents can hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +90,8 @@ def sign(asked: Request, directory: Path, signer: Signer, *, now: int, crl_lifet
     made = authorities.load(directory, signer)
     if (_hex(asked.root), asked.trust_domain) != (made.root, made.trust_domain):
         raise InvalidError("the request is for a mesh with another root")
+    if not 0 <= asked.generation < MAX_GENERATION:
+        raise InvalidError("the request is of no generation")
     base = _delegation(asked.delegation, made.root)  # (1)
     held = read_delegation(made.delegation, made.root)
     if base.version < held.version and _who(base) != _who(held):  # (2)
