@@ -102,9 +102,12 @@ class Links:
             pause = min(pause * 2, MAX_PAUSE_S)
 
     async def _told(self, name: str, message: replica_pb2.Agents) -> None:
+        stood = name in self._standing
         self._standing.add(name)
         told = [state for state in states(message, name) if self._hub.told(state)]
         self._hub.agent_moved(*told)
+        if not stood:  # who waits until every replica is heard must not wait for an agent to move
+            self._hub.look_again()
 
     def _channel(self, address: str) -> grpc.aio.Channel:
         mine = self._tls()
