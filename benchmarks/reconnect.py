@@ -4,6 +4,7 @@ All of them notice at once, as they do when a machine dies. Meanwhile other node
 connections that stand already, eighty a second: the worst of them is what a renewal waits behind the crowd.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -36,10 +37,9 @@ def run(directory: Path) -> list[Row]:
                 killed = time.monotonic()
                 victim.process.kill()
                 served_s = _served(agents) - killed
-                if renewers.poll() is not None:
-                    raise SystemExit("all had renewed before all were served: more renewers are needed")
-                renewers.stdin.write("stop\n")
-                renewers.stdin.flush()
+                with contextlib.suppress(BrokenPipeError):  # all had renewed before: that is said
+                    renewers.stdin.write("stop\n")
+                    renewers.stdin.flush()
                 said = json.loads(renewers.stdout.readline())
             finally:
                 renewers.kill()
@@ -66,7 +66,7 @@ def run(directory: Path) -> list[Row]:
             1000,
             5000,
             len(delays),
-            f"the worst; median {delays[len(delays) // 2] * 1000:.0f} ms",
+            f"the worst; median {delays[len(delays) // 2] * 1000:.0f} ms; over {said['to'] - killed:.0f} s",
         ),
     ]
 
