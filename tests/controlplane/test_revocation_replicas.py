@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import clients
 import grpc
 import pytest
+from barenode import until
 from clients import Holder
 from cryptography import x509
 
@@ -29,13 +30,19 @@ def mesh(tmp_path_factory):
         made.init()
         made.start_control_plane()
         made.site("paris", "FR")
+        first = certified(made)
+        until(lambda: renewed(made.replicas[1], made, first, keys.generate_p256()) is not CODE.UNAVAILABLE)
         yield made
 
 
 @pytest.fixture
-def holder(mesh, tmp_path) -> Holder:
+def holder(mesh) -> Holder:
+    return certified(mesh)
+
+
+def certified(mesh: Mesh) -> Holder:
     """A node, certified by the first replica."""
-    _, ca = clients.root_and_ca(mesh, clients.token(mesh, "probe"), tmp_path / "token")
+    _, ca = clients.root_and_ca(mesh, clients.token(mesh, "probe"), mesh.directory / "token")
     return clients.enrolled(mesh, clients.enrolment(mesh, ca), f"n-{secrets.token_hex(4)}")
 
 
@@ -96,8 +103,7 @@ def test_a_site_larger_than_one_commit_is_ended_in_etcd(mesh) -> None:
 
 def test_a_key_that_one_replica_certified_for_a_node_no_other_certifies_for_another(mesh, holder) -> None:
     second = mesh.replicas[1]
-    _, ca = clients.root_and_ca(mesh, clients.token(mesh, "probe"), mesh.directory / "token")
-    other = clients.enrolled(mesh, clients.enrolment(mesh, ca), f"n-{secrets.token_hex(4)}")
+    other = certified(mesh)
     assert renewed(second, mesh, other, holder.key) is CODE.PERMISSION_DENIED
     again = renewed(second, mesh, holder, holder.key)
     assert isinstance(again, Holder), "a node may keep its own key"
