@@ -59,8 +59,7 @@ def again(*headers: tuple[str, str]) -> Attack:
 
     def attack(s: Sidecar) -> bool:
         assert s.ask().allowed
-        before = len(s.backend.seen)
-        del s.backend.seen[before - 1 :]
+        del s.backend.seen[-1]
         return s.ask(headers=list(headers)).allowed
 
     return attack
@@ -195,7 +194,7 @@ CONTROLS = (
             ("a second class", again(("writ-data-class", "0"))),
             ("a second region", again(("writ-subject-region", "us"))),
         ],
-        believe_the_first,
+        mutants.both(believe_the_first, mutants.script(*WRITE_ALL)),
     ),
     Control(
         4,
