@@ -23,7 +23,7 @@ from pki import TD, Leaf, Pki
 from sidecar import tls
 
 from agent import identity
-from agent.envoy import authorize, classifier, pb, process
+from agent.envoy import authorize, bootstrap, classifier, listeners, pb, process
 from agent.envoy.actions import Stamp, Verdict, parse
 from certs import keys, spiffe
 from certs.attributes import Attributes
@@ -121,6 +121,8 @@ def _listener(name: str, file: Path, transport: dict[str, Any], *, classify: boo
             "body_format": {"text_format_source": {"inline_string": "%RESPONSE_CODE_DETAILS%"}}
         },
     }
+    if classify:
+        manager["early_header_mutation_extensions"] = [listeners._strip(listeners.CLAIMS)]
     filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]
     address = {"socket_address": {"address": "127.0.0.1", "port_value": 0}}
     return {"name": name, "address": address, "filter_chains": [{"filters": filters, **transport}]}
@@ -151,7 +153,7 @@ def running(
     for name, held in files.items():
         (directory / f"{name}.pb").write_bytes(routes(name, held))
     mutual = _mutual(pki)
-    listeners = [
+    three = [
         _listener("ingress", directory / "ingress.pb", mutual),
         _listener("bodies", directory / "ingress.pb", mutual, classify=True),
         _listener("egress", directory / "egress.pb", {}),
@@ -159,7 +161,8 @@ def running(
     document = {
         "node": {"id": "test", "cluster": "test"},
         "admin": {"address": {"pipe": {"path": str(directory / "admin.sock")}}},
-        "static_resources": {"listeners": listeners},
+        "static_resources": {"listeners": three},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": bootstrap.RUNTIME}]},
     }
     envoy = process.EnvoyProcess(process.find_binary(None), directory, 1, 20)
     envoy.start(json.dumps(document), "test")

@@ -9,8 +9,9 @@ from typing import Any
 
 ENDED, OPEN = "end", "open"
 OPEN_EVERY_S = 1  # how often a stream that is open says so
+ID = {"in": "writ-request-id", "out": "x-request-id"}
+"""The header with the id of a request: the caller's Envoy makes it and tells the callee's."""
 COMMON = {
-    "0id": "%REQ(writ-request-id)%",
     "method": "%REQ(:METHOD)%",
     "path": "%REQ(writ-path)%",
     "protocol": "%REQ(writ-protocol)%",
@@ -49,7 +50,7 @@ CERTIFICATE = {
 
 def logs(path: str, direction: str) -> list[dict[str, Any]]:
     """The logs of one listener: streams that ended, and those that have been open for a while."""
-    ended = {"1k": ENDED, "dir": direction, **COMMON, **PEER[direction], **CERTIFICATE[direction], **RESULT}
+    ended = {"1k": ENDED, **_common(direction), **PEER[direction], **CERTIFICATE[direction], **RESULT}
     return [
         _file(path, ended, _moment("DownstreamEnd")),
         _file(path, _open(direction), _moment("DownstreamPeriodic")),
@@ -65,7 +66,11 @@ def up(path: str, direction: str) -> dict[str, Any]:
 
 
 def _open(direction: str) -> dict[str, str]:
-    return {"1k": OPEN, "dir": direction, **COMMON, **PEER[direction], **SOCKETS}
+    return {"1k": OPEN, **_common(direction), **PEER[direction], **SOCKETS}
+
+
+def _common(direction: str) -> dict[str, str]:
+    return {"0id": f"%REQ({ID[direction]})%", "dir": direction, **COMMON}
 
 
 def _moment(kind: str) -> dict[str, Any]:

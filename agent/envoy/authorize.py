@@ -2,7 +2,7 @@
 
 Both look up what is exact first: at egress the peer of the route, then action, then resource. Under each stand only the
 rules about it, as a search (`index`).
-Forbids: first, everything that any rule reads must be there and well formed, or nothing passes; from then on native
+Forbids: first, no claim may have come twice; then everything that any rule reads must be there and well formed, or nothing passes; from then on native
 matchers cannot fail. Then each forbid is named, for attribution. Where some need CEL, which can fail, all of those must
 also be certain to fail. A forbid that cannot be evaluated therefore denies (`unevaluable`), whatever order they are in.
 Permits: one that holds allows; nothing else does.
@@ -43,8 +43,10 @@ def forbids(rules: Rules, peers: Peers | None, stamp: Stamp) -> RBAC:
     }
     unevaluable = pb.act(stamp.deny(Code.UNEVALUABLE), allow=False)
     ready = inputs.well_formed(rule.when for rule in rules.rules)
+    several = pb.act(stamp.deny(Code.CLAIM_NOT_ALLOWED), allow=False)
     asked = pb.then(pb.in_order([(pb.all_of(ready), pb.then(tree))], unevaluable)) if ready else pb.then(tree)
-    return RBAC(matcher=pb.exact_map(pb.header("writ-verdict"), {**refused, "ok": asked}, unevaluable))
+    verdicts = pb.exact_map(pb.header("writ-verdict"), {**refused, "ok": asked}, unevaluable)
+    return RBAC(matcher=pb.in_order([(inputs.claimed_twice(), several)], pb.then(verdicts)))
 
 
 def permits(rules: Rules, peers: Peers | None, stamp: Stamp) -> RBAC:

@@ -18,8 +18,18 @@ HOLES = {
     "{}": "[A-Za-z0-9._~%-]+",
 }
 """The free parts of a path as Lua patterns; their length is looked at beside them."""
+KEY = "writ-key"
+BETWEEN, NONE = "\x01", "\x02"
+"""Between the parts of a key, and for a part that is not there: bytes that Envoy's codecs let no header have."""
 _LUA_MAGIC = re.compile(r"([^A-Za-z0-9])")
 _BODY = {Source.FIXED: "none", Source.PATH: "none", Source.QUERY: "opaque"}
+
+
+def key() -> str:
+    """How Envoy puts together all that is asked of a request before its body: one value to read instead of eight."""
+    headers = ("writ-purpose", "writ-data-class", "writ-subject-region", "content-type", "content-encoding")
+    parts = ["%REQ(:METHOD)%", "%REQ(:PATH)%", *(f"%REQ({name}?{KEY})%" for name in headers)]
+    return BETWEEN.join([*parts, "%DOWNSTREAM_PEER_SUBJECT%"])
 
 
 @lru_cache(maxsize=2)
@@ -44,6 +54,9 @@ def source(*, egress: bool) -> str:
         "@MEMBERS@": _map({protocol: _wanted(call_members(protocol)) for protocol in protocols}),
         "@FALLBACK@": _row(FALLBACK),
         "@GRPC@": _row(GRPC),
+        "@KEY@": KEY,
+        "@BETWEEN@": f"\\{ord(BETWEEN)}",
+        "@NONE@": f"\\{ord(NONE)}",
         "@MAX_DEPTH@": str(MAX_DEPTH),
         "@MAX_VALUE@": str(MAX_VALUE),
         "@EXTRACTION@": extraction.NAME,

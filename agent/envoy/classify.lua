@@ -15,6 +15,12 @@ local MEMBERS = @MEMBERS@  -- [protocol] = what is wanted of the body of a call
 local FALLBACK = @FALLBACK@
 local GRPC = @GRPC@
 
+-- `writ-key` is put together by Envoy (classifier.key) from all that is read here before a body, but for who is asked: between
+-- the parts, and for a header that is not there, stand bytes that no header can bring. Of a header that came several times it
+-- has the first value: claims that did are refused by the filter behind (authorize), all else it has in one.
+local BETWEEN, NONE = "@BETWEEN@", "@NONE@"
+local MAX_KEPT_KEY = 2048
+
 -- Claims. -------------------------------------------------------------------------------------------------------------
 
 -- Each call into Envoy costs more than all the Lua of a claim: what is already right is not written again.
@@ -52,44 +58,13 @@ local function within(subject, given, claimed, region)
   return {purpose = purpose, class = class, area = area}
 end
 
--- What was accepted before, by subject and claims, on which alone it depends. What is refused is not kept: it could be long.
-local accepted, kept = {}, 0
-
-local function below(from, key)
-  local found = from[key]
-  if not found then
-    found = {}
-    from[key] = found
-  end
-  return found
-end
-
-local function remember(subject, given, claimed, region, found)
-  if kept == MAX_KEPT then accepted, kept = {}, 0 end
-  kept = kept + 1
-  below(below(below(accepted, subject), given or false), claimed or false)[region or false] = found
-end
-
-local function remembered(subject, given, claimed, region)
-  local found = accepted[subject]
-  found = found and found[given or false]
-  found = found and found[claimed or false]
-  return found and found[region or false]
-end
-
 -- Are the claims within the certificate? Then they are written down, completed by what it says.
-local function claims(headers, subject)
-  local given, claimed = headers:get("writ-purpose"), headers:get("writ-data-class")
-  local region = headers:get("writ-subject-region")
-  local found = remembered(subject, given, claimed, region)
-  if not found then
-    found = within(subject, given, claimed, region)
-    if not found then return nil end
-    remember(subject, given, claimed, region, found)
-  end
-  write(headers, "writ-purpose", given, found.purpose)
-  write(headers, "writ-data-class", claimed, found.class)
-  if found.area then write(headers, "writ-subject-region", region, found.area) end
+local function claims(headers, asked)
+  local found = asked.claims
+  if not found then return nil end
+  write(headers, "writ-purpose", asked.purpose, found.purpose)
+  write(headers, "writ-data-class", asked.class, found.class)
+  if found.area then write(headers, "writ-subject-region", asked.region, found.area) end
   return true
 end
 
@@ -144,13 +119,12 @@ local function near(path)
   return false
 end
 
-local function is_grpc(headers)
-  local kind = headers:get("content-type")
+local function is_grpc(kind)
   return kind == "application/grpc" or kind == "application/grpc+proto"
 end
 
 -- The row of a request, its name as far as the path tells, and whether servers could read the path otherwise.
-local function endpoint(headers, method, path)
+local function endpoint(method, path, kind)
   local row = EXACT[method .. " " .. path]
   if row then return row, row.name, false end
   if ambiguous(path) then return FALLBACK, nil, true end
@@ -159,12 +133,12 @@ local function endpoint(headers, method, path)
   if row then return row, name, false end
   if near(path) then return FALLBACK, nil, true end
   local service = method == "POST" and match(path, "^/([A-Za-z0-9_.]+)/[A-Za-z0-9_]+$")
-  if service and #service <= 128 and is_grpc(headers) then return GRPC, service, false end
+  if service and #service <= 128 and is_grpc(kind) then return GRPC, service, false end
   return FALLBACK, FALLBACK.name, false
 end
 
 -- What a query says of a key: its one value, and whether it says nothing. Any key in a second spelling spoils both.
-local function asked(query, wanted)
+local function queried(query, wanted)
   if query == "" then return nil, true end
   local value, nothing
   for part in string.gmatch(query, "[^&;]+") do
@@ -184,11 +158,16 @@ local function content(handle)
   return length > 0 and body:getBytes(0, length) or nil
 end
 
-local function json(handle, headers, wanted)
-  if headers:get("content-encoding") ~= nil then return nil end
-  local kind = lower(headers:get("content-type") or "")
-  if find(kind, "charset", 1, true) and not find(kind, '^[^;,]*;[ \t]*charset="?utf%-8"?[ \t]*$') then return nil end
-  local text = content(handle)
+-- Do the headers say that a body is JSON as it stands?
+local function legible(kind, encoding)
+  if encoding ~= nil then return false end
+  kind = lower(kind or "")
+  if find(kind, "charset", 1, true) and not find(kind, '^[^;,]*;[ \t]*charset="?utf%-8"?[ \t]*$') then return false end
+  return true
+end
+
+local function json(handle, asked, wanted)
+  local text = asked.json and content(handle)
   local found = text and scan(text, wanted)
   return found
 end
@@ -207,26 +186,28 @@ end
 -- By source: the name, whether a stream is asked for, and the row that holds.
 local READ = {}
 
-function READ.query(_, _, row, query)
-  return (asked(query, row.field)), row.stream, row
+function READ.query(_, _, asked)
+  local row = asked.row
+  return (queried(asked.query, row.field)), row.stream, row
 end
 
-function READ.body(handle, headers, row, query)
-  local found = json(handle, headers, row.wanted)
-  local _, nothing = asked(query, row.field)
+function READ.body(handle, _, asked)
+  local row = asked.row
+  local found = json(handle, asked, row.wanted)
+  local _, nothing = queried(asked.query, row.field)
   if not found or not nothing then return nil, false, row end
   return found[row.field], found.stream == true, row
 end
 
-function READ.field(handle, headers, row)
-  if headers:get("content-encoding") ~= nil or not is_grpc(headers) then return nil, false, row end
-  local body = content(handle)
+function READ.field(handle, _, asked)
+  local row = asked.row
+  local body = asked.grpc and content(handle)
   return body and message(body, row.field), row.stream, row
 end
 
-function READ.first(handle, headers, row)
-  if headers:get("content-encoding") ~= nil or not is_grpc(headers) then return nil, false, row end
-  local found = handle:streamInfo():dynamicMetadata():get("@EXTRACTION@")
+function READ.first(handle, _, asked)
+  local row = asked.row
+  local found = asked.grpc and handle:streamInfo():dynamicMetadata():get("@EXTRACTION@")
   return found and found["@FIELD@"] and found["@FIELD@"][1], row.stream, row
 end
 
@@ -240,9 +221,10 @@ local function arguments(handle, tool)
   return text ~= nil
 end
 
-function READ.call(handle, headers, row)
+function READ.call(handle, headers, asked)
+  local row = asked.row
   local said_method, said_name = headers:get("mcp-method"), headers:get("mcp-name")
-  local found = json(handle, headers, MEMBERS[row.protocol])
+  local found = json(handle, asked, MEMBERS[row.protocol])
   if not found then return nil, false, row end
   echo(handle, found.id)
   local method = found.method or ""
@@ -280,46 +262,77 @@ local function watch(handle, field, name)
   end
 end
 
-local function identify(handle)
-  if EGRESS then
-    local known = handle:metadata()
-    return known:get("subject"), known:get("peer")
-  end
-  local tls = handle:streamInfo():downstreamSslConnection()
-  return tls and tls:subjectPeerCertificate(), nil
-end
-
 local function request_id(headers)
-  local given = not EGRESS and headers:get("writ-request-id") or nil
+  local given = headers:get("writ-request-id")
   if given and #given == 36 and not find(given, "[^0-9a-f-]") then return end
   headers:replace("writ-request-id", headers:get("x-request-id"))
 end
 
-function envoy_on_request(handle)
-  local headers = handle:headers()
-  request_id(headers)
-  local subject, peer = identify(handle)
-  if not subject then return end
-  if peer then headers:replace("writ-peer", peer) end
+-- Whose certificate counts, and who is asked: at egress the route says both.
+local function identify(handle, who)
+  if EGRESS then return match(who, "^(%S+) (.+)$") end
+  local tls = handle:streamInfo():downstreamSslConnection()
+  return nil, tls and tls:subjectPeerCertificate()
+end
+
+-- What can be told of a request without its body, and the key that these headers have.
+local function look(handle, headers, who)
   local method, target = headers:get(":method"), headers:get(":path")
+  local purpose, class = headers:get("writ-purpose"), headers:get("writ-data-class")
+  local region = headers:get("writ-subject-region")
+  local kind, encoding = headers:get("content-type"), headers:get("content-encoding")
+  local peer, subject = identify(handle, who)
+  if not subject then return nil end
   local path, query = target, ""
   local mark = find(target, "?", 1, true)
   if mark then path, query = sub(target, 1, mark - 1), sub(target, mark + 1) end
-  local row, name, odd = endpoint(headers, method, path)
-  headers:replace("writ-path", path)
+  local asked = {peer = peer, query = query, purpose = purpose, class = class, region = region}
+  asked.row, asked.name, asked.odd = endpoint(method, path, kind)
+  asked.claims = within(subject, purpose, class, region)
+  asked.json, asked.grpc = legible(kind, encoding), encoding == nil and is_grpc(kind)
+  local parts = {method, target, purpose or NONE, class or NONE, region or NONE, kind or NONE, encoding or NONE}
+  return asked, table.concat(parts, BETWEEN) .. BETWEEN .. (EGRESS and "" or subject)
+end
+
+-- The same, from what was found out before if a request with this key went the same way. A key that is not, byte for byte,
+-- what the headers make (one of them came twice, say) is not kept, nor is a long one.
+local known, kept = {}, 0
+
+local function ask(handle, headers)
+  local who = ""
+  if EGRESS then who = handle:metadata():get("who") end
+  if not who then return nil end
+  local key = headers:get("@KEY@")
+  local found = known[who] and known[who][key]
+  if found then return found end
+  local asked, made = look(handle, headers, who)
+  if asked and key == made and #key <= MAX_KEPT_KEY then
+    if kept == MAX_KEPT then known, kept = {}, 0 end
+    known[who] = known[who] or {}
+    known[who][key], kept = asked, kept + 1
+  end
+  return asked
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  if not EGRESS then request_id(headers) end
+  local asked = ask(handle, headers)
+  if not asked then return end
+  local peer, row, name = asked.peer, asked.row, asked.name
+  if peer then headers:replace("writ-peer", peer) end
   headers:replace("writ-protocol", row.protocol)
   headers:replace("writ-action", row.action)
   local verdict, body, stream = "ok", row.body, row.stream
-  if odd then verdict, body = "unreadable_body", "unread" end
-  if not claims(headers, subject) then verdict = "claim_not_allowed" end
+  if asked.odd then verdict, body = "unreadable_body", "unread" end
+  if not claims(headers, asked) then verdict = "claim_not_allowed" end
   local read = READ[row.source]
   if read and verdict ~= "ok" then
     body, name, stream = "unread", nil, false
   elseif read then
-    local asked_for = row
-    name, stream, row = read(handle, headers, row, query)
+    name, stream, row = read(handle, headers, asked)
     headers = handle:headers() -- waiting for the body ends the life of what was taken before
-    if row ~= asked_for then headers:replace("writ-action", row.action) end
+    if row ~= asked.row then headers:replace("writ-action", row.action) end
   end
   if name and not named(name) or read and not name then
     if verdict == "ok" then verdict = "unreadable_body" end

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from agent.envoy import accesslog
 from policies.model import Code
 from policies.table import TABLE, Source
 
@@ -26,7 +27,7 @@ MESSAGES = {
 }
 JSON_RPC_DENIED = -32093
 """Of the range for servers; A2A takes -32001 to -32009, MCP -32020 and -32042."""
-RECORD = "%REQ(writ-request-id)%/{direction}"
+RECORD = "%REQ({id})%/{direction}"
 UNREACHED = ("UH", "UF", "NC", "NR", "UC", "UT", "UO", "LH")
 
 Filter = dict[str, Any]
@@ -76,7 +77,7 @@ def _named(code: Code) -> Filter:
 
 
 def _mapper(cause: _Cause, form: _Form, direction: str) -> dict[str, Any]:
-    record = RECORD.format(direction=direction)
+    record = RECORD.format(id=accesslog.ID[direction], direction=direction)
     details = " (%RESPONSE_CODE_DETAILS%)" if direction == "out" else ""
     every = [*form.when, cause.when]
     grpc = form.body is _grpc

@@ -21,6 +21,7 @@ FORMS = {
     Field.PATH: "/.*",
     Field.STREAM: "true|false",
 }
+CLAIMS = (Field.PURPOSE, Field.DATA_CLASS, Field.SUBJECT_REGION)
 SUBJECT = "OU=tier:[0-4],.+"
 
 
@@ -29,6 +30,11 @@ def well_formed(conditions: Iterable[Expr]) -> list[pb.Predicate]:
     asked = read(conditions)
     tests = [_present(field) for field in HEADERS if field in asked]
     return [*tests, pb.pattern(pb.SUBJECT, SUBJECT)] if asked & {*PARTS, *UNITS} else tests
+
+
+def claimed_twice() -> pb.Predicate:
+    """A claim came more than once, and is then joined with a comma: the classifier may have seen the first alone."""
+    return pb.any_of([pb.test(pb.header(HEADERS[field]), contains=",") for field in CLAIMS])
 
 
 def read(conditions: Iterable[Expr]) -> set[Field]:

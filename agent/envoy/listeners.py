@@ -109,23 +109,30 @@ def _manager(
 
 def _strip(keep: tuple[str, ...]) -> dict[str, Any]:
     """Before anything runs, remove every header that would be believed if it came from outside: of ours all but `keep`; and
-    say what time it is.
+    say what the classifier and the rules ask for that Envoy knows: time, path, and all that precedes a body in one.
     """
     ours = {"safe_regex": {"regex": PREFIX + _other_than({name.removeprefix(PREFIX) for name in keep})}}
-    now = {
-        "header": {"key": gate.NOW, "value": "%START_TIME(%s)%"},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-    }
+    said = (
+        (gate.NOW, "%START_TIME(%s)%"),
+        ("writ-path", "%PATH(NQ:PATH)%"),
+        (classifier.KEY, classifier.NONE),  # what stands for an absent header in the next
+        (classifier.KEY, classifier.key()),
+    )
     config = {
         "@type": TYPE + "http.early_header_mutation.header_mutation.v3.HeaderMutation",
         "mutations": [
             {"remove_on_match": {"key_matcher": ours}},
             *({"remove": name} for name in FORGEABLE),
             *({"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in FORGEABLE_PREFIXES),
-            {"append": now},
+            *(_say(name, value) for name, value in said),
         ],
     }
     return {"name": "envoy.http.early_header_mutation.header_mutation", "typed_config": config}
+
+
+def _say(name: str, value: str) -> dict[str, Any]:
+    header = {"key": name, "value": value}
+    return {"append": {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
 
 
 def _other_than(words: set[str]) -> str:

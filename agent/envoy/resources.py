@@ -22,7 +22,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from xds.core.v3.extension_pb2 import TypedExtensionConfig
 
-from agent.envoy import extraction, pb, sessions
+from agent.envoy import accesslog, classifier, extraction, pb, sessions
 from agent.envoy.listeners import CURVES
 from agent.envoy.settings import EnvoySettings
 from policies.asking import Wanted
@@ -161,13 +161,15 @@ def egress_routes(
             name=peer.node,
             domains=[f"{peer.node}.mesh", f"{peer.node}.mesh:*"],
             routes=[
-                _known(route, wanted, peer=peer.spiffe_id, subject=subject)
+                _known(route, wanted, who=f"{peer.spiffe_id} {subject}")
                 for route in (*_special(peer.spiffe_id), _all(peer.spiffe_id))
             ],
         )
         for peer in peers
     ]
-    return _configuration("egress", hosts, "out")
+    made = _configuration("egress", hosts, "out")
+    _add(made.request_headers_to_add.add(), "writ-request-id", f"%REQ({accesslog.ID['out']})%")
+    return made
 
 
 def _known(made: component_route.Route, wanted: Wanted, **known_of: str) -> component_route.Route:
@@ -194,9 +196,7 @@ def ingress_routes(
     )
     made = _configuration("ingress", [host], "in")
     # Servers that keep something for their callers can tell them apart: by what was decided on.
-    caller = made.request_headers_to_add.add()
-    caller.header.key, caller.header.value = "writ-peer", "%DOWNSTREAM_PEER_URI_SAN%"
-    caller.append_action = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    _add(made.request_headers_to_add.add(), "writ-peer", "%DOWNSTREAM_PEER_URI_SAN%")
     return made
 
 
@@ -254,10 +254,15 @@ def _configuration(
     name: str, hosts: Sequence[component_route.VirtualHost], direction: str
 ) -> route_pb2.RouteConfiguration:
     made = route_pb2.RouteConfiguration(name=name, virtual_hosts=hosts)
-    header = made.response_headers_to_add.add()
-    header.header.key, header.header.value = "writ-record-id", f"%REQ(writ-request-id)%/{direction}"
-    header.append_action = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+    made.request_headers_to_remove.append(classifier.KEY)  # it has bytes that no header may have
+    record = f"%REQ({accesslog.ID[direction]})%/{direction}"
+    _add(made.response_headers_to_add.add(), "writ-record-id", record)
     return made
+
+
+def _add(option: base_pb2.HeaderValueOption, name: str, value: str) -> None:
+    option.header.key, option.header.value = name, value
+    option.append_action = base_pb2.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
 def _ads() -> config_source_pb2.ConfigSource:

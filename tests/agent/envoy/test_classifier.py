@@ -1,116 +1,23 @@
 """The classifier in a running Envoy says of every request what its Python twin says."""
 
-import asyncio
 import http.client
 import json
-import socket
 from collections.abc import Iterator
 from functools import reduce
-from pathlib import Path
-from typing import Any
 
 import pytest
 from bodies import READ, REFUSED
+from classifying import NODE, ask, read, running
 from rpc_bodies import CALLS_READ, CALLS_REFUSED, MESSAGES_READ, MESSAGES_REFUSED
 
-from agent.envoy import classifier
-from agent.envoy.process import EnvoyProcess, find_binary
-from policies.model import Principal
 from policies.requests import Classified, accept_claims, classify
 from policies.table import CALLS, TABLE, Call, Source
-
-TYPE = "type.googleapis.com/envoy.extensions.filters."
-SUBJECT = (
-    "OU=tier:2,OU=region:fr,OU=region:de,OU=purpose:research,OU=purpose:care,OU=group:clinical,OU=class-floor:1,"
-    "OU=class-ceiling:3,C=FR,L=paris,serialNumber=3,O=acme.example,CN=edge-1"
-)
-NODE = Principal(
-    node="edge-1.paris",
-    site="paris",
-    jurisdiction="FR",
-    tier=2,
-    groups=frozenset({"clinical"}),
-    purposes=frozenset({"care", "research"}),
-    regions=frozenset({"fr", "de"}),
-    class_floor=1,
-    class_ceiling=3,
-)
-CLAIMS = {"writ-purpose": "care", "writ-data-class": "2", "writ-subject-region": "fr"}
-TELL = """
-function envoy_on_request(handle)
-  local told = {}
-  for _, name in ipairs({"verdict", "protocol", "action", "resource", "body", "stream", "path", "purpose", "data-class",
-                         "subject-region"}) do
-    told[#told + 1] = name .. "=" .. (handle:headers():get("writ-" .. name) or "")
-  end
-  handle:respond({[":status"] = "200", told = table.concat(told, "|")}, "")
-end
-"""
-
-
-def lua(name: str, source: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "typed_config": {"@type": TYPE + "http.lua.v3.Lua", "default_source_code": {"inline_string": source}},
-    }
-
-
-def listener(name: str) -> dict[str, Any]:
-    route = {
-        "match": {"prefix": "/"},
-        "direct_response": {"status": 500},
-        "metadata": {
-            "filter_metadata": {"envoy.filters.http.lua": {"subject": SUBJECT, "peer": "spiffe://x/y"}}
-        },
-    }
-    manager = {
-        "@type": TYPE + "network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": name,
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
-        "http_filters": [
-            lua("envoy.filters.http.lua", classifier.source(egress=True)),
-            lua("tell", TELL),
-            {"name": "router", "typed_config": {"@type": TYPE + "http.router.v3.Router"}},
-        ],
-    }
-    return {
-        "name": name,
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
-        "per_connection_buffer_limit_bytes": 4 << 20,
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
-    }
 
 
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    directory: Path = tmp_path_factory.mktemp("envoy")
-    bootstrap = {
-        "admin": {"address": {"pipe": {"path": str(directory / "admin.sock")}}},
-        "static_resources": {"listeners": [listener("ingress"), listener("egress")]},
-    }
-    process = EnvoyProcess(find_binary(None), directory, concurrency=1, flush_ms=50)
-    process.start(json.dumps(bootstrap), "boot")
-    try:
-        yield asyncio.run(process.listening())["egress"]
-    finally:
-        process.stop()
-        asyncio.run(process.died())
-
-
-def ask(
-    port: int, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-) -> dict[str, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request(method, path, body, CLAIMS | (headers or {}))
-        return read(connection.getresponse())
-    finally:
-        connection.close()
-
-
-def read(response: http.client.HTTPResponse) -> dict[str, str]:
-    """In a header: an answer to HEAD has no body, and one to gRPC is made by Envoy."""
-    return dict(item.split("=", 1) for item in (response.getheader("told") or "").split("|"))
+    with running(tmp_path_factory.mktemp("envoy")) as port:
+        yield port
 
 
 def said(told: dict[str, str]) -> Classified:
@@ -388,13 +295,3 @@ def test_claims_count_alike(
             str(claims.data_class),
             claims.subject_region,
         )
-
-
-@pytest.mark.parametrize("name", sorted(CLAIMS))
-def test_a_claim_that_comes_twice_is_refused(port: int, name: str) -> None:
-    lines = "".join(f"{key}: {value}\r\n" for key, value in [*CLAIMS.items(), (name, CLAIMS[name])])
-    request = f"GET /v1/models HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lines}\r\n"
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(request.encode())
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    assert b"verdict=claim_not_allowed" in answer

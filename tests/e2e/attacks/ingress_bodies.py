@@ -82,7 +82,7 @@ CONTROLS = (
         1,
         "body: no content encoding",
         [("gzip", ask(headers=[("content-encoding", "gzip")]))],
-        mutants.script('if headers:get("content-encoding") ~= nil then return nil end', ""),
+        mutants.script("if encoding ~= nil then return false end", ""),
     ),
     Control(
         1,

@@ -7,6 +7,8 @@ import pytest
 from bypass.wire import CHAT, CLAIMS, Reply, egress, http1, http2, lines, stream
 from sidecar import CALLEE, CALLER, Running, Sidecar
 
+from agent.envoy import classifier
+
 pytestmark = pytest.mark.timeout(60)
 
 PEER = f"{CALLEE}.mesh"
@@ -85,6 +87,16 @@ def test_the_name_of_the_tls_handshake_decides_nothing(sidecar, outcomes: Counte
     for name in ("x", "other-1.paris.acme.example", None):
         assert sorted(http2(sidecar, ok, not_ok, name=name).statuses) == [200, 403]
         outcomes["host 5", "harmless"] += 1
+
+
+@pytest.mark.parametrize("byte", [classifier.BETWEEN, classifier.NONE])
+def test_no_header_of_http2_brings_a_byte_that_keys_are_made_with(sidecar, outcomes, byte: str) -> None:
+    assert http2(sidecar, stream(b"/v1/chat/completions")).statuses == (200,)
+    for name in (b"x-note", b"content-encoding"):
+        before = len(sidecar.backend.seen)
+        assert not http2(sidecar, stream(b"/v1/chat/completions", (name, byte.encode()))).allowed
+        assert len(sidecar.backend.seen) == before
+        outcomes["headers of ours 7", "harmless"] += 1
 
 
 FORGED = (
