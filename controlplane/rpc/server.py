@@ -30,6 +30,8 @@ OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_metadata_size", 8192),
     ("grpc.http2.min_ping_interval_without_data_ms", 5000),
     ("grpc.http2.max_ping_strikes", 2),
+    # A ping for every message that arrives, to grow windows that our messages do not fill.
+    ("grpc.http2.bdp_probe", 0),
     # Each agent is written to every heartbeat: what is not acknowledged in this time ends the connection, without a ping.
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_time_ms", 60_000),  # for those that are written nothing
