@@ -11,9 +11,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
+
 from certs.verify import load
 from controlplane import failpoints, model
-from controlplane.errors import ConflictError, CorruptError, InvalidError, PreconditionError
+from controlplane.errors import (
+    ConflictError,
+    ControlPlaneError,
+    CorruptError,
+    InvalidError,
+    PreconditionError,
+)
 from controlplane.model import CaRow, DelegationRow, RootChangeRow
 from controlplane.services import rows
 from controlplane.services.authority import ca_rows, revoked_cas, root_files
@@ -29,6 +37,7 @@ from controlplane.store.base import Store
 from controlplane.store.follow import follow
 from policies import documents as d
 
+log = structlog.get_logger()
 MAX_NAMED = 8
 
 
@@ -89,7 +98,10 @@ class RootRotation:
     async def run(self) -> None:
         """Keep beside our keys how the root was changed: ceremonies and restores go by that, while we do not run."""
         async for _ in follow(self._store, rows.ROOT_CHANGES):
-            await self.note()
+            try:
+                await self.note()
+            except (ControlPlaneError, OSError) as exc:  # a full disk must not end the replica
+                log.warning("root_changes_not_kept", reason=str(exc))
 
     async def note(self) -> None:
         known = [one.row for one in await self.all()]
@@ -171,7 +183,8 @@ class RootRotation:
             hint = "wait, or --force: they must enrol again"
             raise PreconditionError(f"not known yet to {_named(effect.behind)}", hint=hint)
         row = replace(last.row, state=DONE, since=int(self._clock()))
-        expect = {last.key: last.revision, **{one.key: one.revision for one in below}}
+        expect = {one.key: one.revision for one in below}
+        expect |= {last.key: last.revision, newest.key: newest.revision}
         put = {last.key: model.dump(row)}
         for one in below:
             put |= revoked_cas.noted(one.row, row.since)
