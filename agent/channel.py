@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import socket
 import ssl
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -44,27 +45,36 @@ def anonymous(address: str, trust_domain: str, ca: bytes) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(address, credentials, options=_options(trust_domain))
 
 
-async def first_contact(address: str, root_sha256: str, now: int) -> tuple[bytes, bytes]:
-    """(root, control-plane CA), DER, of the server at `address`; EnrolError unless the root is the one that was pinned."""
+async def shown(address: str) -> list[bytes]:
+    """The chain of the server at `address`, DER, believed for nothing."""
     host, _, port = address.rpartition(":")
     try:
         async with asyncio.timeout(FIRST_CONTACT_S):
-            chain = await asyncio.get_running_loop().run_in_executor(
+            return await asyncio.get_running_loop().run_in_executor(
                 None, _fetch_chain, host.strip("[]"), int(port)
             )
     except (OSError, TimeoutError, ValueError) as exc:
         raise EnrolError(f"control plane `{address}` cannot be reached: {exc}") from exc
+
+
+def of_hash(chain: Sequence[bytes], root_sha256: str, address: str) -> bytes:
+    """The root that was pinned by its hash, out of what a server shows."""
     roots = [der for der in chain if hashlib.sha256(der).hexdigest() == root_sha256]
     if not roots:
         raise EnrolError(
             f"`{address}` does not show the root that the join token names", hint="is this the right mesh?"
         )
+    return roots[0]
+
+
+def below(roots: Sequence[bytes], chain: Sequence[bytes], address: str, now: int) -> bytes:
+    """The control-plane CA below one of these roots that a chain shows."""
     for ca in chain:
         try:
-            verify.check_issuing_ca(ca, roots[0], CaKind.CONTROL_PLANE, now)
+            verify.check_issuing_ca_of(ca, roots, CaKind.CONTROL_PLANE, now)
         except CertError:
             continue
-        return roots[0], ca
+        return ca
     raise EnrolError(f"`{address}` shows no control-plane CA below the root")
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agent import attest, channel, identity
+from agent import attest, channel, contact, identity, roots
 from agent.config import Config
 from agent.errors import EnrolError, EvidenceWantedError
 from agent.identity import Identity
@@ -26,10 +26,10 @@ from certs.csr import make_csr
 from certs.errors import CertError
 from controlplane.api import files, status
 from controlplane.api.gen import enrolment_pb2, enrolment_pb2_grpc, identity_pb2, identity_pb2_grpc
+from policies.roots import Roots
 
-PENDING, ROOT, CA, DELEGATION, ENROLMENT = (
+PENDING, CA, DELEGATION, ENROLMENT = (
     "pending.json",
-    "root.der",
     "control-plane-ca.der",
     "delegation.json",
     "enrolment",
@@ -38,6 +38,7 @@ USED = "token.used"
 CALL_S = 20
 T = TypeVar("T")
 RENEW_CONTEXT = b"writ-renew\n"
+AGAIN = "a new join token helps: writ token create NODE --out FILE, then join.token_file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +109,14 @@ def _spent(path: Path, directory: Path) -> bool:
     return not path.exists() or files.read(directory / USED) == read_token(path).name
 
 
-async def enrol(config: Config, now: int, pinned: bytes | None = None) -> Identity:
-    """The first certificate. Pins the root that the token names, or the settings do; it must be `pinned`, if that is known."""
+async def enrol(config: Config, now: int, known: Roots | None = None) -> Identity:
+    """The first certificate, below the roots that are `known`; else below that which the token names, or the settings do."""
     token = introduction(config)
     mine = pending(config.state_dir)
 
-    async def ask(address: str) -> tuple[bytes, bytes, Any]:
-        root, ca = await channel.first_contact(address, token.root_sha256, now)
-        if pinned is not None and root != pinned:
-            raise EnrolError("this is another mesh than the one we are in", hint="empty state_dir to join it")
-        async with channel.anonymous(address, identity.trust_domain(root), ca) as open_:
+    async def ask(address: str) -> tuple[Roots, bytes, Any]:
+        met, ca = await contact.meet(address, known or token.root_sha256, now)
+        async with channel.anonymous(address, identity.trust_domain(met.newest), ca) as open_:
             stub = enrolment_pb2_grpc.EnrolmentStub(open_)
             csr = make_csr(mine.key)
             request = enrolment_pb2.EnrolRequest(
@@ -127,13 +126,13 @@ async def enrol(config: Config, now: int, pinned: bytes | None = None) -> Identi
                 shown = await attest.evidence(config.attest, csr, _challenge(stub))
                 request.evidence.CopyFrom(shown)
             reply = await _call(stub.Enrol(request, timeout=CALL_S))
-        return root, ca, reply
+        return met, ca, reply
 
-    root, ca, reply = await _any(token.addresses, ask)
-    if reply.root != root:
+    met, ca, reply = await _any(token.addresses, ask)
+    if reply.root not in met.believed:
         raise EnrolError("the control plane answered with another root than it showed")
-    made = identity.make(mine.key, tuple(reply.chain), root, now)
-    files.write(config.state_dir / ROOT, root)
+    made = _made(mine, reply, met, now)
+    roots.begin(config.state_dir, met)
     files.write(config.state_dir / CA, ca)
     files.write(config.state_dir / DELEGATION, reply.delegation)
     files.write(config.state_dir / ENROLMENT, ",".join(token.addresses).encode())
@@ -142,7 +141,7 @@ async def enrol(config: Config, now: int, pinned: bytes | None = None) -> Identi
 
 
 async def renew(
-    directory: Path, open_: grpc.aio.Channel, root: bytes, now: int, source: attest.Source
+    directory: Path, open_: grpc.aio.Channel, known: Roots, now: int, source: attest.Source
 ) -> Identity:
     """The next certificate, with a new key."""
     mine = pending(directory)
@@ -153,37 +152,43 @@ async def renew(
     except EvidenceWantedError:
         request.evidence.CopyFrom(await attest.evidence(source, request.csr, _challenge(stub)))
         reply = await _call(stub.Renew(request, timeout=CALL_S))
-    made = identity.make(mine.key, tuple(reply.chain), root, now)
+    made = _made(mine, reply, known, now)
     done(directory, made)
     return made
 
 
 async def renew_expired(
-    directory: Path, old: Identity, root: bytes, now: int, source: attest.Source
+    directory: Path, old: Identity, known: Roots, now: int, source: attest.Source
 ) -> Identity:
     """A certificate for a machine that slept: it signs a challenge with the key of the one that has ended."""
     addresses = (files.read(directory / ENROLMENT) or b"").decode().split(",")
     mine = pending(directory)
 
-    async def ask(address: str) -> Any:
+    async def ask(address: str) -> tuple[Roots, Any]:
         # By the root, not by the CA of the first day: another replica shows its own.
-        _, believed = await channel.first_contact(address, hashlib.sha256(root).hexdigest(), now)
-        async with channel.anonymous(address, identity.trust_domain(root), believed) as open_:
+        met, ca = await contact.meet(address, known, now)
+        async with channel.anonymous(address, identity.trust_domain(met.newest), ca) as open_:
             stub = enrolment_pb2_grpc.EnrolmentStub(open_)
             request = enrolment_pb2.RenewExpiredRequest(
                 leaf=old.chain[0], csr=make_csr(mine.key), idempotency_key=mine.idempotency_key
             )
             try:
-                return await _proven(stub, request, old)
+                return met, await _proven(stub, request, old)
             except EvidenceWantedError:
                 shown = await attest.evidence(source, request.csr, _challenge(stub))
                 request.evidence.CopyFrom(shown)
-                return await _proven(stub, request, old)
+                return met, await _proven(stub, request, old)
 
-    reply = await _any(addresses, ask)
-    made = identity.make(mine.key, tuple(reply.chain), root, now)
+    met, reply = await _any(addresses, ask)
+    made = _made(mine, reply, met, now)
+    roots.keep(directory, met)  # first: the new certificate may be below a root that was not known
     done(directory, made)
     return made
+
+
+def _made(mine: Pending, reply: Any, known: Roots, now: int) -> Identity:
+    chain = tuple(reply.chain)
+    return identity.make(mine.key, chain, known.above(chain[-1] if chain else b""), now)
 
 
 async def _proven(
@@ -220,4 +225,5 @@ async def _call(call: Any) -> Any:
     except grpc.aio.AioRpcError as exc:
         if status.wants_evidence(exc):
             raise EvidenceWantedError(exc.details() or "evidence is wanted") from exc
-        raise EnrolError(exc.details() or exc.code().name) from exc
+        denied = exc.code() is grpc.StatusCode.PERMISSION_DENIED
+        raise EnrolError(exc.details() or exc.code().name, hint=AGAIN if denied else "") from exc

@@ -18,6 +18,7 @@ from certs.attributes import Attributes, rendered
 from certs.errors import CertError
 from certs.spiffe import SpiffeId
 from controlplane.api import files
+from policies.roots import Roots
 
 FILE = "identity.json"
 
@@ -75,8 +76,8 @@ def save(directory: Path, identity: Identity) -> None:
     files.write(directory / FILE, json.dumps(document).encode())
 
 
-def load(directory: Path, root: bytes, now: int) -> Identity | None:
-    """The identity on disk, verified; None if there is none."""
+def load(directory: Path, known: bytes | Roots, now: int) -> Identity | None:
+    """The identity on disk, verified by the root, or whichever of them its CA names; None if there is none."""
     raw = files.read(directory / FILE)
     if raw is None:
         return None
@@ -88,7 +89,8 @@ def load(directory: Path, root: bytes, now: int) -> Identity | None:
         raise IdentityError(f"`{directory / FILE}` is malformed", hint="remove it and enrol again") from exc
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise IdentityError(f"`{directory / FILE}` holds another kind of key")
-    return make(key, chain, root, now)
+    above = known.above(chain[-1] if chain else b"") if isinstance(known, Roots) else known
+    return make(key, chain, above, now)
 
 
 def pem(*certificates: bytes) -> bytes:

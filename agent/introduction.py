@@ -1,4 +1,4 @@
-"""Whom to believe as a control plane when all that we know is too old: the one who shows a CA below our pinned root.
+"""Whom to believe as a control plane when all that we know is too old: the one who shows a CA below our root.
 
 A node that was away while the mesh replaced its control-plane CAs knows none of the new ones, and so nobody who could tell it.
 Only while its lease has ended, when it denies everything, does it ask at the enrolment port, as on its first day. What it
@@ -6,7 +6,6 @@ then hears counts for its signatures alone; as soon as a lease is open again, th
 """
 
 import asyncio
-import hashlib
 import random
 import time
 from collections.abc import Callable
@@ -14,9 +13,10 @@ from pathlib import Path
 
 import structlog
 
-from agent import channel, enrol
+from agent import contact, enrol
 from agent.errors import EnrolError
 from controlplane.api import files
+from policies.roots import Roots
 
 log = structlog.get_logger()
 LOOK_S = 5.0
@@ -28,14 +28,14 @@ class Introduction:
     def __init__(
         self,
         state_dir: Path,
-        root: bytes,
+        roots: Callable[[], Roots],
         *,
         lost: Callable[[], bool],
         known: Callable[[], tuple[bytes, ...]],
         changed: Callable[[], None],
     ) -> None:
         """`lost`: nothing counts any more and nobody is heard. `known`: control-plane CAs (DER) of the trust document."""
-        self._state_dir, self._root = state_dir, root
+        self._state_dir, self._roots = state_dir, roots
         self._lost, self._known, self._changed = lost, known, changed
         self._introduced: tuple[bytes, ...] = ()
 
@@ -56,11 +56,10 @@ class Introduction:
                 self._changed()
 
     async def _ask(self) -> bytes | None:
-        """The CA of the first control plane that shows our root."""
-        pinned = hashlib.sha256(self._root).hexdigest()
+        """The CA of the first control plane that shows our root, or one that ours vouches for."""
         for address in (files.read(self._state_dir / enrol.ENROLMENT) or b"").decode().split(","):
             try:
-                return (await channel.first_contact(address, pinned, int(time.time())))[1]
+                return (await contact.meet(address, self._roots(), int(time.time())))[1]
             except EnrolError as exc:
-                log.info("not_introduced", address=address, reason=str(exc))
+                log.info("not_introduced", address=address, reason=str(exc), hint=exc.hint)
         return None

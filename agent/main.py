@@ -9,7 +9,7 @@ from collections.abc import Collection
 
 import structlog
 
-from agent import starting, telling
+from agent import roots, starting, telling
 from agent import state as states
 from agent.config import Config
 from agent.controlplanes import ControlPlanes
@@ -39,6 +39,7 @@ from audit.tally import Tallies
 from controlplane.api import files
 from controlplane.api.gen import sync_pb2
 from policies.documents import Peer
+from policies.roots import Roots
 
 log = structlog.get_logger()
 GRACE_S = 0.5
@@ -47,35 +48,36 @@ GRACE_S = 0.5
 class Agent:
     """One node. Built from settings and an identity; `run` lives until a signal."""
 
-    def __init__(self, config: Config, mine: Identity, root: bytes, ca: bytes) -> None:
-        self._config, self._identity, self._root, self._ca = config, mine, root, ca
+    def __init__(self, config: Config, mine: Identity, known: Roots, ca: bytes) -> None:
+        self._config, self._identity, self._ca = config, mine, ca
         self._changed, self._stop = asyncio.Event(), asyncio.Event()
         self._stop_envoy = False
         self._sidecar = Sidecar(config, mine.spiffe_id)
         self._ads = AdsServer(self._sidecar.directory / "xds.sock")
         self._store = DocumentStore(config.state_dir / "documents")
         self._statements = Statements(config.state_dir, mine)
-        self._received = starting.received(config, mine, root, self._store)
+        self._received = starting.received(config, mine, known, self._store)
         self._introduction = Introduction(
             config.state_dir,
-            root,
+            self._received.roots,
             lost=self._lost,
             known=self._known,
             changed=lambda: self._control_planes.move(),  # noqa: PLW0108 - made below
         )
         self._control_planes = ControlPlanes(config.control_planes, self._who, self._introduction.believed)
-        self._renewing = Renewing(config, root, self._control_planes, self._who, self._become)
+        self._renewing = Renewing(config, self._received.roots, self._control_planes, self._who, self._become)
         hooks = Hooks(
             changed=self._look_again,
             renew=self._renewing.asked,
             reissue=self._reissue,
+            roots=lambda known: roots.keep(config.state_dir, known),
             hello=self._hello,
             health=self._health,
         )
         self._sync = Sync(self._received, self._store, hooks, config.lease_max_s)
         around = Around(
             sync=self._sync,
-            root=root,
+            roots=self._received.roots,
             state_dir=config.state_dir,
             identity=self._who,
             control_planes=self._control_planes,

@@ -18,6 +18,7 @@ from agent.controlplanes import ControlPlanes
 from agent.errors import AgentError, EnrolError
 from agent.identity import Identity
 from certs.renewal import renew_at
+from policies.roots import Roots
 
 log = structlog.get_logger()
 RETRY_S, MAX_RETRY_S = 1.0, 60.0
@@ -31,13 +32,13 @@ class Renewing:
     def __init__(
         self,
         config: Config,
-        root: bytes,
+        roots: Callable[[], Roots],
         control_planes: ControlPlanes,
         identity: Callable[[], Identity],
         become: Callable[[Identity], Awaitable[None]],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._config, self._root, self._control_planes = config, root, control_planes
+        self._config, self._roots, self._control_planes = config, roots, control_planes
         self._identity, self._become, self._clock = identity, become, clock
         self._now = asyncio.Event()
 
@@ -71,7 +72,9 @@ class Renewing:
                 self._now.clear()  # what was asked for meanwhile was asked of the old certificate
                 retry = RETRY_S
             except (EnrolError, AgentError) as exc:
-                log.warning("renewal_failed", reason=str(exc), not_after=self._identity().not_after)
+                log.warning(
+                    "renewal_failed", reason=str(exc), hint=exc.hint, not_after=self._identity().not_after
+                )
                 await self._wait(retry * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 retry = min(retry * 2, MAX_RETRY_S)
                 self._now.set()
@@ -88,7 +91,7 @@ class Renewing:
         else:
             made = await self._control_planes.ask(
                 lambda open_: enrol.renew(
-                    self._config.state_dir, open_, self._root, now, self._config.attest
+                    self._config.state_dir, open_, self._roots(), now, self._config.attest
                 ),
                 EnrolError,
             )
@@ -98,9 +101,9 @@ class Renewing:
     async def _late(self, mine: Identity, now: int) -> Identity:
         directory, source = self._config.state_dir, self._config.attest
         try:
-            return await enrol.renew_expired(directory, mine, self._root, now, source)
+            return await enrol.renew_expired(directory, mine, self._roots(), now, source)
         except EnrolError as exc:
             if not source:
                 raise
             log.warning("grace_refused", reason=str(exc))
-            return await enrol.enrol(self._config, now, self._root)
+            return await enrol.enrol(self._config, now, self._roots())

@@ -5,40 +5,41 @@ from pathlib import Path
 
 import structlog
 
-from agent import enrol, identity
+from agent import enrol, identity, roots
 from agent import state as states
 from agent.config import Config
 from agent.documents import DocumentStore
 from agent.identity import Identity
 from agent.sync import Received
 from controlplane.api import files
+from policies.roots import Roots
 from policies.trusted import TrustedDocuments
 
 log = structlog.get_logger()
 
 
-async def who(config: Config) -> tuple[Identity, bytes, bytes]:
-    """Identity, root and control-plane CA (DER): those on disk, or new ones for a token that was not used yet."""
+async def who(config: Config) -> tuple[Identity, Roots, bytes]:
+    """Identity, roots and control-plane CA (DER): those on disk, or new ones for a token that was not used yet."""
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.state_dir.chmod(0o700)
     now = int(time.time())
-    root, ca = _anchors(config.state_dir)
-    mine = identity.load(config.state_dir, root, now) if root else None
+    known, ca = _anchors(config.state_dir)
+    mine = identity.load(config.state_dir, known, now) if known else None
     if mine is None or _token_is_new(config):
         mine = await enrol.enrol(config, now)
-        root, ca = _anchors(config.state_dir)
+        known, ca = _anchors(config.state_dir)
         log.info("enrolled", node=mine.spiffe_id.short, epoch=mine.epoch)
         _mark_token(config)
-    if root is None or ca is None:
+    if known is None or ca is None:
         raise RuntimeError("enrolment keeps root and CA")
-    return mine, root, ca
+    return mine, known, ca
 
 
-def received(config: Config, mine: Identity, root: bytes, store: DocumentStore) -> Received:
+def received(config: Config, mine: Identity, known: Roots, store: DocumentStore) -> Received:
     """What was verified before, and how long the last heartbeat still counts."""
     now = int(time.time())
     trusted = TrustedDocuments(
-        root=root,
+        root=known,
         trust_domain=mine.spiffe_id.trust_domain,
         node=str(mine.spiffe_id),
         highest=store.highest(),
@@ -56,8 +57,8 @@ def received(config: Config, mine: Identity, root: bytes, store: DocumentStore) 
     return found
 
 
-def _anchors(state_dir: Path) -> tuple[bytes | None, bytes | None]:
-    return files.read(state_dir / enrol.ROOT), files.read(state_dir / enrol.CA)
+def _anchors(state_dir: Path) -> tuple[Roots | None, bytes | None]:
+    return roots.load(state_dir), files.read(state_dir / enrol.CA)
 
 
 def _token_is_new(config: Config) -> bool:

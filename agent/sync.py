@@ -21,6 +21,7 @@ from controlplane.api.gen import sync_pb2, sync_pb2_grpc
 from controlplane.api.retry import retry_after_s
 from policies import codec
 from policies.errors import DocumentError, MixError, RollbackError, SignatureError
+from policies.roots import Roots
 from policies.trusted import FEATURES, TrustedBundle, TrustedDocuments
 
 log = structlog.get_logger()
@@ -40,6 +41,10 @@ class Received:
     lease: Lease = field(default_factory=Lease)
     error: str = ""
 
+    def roots(self) -> Roots:
+        """Those that are believed now."""
+        return self.trusted.roots
+
     def chosen(self) -> TrustedBundle | None:
         """The newest version that counts; None before there is one."""
         trust = self.trusted.trust
@@ -54,6 +59,7 @@ class Hooks:
     renew: Callable[[str], None]  # the serial of the certificate that is to be replaced
     reissue: Callable[[Collection[bytes], int], None]
     """CAs (DER) whose certificates are to be replaced, and within how many seconds."""
+    roots: Callable[[Roots], None]  # what is believed now, to be kept
     hello: Callable[[], sync_pb2.Hello]
     health: Callable[[], sync_pb2.Health]
 
@@ -203,7 +209,9 @@ class Sync:
     def _of_the_mesh(self, response: sync_pb2.SyncResponse, now: int) -> None:
         """What is the same for every node, kept in one go before any of it counts: a revocation waits for the disk."""
         trusted, lease = self.received.trusted, None
-        kept: dict[str, bytes] = {}
+        if response.root_changes:  # kept before what is signed by them
+            self._keep_roots(trusted.roots, trusted.update_roots(response.root_changes))
+        before, kept = trusted.roots, dict[str, bytes]()
         try:
             if response.delegation:
                 trusted.update_delegation(response.delegation, now)
@@ -217,7 +225,13 @@ class Sync:
         finally:
             if kept:
                 self._store.keep(trusted, **kept)
+            self._keep_roots(before, trusted.roots)
         self.received.lease = lease or self.received.lease
+
+    def _keep_roots(self, before: Roots, now: Roots) -> None:
+        if now != before:
+            log.info("roots_changed", believed=len(now.believed), version=now.version)
+            self._hooks.roots(now)
 
     def _heartbeat(self, data: bytes, now: int) -> Lease:
         try:

@@ -16,6 +16,8 @@ from certs.errors import CsrError
 from certs.profile import CA_LIFETIME_S, ROOT_LIFETIME_S, CaKind
 
 BACKDATE_S = 60
+ROOT_PATH_LENGTH = 2
+"""An issuing CA, and before it the next root, cross-certified. Roots of older meshes have 1: they can certify no root."""
 
 
 def make_root(trust_domain: str, key: ec.EllipticCurvePrivateKey, *, serial: int, now: int) -> bytes:
@@ -23,7 +25,28 @@ def make_root(trust_domain: str, key: ec.EllipticCurvePrivateKey, *, serial: int
     name = _name(spiffe.trust_domain(trust_domain), "root", serial)
     lifetime = now + ROOT_LIFETIME_S
     return _sign(
-        _builder(name, name, key.public_key(), serial, now, lifetime, 1, trust_domain), key, key.public_key()
+        _builder(name, name, key.public_key(), serial, now, lifetime, ROOT_PATH_LENGTH, trust_domain),
+        key,
+        key.public_key(),
+    )
+
+
+def make_cross(
+    new: bytes, old: bytes, old_key: ec.EllipticCurvePrivateKey, *, serial: int, now: int
+) -> bytes:
+    """The root `new` certified by the root `old`, DER: who knows only the old one finds a path to what the new one signs."""
+    made, issuer = x509.load_der_x509_certificate(new), x509.load_der_x509_certificate(old)
+    public = made.public_key()
+    if not isinstance(public, ec.EllipticCurvePublicKey):
+        raise RuntimeError("roots hold P-256 keys")
+    until = int(min(made.not_valid_after_utc, issuer.not_valid_after_utc).timestamp())
+    trust_domain = trust_domain_of(made)
+    return _sign(
+        _builder(
+            made.subject, issuer.subject, public, serial, now, until, ROOT_PATH_LENGTH - 1, trust_domain
+        ),
+        old_key,
+        old_key.public_key(),
     )
 
 

@@ -106,11 +106,21 @@ def verify_documents(envelope: Envelope, payload_type: str, keys: Collection[byt
 
 def verify_p256(envelope: Envelope, payload_type: str, public_key: ec.EllipticCurvePublicKey) -> bytes:
     """The payload, if its only signature is by `public_key`."""
+    return verify_p256_all(envelope, payload_type, [public_key])
+
+
+def verify_p256_all(
+    envelope: Envelope, payload_type: str, public_keys: Sequence[ec.EllipticCurvePublicKey]
+) -> bytes:
+    """The payload, if it is signed by each of these keys, in this order, and by no other."""
     _check_type(envelope, payload_type)
-    if len(envelope.signatures) != 1:
-        raise EnvelopeError("exactly one signature was expected")
+    if len(envelope.signatures) != len(public_keys):
+        wanted = "exactly one signature was" if len(public_keys) == 1 else "as many signatures as keys were"
+        raise EnvelopeError(f"{wanted} expected")
+    signed = pae(payload_type, envelope.payload)
     try:
-        public_key.verify(envelope.signatures[0].signature, pae(payload_type, envelope.payload), ECDSA_SHA256)
+        for key, made in zip(public_keys, envelope.signatures, strict=True):
+            key.verify(made.signature, signed, ECDSA_SHA256)
     except InvalidSignature as exc:
         raise EnvelopeError("signature does not verify") from exc
     return envelope.payload

@@ -130,14 +130,23 @@ def load(der: bytes) -> x509.Certificate:
     return cert
 
 
+def check_issuing_ca_of(ca: bytes, roots: Sequence[bytes], kind: CaKind, now: int) -> None:
+    """As `check_issuing_ca`, below whichever of these roots the CA names."""
+    issuer = load(ca).issuer
+    named = [root for root in roots if _anchor(root).subject == issuer]
+    if len(named) != 1:
+        raise ChainError("CA is not issued by a root we accept")
+    check_issuing_ca(ca, named[0], kind, now)
+
+
 def check_issuing_ca(ca: bytes, root: bytes, kind: CaKind, now: int) -> None:
     """Is `ca` an issuing CA of `kind`, below `root`, in its trust domain, and valid now? `root` was pinned by the caller.
 
     ExpiredError when all that is wrong is that it has ended.
     """
     cert, anchor = load(ca), load(root)
-    _check_issued(cert, anchor)
-    if _uris(anchor) != [f"spiffe://{_check_ca(ca, kind)}"]:
+    check_issued(cert, anchor)
+    if uris(anchor) != [f"spiffe://{_check_ca(ca, kind)}"]:
         raise ChainError("CA is of another trust domain than its root")
     _check_time(anchor, now, 0)
     _check_time(cert, now, 0)
@@ -153,7 +162,7 @@ def _verify_leaf(
     if _check_ca(issuers[0], kind) != trust_domain:
         raise ChainError(f"CA is of another trust domain than `{trust_domain}`")
     issuer = _anchor(issuers[0])
-    _check_issued(cert, issuer)
+    check_issued(cert, issuer)
     _check_time(issuer, now, grace_s)
     _check_time(cert, now, grace_s)  # (3)
     key = _check_leaf(cert)  # (4)
@@ -169,23 +178,23 @@ def _anchor(der: bytes) -> x509.Certificate:
 def _check_ca(der: bytes, kind: CaKind) -> str:
     """The trust domain of an issuing CA of `kind`. Who signed it and when it ends is checked by the caller."""
     cert = _anchor(der)
-    _check_extensions(cert)
+    check_extensions(cert)
     units = cert.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
     if [part.value for part in units] != [kind.value]:
         raise ChainError(f"CA is not for `{kind.value}`")
-    constraints, usage = _extension(cert, x509.BasicConstraints), _extension(cert, x509.KeyUsage)
+    constraints, usage = extension(cert, x509.BasicConstraints), extension(cert, x509.KeyUsage)
     if not constraints.critical or not constraints.value.ca or constraints.value.path_length != 0:
         raise ChainError("issuing CA must be a CA with path length 0")
     if not usage.critical or not usage.value.key_cert_sign or usage.value.digital_signature:
         raise ChainError("issuing CA must sign certificates and nothing else")
-    _p256_key(cert)
-    match _uris(cert):
+    p256_key(cert)
+    match uris(cert):
         case [uri] if uri.startswith("spiffe://") and "/" not in uri.removeprefix("spiffe://"):
             return uri.removeprefix("spiffe://")
     raise ChainError("issuing CA must name its trust domain, and nothing else")
 
 
-def _check_issued(cert: x509.Certificate, ca: x509.Certificate) -> None:
+def check_issued(cert: x509.Certificate, ca: x509.Certificate) -> None:
     try:
         if not isinstance(cert.signature_hash_algorithm, hashes.SHA256) or not is_p256(ca.public_key()):
             raise ChainError("certificate is not signed with ECDSA P-256 and SHA-256")
@@ -207,30 +216,28 @@ def _check_time(cert: x509.Certificate, now: int, grace_s: int) -> None:
 
 
 def _check_leaf(cert: x509.Certificate) -> ec.EllipticCurvePublicKey:
-    _check_extensions(cert)
-    constraints, usage = _extension(cert, x509.BasicConstraints), _extension(cert, x509.KeyUsage)
+    check_extensions(cert)
+    constraints, usage = extension(cert, x509.BasicConstraints), extension(cert, x509.KeyUsage)
     if constraints.value.ca or not constraints.critical:
         raise ChainError("a CA's certificate is no identity")
     if not usage.critical or usage.value != LEAF_USAGE:
         raise ChainError("key usage must be critical, and digitalSignature alone")
-    if set(_extension(cert, x509.ExtendedKeyUsage).value) != set(LEAF_EXTENDED_USAGE):
+    if set(extension(cert, x509.ExtendedKeyUsage).value) != set(LEAF_EXTENDED_USAGE):
         raise ChainError("extended key usage must be server and client, and no more")
-    return _p256_key(cert)
+    return p256_key(cert)
 
 
-def _check_extensions(cert: x509.Certificate) -> None:
+def check_extensions(cert: x509.Certificate) -> None:
     try:
         extensions = cert.extensions
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as exc:
         raise ChainError("certificate has malformed extensions") from exc
-    for extension in extensions:
-        if extension.critical and extension.oid not in KNOWN:
-            raise ChainError(
-                f"certificate has the unknown critical extension `{extension.oid.dotted_string}`"
-            )
+    for one in extensions:
+        if one.critical and one.oid not in KNOWN:
+            raise ChainError(f"certificate has the unknown critical extension `{one.oid.dotted_string}`")
 
 
-def _p256_key(cert: x509.Certificate) -> ec.EllipticCurvePublicKey:
+def p256_key(cert: x509.Certificate) -> ec.EllipticCurvePublicKey:
     try:
         key = cert.public_key()
     except (ValueError, UnsupportedAlgorithm) as exc:
@@ -240,17 +247,17 @@ def _p256_key(cert: x509.Certificate) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def _uris(cert: x509.Certificate) -> list[str]:
-    names = _extension(cert, x509.SubjectAlternativeName).value
+def uris(cert: x509.Certificate) -> list[str]:
+    names = extension(cert, x509.SubjectAlternativeName).value
     return names.get_values_for_type(x509.UniformResourceIdentifier)
 
 
 def _spiffe_id(cert: x509.Certificate, trust_domain: str) -> SpiffeId:
-    uris = _uris(cert)
-    if len(uris) != 1:
-        raise ChainError(f"certificate has `{len(uris)}` URI SANs, exactly one is an identity")
+    names = uris(cert)
+    if len(names) != 1:
+        raise ChainError(f"certificate has `{len(names)}` URI SANs, exactly one is an identity")
     try:
-        found = parse(uris[0])
+        found = parse(names[0])
     except SpiffeIdError as exc:
         raise ChainError(f"URI SAN is no SPIFFE ID: {exc}") from exc
     if found.trust_domain != trust_domain:
@@ -258,7 +265,7 @@ def _spiffe_id(cert: x509.Certificate, trust_domain: str) -> SpiffeId:
     return found
 
 
-def _extension(cert: x509.Certificate, kind: type[E]) -> x509.Extension[E]:
+def extension(cert: x509.Certificate, kind: type[E]) -> x509.Extension[E]:
     try:
         return cert.extensions.get_extension_for_class(kind)
     except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError) as exc:

@@ -36,6 +36,8 @@ CEREMONIES: dict[str, Callable[[Any, argparse.Namespace], None]] = {
 ROOT_CEREMONIES: dict[str, Callable[[Any, argparse.Namespace], None]] = {
     "root-sign": lambda ceremonies, arguments: ceremonies.sign(arguments),
     "root-renew": lambda ceremonies, arguments: ceremonies.renew(arguments),
+    "root-prepare": lambda ceremonies, arguments: ceremonies.prepare(arguments),
+    "root-delegate": lambda ceremonies, arguments: ceremonies.delegate(arguments),
     "root-backup": lambda ceremonies, arguments: ceremonies.backup(arguments),
     "root-restore": lambda ceremonies, arguments: ceremonies.restore(arguments),
 }
@@ -150,7 +152,12 @@ def _root_arguments(commands: Any) -> None:
     renew.add_argument("--request", type=Path, required=True)
     renew.add_argument("--answer", type=Path, required=True)
     renew.add_argument("--crl-days", type=int, default=180)
-    for command in (sign, renew, backup, restore):
+    prepare = commands.add_parser("root-prepare", help="make the next root")
+    delegate = commands.add_parser("root-delegate", help="let the next root sign the delegation")
+    delegate.add_argument("--request", type=Path, required=True)
+    for command in (prepare, delegate):
+        command.add_argument("--out", type=Path, required=True)
+    for command in (sign, renew, backup, restore, prepare, delegate):
         command.add_argument("--root", type=Path, required=True)
         command.add_argument("--root-passphrase-file", type=Path)
     for command in (backup, restore):

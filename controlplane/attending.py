@@ -22,7 +22,7 @@ def add_to(parts: Parts, api: grpc.aio.Server, enrolment_server: grpc.aio.Server
     """Register it on both ports."""
     publisher, peers, behind_mtls = parts.publisher, parts.desk.peers, server.Handlers(api)
     enrolment = _enrolment(parts)
-    issuing = EnrolmentServicer(enrolment, parts.made.root, lambda: publisher.anchors.delegation)
+    issuing = EnrolmentServicer(enrolment, parts.made, lambda: publisher.anchors)
     identity = IdentityServicer(enrolment, _svids(parts), peers)
     enrolment_pb2_grpc.add_EnrolmentServicer_to_server(issuing, enrolment_server)
     identity_pb2_grpc.add_IdentityServicer_to_server(identity, behind_mtls)

@@ -18,7 +18,7 @@ class ServerTls:
     """Our certificate as a control plane, and whom to believe: every handshake asks for the newest."""
 
     def __init__(self, made: Authorities, replica: str, publisher: Publisher) -> None:
-        self._publisher = publisher
+        self._publisher, self._made = publisher, made
         self._certificate = OwnCertificate(made, spiffe.control_plane_id(made.trust_domain, replica))
         self._last: tuple[object, bytes, server.Tls] | None = None
 
@@ -32,6 +32,7 @@ class ServerTls:
                 chain=chain,
                 client_cas=setup.pem(*anchors.node_cas) + control_plane_cas,
                 control_plane_cas=control_plane_cas,
+                roots=setup.pem(*self._made.roots),
             )
             self._last = anchors, chain, newest  # asked for by every handshake of thousands
         return self._last[2]

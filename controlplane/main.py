@@ -36,8 +36,8 @@ from controlplane.services.housekeeping import Housekeeping
 from controlplane.services.identity.admission import Admission
 from controlplane.services.identity.attestation import Attestation, StoredInvitations
 from controlplane.services.identity.nodes import Nodes
-from controlplane.services.mesh import setup
 from controlplane.services.mesh.replicas import Replicas
+from controlplane.services.mesh.root_rotation import RootRotation
 from controlplane.services.overview import Overviews
 from controlplane.services.pulse import Pulse
 from controlplane.services.push.following import Following
@@ -70,7 +70,7 @@ async def _serve(
     config: Config, store: Store, made: Authorities, signer: FileSigner, stop: asyncio.Event
 ) -> None:
     base = await _base(config, store, made, signer)
-    doors = _doors(config, made, base)
+    doors = _doors(config, base)
     jwt_keys = await _appear(config, store, made, signer, base, doors.api_port)
     parts, watching = await _parts(config, store, made, base, jwt_keys)
     attending.add_to(parts, doors.api, doors.enrolment)
@@ -109,6 +109,7 @@ class _Base:
     tls: ServerTls
     links: Links
     cas: CaAuthorities
+    root_rotation: RootRotation
     desk: Desk
     admission: Admission
 
@@ -126,12 +127,23 @@ async def _base(config: Config, store: Store, made: Authorities, signer: FileSig
     replicas = Replicas(store, made, config.replica, clock=time.time)
     tls = ServerTls(made, config.replica, publisher)
     links = Links(replicas, publisher.hub, tls.current, made.trust_domain)
+    acknowledged = Acknowledged(publisher.hub, links.complete)
+    root_rotation = RootRotation(
+        store,
+        made,
+        signer,
+        config.state_dir,
+        acknowledged=acknowledged,
+        changed=publisher.refresh,
+        clock=time.time,
+    )
+    await root_rotation.begin()
     cas = CaAuthorities(
         store,
         made,
         signer,
         config.replica,
-        acknowledged=Acknowledged(publisher.hub, links.complete),
+        acknowledged=acknowledged,
         changed=publisher.refresh,
         clock=time.time,
         lifetime_s=config.ca_lifetime_s,
@@ -139,7 +151,9 @@ async def _base(config: Config, store: Store, made: Authorities, signer: FileSig
     )
     await cas.begin()
     desk = administering.made_of(config, store, made, signer, publisher)
-    return _Base(challenges, attestation, publisher, replicas, tls, links, cas, desk, Admission())
+    return _Base(
+        challenges, attestation, publisher, replicas, tls, links, cas, root_rotation, desk, Admission()
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +166,9 @@ class _Doors:
     enrolment_port: int
 
 
-def _doors(config: Config, made: Authorities, base: _Base) -> _Doors:
+def _doors(config: Config, base: _Base) -> _Doors:
     enrolment, api = server.enrolment_server(), server.api_server(base.admission, base.desk.by_certificate)
-    newcomers = server.anonymous(base.tls.current, setup.pem(made.root))
+    newcomers = server.anonymous(base.tls.current, newcomers=True)
     enrolment_port = listening.bind(enrolment, config.enrolment_listen, newcomers)
     api_port = listening.bind(api, config.listen, server.mutual(base.tls.current))
     return _Doors(api, api_port, enrolment, enrolment_port)
@@ -192,6 +206,7 @@ async def _parts(
         replicas=base.replicas,
         nodes=Nodes(store, made.trust_domain, publisher.refresh),
         lifecycle=Lifecycle(base.cas, jwt_keys),
+        root_rotation=base.root_rotation,
         following=Following(store, publisher, base.links.changed.set),
         overviews=Overviews(store, made, publisher, config.svid_lifetime_s),
         attestation=base.attestation,
@@ -255,6 +270,7 @@ async def _work(parts: Parts, links: Links, watching: Watching) -> None:
         tasks.create_task(parts.desk.recording.run())
         tasks.create_task(parts.federating.run())
         tasks.create_task(parts.pulse.run())
+        tasks.create_task(parts.root_rotation.run())
 
 
 def _now() -> int:

@@ -319,6 +319,16 @@ class DelegationRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RootChangeRow:
+    """A change of the root, and how far it has come. A row is no proof: both roots have signed what is in it."""
+
+    version: int  # of the root that it leads to
+    envelope: str  # DSSE JSON
+    state: str  # prepared, active, done: of `services.authority.standing`
+    since: int  # Unix seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WitnessKeyRow:
     """The key that cosigns logs, in a store that seals what it holds: all replicas are one witness."""
 

@@ -1,6 +1,5 @@
 """What operators call, put together: once, and served to certificates on one port and to tokens on another."""
 
-import hashlib
 import time
 from dataclasses import dataclass
 
@@ -49,9 +48,7 @@ class ForOperators:
 def made_of(parts: Parts, enrolment_port: int) -> ForOperators:
     """Also told to whoever does what was approved."""
     collaborators = _collaborators(parts, enrolment_port)
-    overview = OverviewServicer(
-        parts.overviews, parts.pulse, parts.config, parts.made.trust_domain, collaborators.root_sha256
-    )
+    overview = OverviewServicer(parts.overviews, parts.pulse, parts.config, parts.made)
     operators = ForOperators(AdminServicer(collaborators), _revocation(parts), overview)
     parts.desk.servicers.update(operators.by_name())
     return operators
@@ -77,7 +74,6 @@ def _collaborators(parts: Parts, enrolment_port: int) -> Collaborators:
         account=desk.account,
         recording=desk.recording,
         servicers=desk.servicers,
-        root_sha256=hashlib.sha256(made.root).hexdigest(),
         enrolment_address=address if int(port) else f"{host}:{enrolment_port}",
     )
 
@@ -89,6 +85,7 @@ def _identities(parts: Parts) -> Identities:
         workloads=Registry(store, refresh),
         lifecycle=parts.lifecycle,
         root_again=RootAgain(store, parts.made, refresh),
+        root_rotation=parts.root_rotation,
         tainting=Tainting(store, parts.lifecycle, changed=refresh, clock=time.time),
         reissue_within_s=ca_rows.reissue_within_s(parts.config.svid_lifetime_s),
         publisher=parts.publisher,

@@ -13,6 +13,7 @@ from controlplane.services.identity.admission import Admission
 from controlplane.services.identity.attestation import Attestation
 from controlplane.services.identity.nodes import Nodes
 from controlplane.services.mesh.replicas import Replicas
+from controlplane.services.mesh.root_rotation import RootRotation
 from controlplane.services.overview import Overviews
 from controlplane.services.pulse import Pulse
 from controlplane.services.push.following import Following
@@ -31,6 +32,7 @@ class Parts:
     replicas: Replicas
     nodes: Nodes
     lifecycle: Lifecycle
+    root_rotation: RootRotation
     following: Following
     overviews: Overviews
     attestation: Attestation

@@ -1,4 +1,6 @@
-"""`root-sign`, `root-renew`, `root-backup`, `root-restore`: what the holder of the root does, away from any control plane."""
+"""What the holder of the root does, away from any control plane: `root-sign`, `root-renew`, `root-prepare` and `root-delegate`, `root-backup`,
+`root-restore`.
+"""
 
 import argparse
 import getpass
@@ -12,9 +14,9 @@ from cryptography.hazmat.primitives import serialization
 
 from certs.profile import CA_LIFETIME_S
 from controlplane.errors import ExistsError, InvalidError, UnavailableError
-from controlplane.services.authority import authorities
+from controlplane.services.authority import authorities, root_files
 from controlplane.services.authority.authorities import Authorities
-from controlplane.services.mesh import root_again, root_keeping, setup
+from controlplane.services.mesh import root_again, root_keeping, root_making, setup
 from controlplane.signer.file import FileSigner
 
 DAY_S = 86_400
@@ -34,17 +36,33 @@ def sign(arguments: argparse.Namespace) -> None:
 
 def renew(arguments: argparse.Namespace) -> None:
     """A request of `writ root request` in, what `writ root install` takes out; and for the holder, what was signed."""
-    _, signer = _root(arguments.root, arguments.root_passphrase_file)
+    made, signer = _root(arguments.root, arguments.root_passphrase_file)
     asked = root_again.load_request(_read(arguments.request).decode("utf-8", "replace"))
     now, lifetime_s = int(time.time()), arguments.crl_days * DAY_S
     given = root_again.sign(asked, arguments.root, signer, now=now, crl_lifetime_s=lifetime_s)
     arguments.answer.write_text(root_again.dumped(given))
-    sys.stderr.write("".join(f"{line}\n" for line in root_again.told(asked, given)))
+    sys.stderr.write("".join(f"{line}\n" for line in root_again.told(asked, given, made.now.signing)))
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """The next root, and the change to it, signed by both. Asked for again, the same."""
+    made, signer = _root(arguments.root, arguments.root_passphrase_file)
+    changes = root_making.next_root(made, signer, int(time.time()))
+    root_files.save(arguments.root, changes)
+    arguments.out.write_text(changes[-1].envelope)
+
+
+def delegate(arguments: argparse.Namespace) -> None:
+    """The newest delegation in, the next one by the next root out."""
+    made, signer = _root(arguments.root, arguments.root_passphrase_file)
+    changes, given = root_making.delegated(made, signer, _read(arguments.request), int(time.time()))
+    root_files.save(arguments.root, changes)
+    arguments.out.write_bytes(given)
 
 
 def backup(arguments: argparse.Namespace) -> None:
     """Write the sealed root; with `--remove`, take its key out of the directory afterwards."""
-    _, signer = _root(arguments.root, arguments.root_passphrase_file)
+    root, signer = _root(arguments.root, arguments.root_passphrase_file)
     if arguments.out.exists():
         raise ExistsError(f"`{arguments.out}` exists", hint="a backup is not overwritten")
     if arguments.shares:
@@ -58,7 +76,8 @@ def backup(arguments: argparse.Namespace) -> None:
         _write_new(arguments.out.with_name(f"{arguments.out.name}.share-{number}"), share.encode() + b"\n")
     _write_new(arguments.out, made.sealed)
     if arguments.remove:
-        signer.destroy(root_keeping.ROOT)
+        for name in root_keeping.names(root, signer):
+            signer.destroy(name)
 
 
 def restore(arguments: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from policies.model import ResourceKey, Rules
 from policies.workloads import Workload
 
 TYPE_DELEGATION = "application/vnd.writ.delegation+json"
+TYPE_ROOT_CHANGE = "application/vnd.writ.root-change+json"
 TYPE_TRUST = "application/vnd.writ.trust+json"
 TYPE_TICKET = "application/vnd.writ.ticket+json"
 TYPE_HEARTBEAT = "application/vnd.writ.hb+json"
@@ -19,6 +20,8 @@ TYPE_WORKLOADS = "application/vnd.writ.workloads+json"
 TYPE_RECEIPT = "application/vnd.writ.receipt+json"
 TYPE_TALLIES = "application/vnd.writ.tallies+json"
 TYPE_EVIDENCE_KEY = "application/vnd.writ.evidence-key+json"
+ROOT_CHANGES = "root-changes-v1"
+"""The feature of an agent that follows changes of the root: one that enforces a generation believes the roots that it lists."""
 SHADOW = "shadow-v1"
 """The feature that the ticket of a shadow policy needs: its rules are evaluated beside those in force, never enforced."""
 
@@ -37,6 +40,17 @@ class Delegation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RootChange:
+    """Signed by the root before and by the next: who believes the one may believe the other. What follows from it: `roots`."""
+
+    trust_domain: str
+    version: int  # of the next root; the first root of a mesh is 1
+    old: bytes
+    new: bytes
+    cross: bytes  # `new`, certified by `old`; empty where `old` has no room for it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrustDocument:
     """Mesh-wide: whom to believe, who is dead, which policy versions count.
 
@@ -46,6 +60,7 @@ class TrustDocument:
     trust_domain: str
     generation: int
     roots: tuple[bytes, ...]
+    """Oldest first: one, or two while the root is being changed."""
     node_cas: tuple[bytes, ...]
     control_plane_cas: tuple[bytes, ...]
     floors: dict[str, int | None]

@@ -20,6 +20,7 @@ VERSION = 1
 MAX_KEYS = 1024  # of one kind, in the bundle of another trust domain
 MAX_DOCUMENT_BYTES = {
     d.TYPE_DELEGATION: 64 << 10,  # a key with ML-DSA-65 has 2 KB, its signature 3.3 KB
+    d.TYPE_ROOT_CHANGE: 16 << 10,
     d.TYPE_TRUST: 16 << 20,
     d.TYPE_TICKET: 16 << 10,
     d.TYPE_WORKLOADS: 4 << 20,  # 256 registrations, and bundles of 16 other trust domains
@@ -49,6 +50,17 @@ def load_delegation(payload: bytes) -> d.Delegation:
     if algorithms not in document_keys.KINDS:
         raise ContentError("documents are signed by algorithms that we do not know")
     return d.Delegation(**f, keys=keys, algorithms=algorithms)
+
+
+def dump_root_change(doc: d.RootChange) -> bytes:
+    certificates = {name: _b64(getattr(doc, name)) for name in ("old", "new", "cross")}
+    return _dump(doc.trust_domain, version=doc.version, **certificates)
+
+
+def load_root_change(payload: bytes) -> d.RootChange:
+    f = _load(payload, {"version": int, "old": str, "new": str, "cross": str})
+    f |= {name: _unb64(f[name]) for name in ("old", "new", "cross")}
+    return d.RootChange(**f)
 
 
 def dump_trust(doc: d.TrustDocument) -> bytes:

@@ -6,6 +6,7 @@ Follows the detailed workflow of The Update Framework (specification 5), with th
 3. It is for our trust domain, a ticket also for our node.
 4. Never older than the last accepted one (rollback); one version has one content; the same again changes nothing.
    A delegation that drops a key drops these marks: the cure against fast-forward by a stolen key.
+   Roots change by `roots` alone: a trust document can only leave out the oldest, once another has delegated the keys.
 5. Nothing expired is accepted (freeze): delegations, and heartbeats past their lease.
 6. A heartbeat counts only with the trust document that it names, a ticket only with the blobs it names (mix-and-match).
 Left to the caller: fetching, keeping bytes on disk, and how long ago a heartbeat came by a clock that does not jump.
@@ -17,15 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from certs import document_keys, envelope, spiffe
-from certs.errors import ChainError, EnvelopeError, KeyFormatError
-from certs.errors import ExpiredError as EndedError
-from certs.keys import is_p256
+from certs.errors import EnvelopeError, KeyFormatError
 from certs.profile import CaKind
-from certs.verify import check_issuing_ca, load
-from policies import codec, payloads
+from policies import codec, payloads, roots
 from policies import documents as d
 from policies.errors import (
     AudienceError,
@@ -37,8 +33,9 @@ from policies.errors import (
     RollbackError,
     SignatureError,
 )
+from policies.roots import Roots
 
-FEATURES = frozenset({"rules-v1", d.SHADOW})
+FEATURES = frozenset({"rules-v1", d.SHADOW, d.ROOT_CHANGES})
 """What this code can enforce. A ticket that needs more is refused, never guessed."""
 MAX_LEASE_S = 34_560  # 0.4 of the longest SVID life, 24 h
 MAX_AHEAD_S = 300  # how far another clock may be ahead before its word is refused
@@ -83,25 +80,27 @@ class TrustedBundle:
 class TrustedDocuments:
     """The documents in force. Mutable by its `update_*` methods only, each all or nothing."""
 
-    def __init__(self, *, root: bytes, trust_domain: str, node: str, highest: Highest | None = None) -> None:
-        key = load(root).public_key()
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not is_p256(key):
-            raise RuntimeError("the pinned root must hold a P-256 key")
-        self.root, self.trust_domain, self.node = root, trust_domain, node
+    def __init__(
+        self, *, root: bytes | Roots, trust_domain: str, node: str, highest: Highest | None = None
+    ) -> None:
+        """`root`: the one that was pinned, or all that are believed."""
+        self.roots = root if isinstance(root, Roots) else roots.pinned(root)
+        self.trust_domain, self.node = trust_domain, node
         self.highest = highest or Highest()
         self.delegation: d.Delegation | None = None
         self.trust: d.TrustDocument | None = None
         self.heartbeat: d.Heartbeat | None = None
         self.workloads: d.Workloads | None = None
-        self._root_key = key
+        self._delegated_by = b""
+
+    def update_roots(self, chain: Sequence[bytes]) -> Roots:
+        """Believe the roots that this chain of changes leads to as well."""
+        self.roots = roots.follow(self.roots, chain, self.trust_domain)
+        return self.roots
 
     def update_delegation(self, data: bytes, now: int) -> d.Delegation:
-        """Accept which keys sign documents: the root's word."""
-        parsed = _parse(data, d.TYPE_DELEGATION)
-        try:
-            payload = envelope.verify_p256(parsed, d.TYPE_DELEGATION, self._root_key)
-        except EnvelopeError as exc:
-            raise SignatureError(f"delegation: {exc}") from exc
+        """Accept which keys sign documents: the word of a root."""
+        root, payload = self.roots.signed(_parse(data, d.TYPE_DELEGATION), d.TYPE_DELEGATION)
         offered = payloads.load_delegation(payload)
         self._check_domain(offered.trust_domain)
         self._check_newer(
@@ -118,6 +117,7 @@ class TrustedDocuments:
         except KeyFormatError as exc:
             raise ContentError(f"delegation: {exc}") from exc
         self._delegate(offered, codec.digest(payload))
+        self._delegated_by = root
         return offered
 
     def _delegate(self, offered: d.Delegation, digest: str) -> None:
@@ -140,10 +140,11 @@ class TrustedDocuments:
         )
         if offered.policy_min > offered.policy_now:
             raise ContentError("policy_min is above policy_now")
-        if self.root not in offered.roots:
-            raise ContentError("the trust document does not hold the pinned root")
+        if self._delegated_by not in offered.roots:
+            raise ContentError("the trust document does not list the root that delegated its keys")
+        left = self.roots.listed(offered.roots)
         offered = self._without_ended(offered, now)
-        self.trust = offered
+        self.trust, self.roots = offered, left
         counting = {v: mark for v, mark in self.highest.tickets.items() if int(v) >= offered.policy_min}
         self.highest = replace(
             self.highest, generation=offered.generation, trust_digest=digest, tickets=counting
@@ -254,28 +255,19 @@ class TrustedDocuments:
         if trust_domain != self.trust_domain:
             raise AudienceError(f"document is for the trust domain `{trust_domain}`")
 
-    def _without_ended(self, offered: d.TrustDocument, now: int) -> d.TrustDocument:
+    @staticmethod
+    def _without_ended(offered: d.TrustDocument, now: int) -> d.TrustDocument:
         """All CAs are what they are listed as. One that has ended is left out: it must not keep the rest from counting."""
+
+        def alive(kind: CaKind, cas: Sequence[bytes]) -> tuple[bytes, ...]:
+            return roots.alive(cas, offered.roots, kind, now)
+
         return replace(
             offered,
-            node_cas=self._checked(CaKind.NODE, offered.node_cas, now),
-            control_plane_cas=self._checked(CaKind.CONTROL_PLANE, offered.control_plane_cas, now),
-            workload_cas=self._checked(CaKind.WORKLOAD, offered.workload_cas, now),
+            node_cas=alive(CaKind.NODE, offered.node_cas),
+            control_plane_cas=alive(CaKind.CONTROL_PLANE, offered.control_plane_cas),
+            workload_cas=alive(CaKind.WORKLOAD, offered.workload_cas),
         )
-
-    def _checked(self, kind: CaKind, cas: Sequence[bytes], now: int) -> tuple[bytes, ...]:
-        alive = []
-        for ca in cas:
-            try:
-                check_issuing_ca(ca, self.root, kind, now)
-            except EndedError:
-                continue
-            except ChainError as exc:
-                raise ContentError(
-                    f"trust document names a CA that the root did not sign for it: {exc}"
-                ) from exc
-            alive.append(ca)
-        return tuple(alive)
 
 
 def _parse(data: bytes, kind: str) -> envelope.Envelope:

@@ -9,7 +9,7 @@ import time
 import grpc
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agent import channel, enrol, identity
+from agent import contact, enrol, identity
 from certs import issue, keys
 from certs.attributes import Attributes
 from certs.csr import make_csr
@@ -41,7 +41,8 @@ def ports(mesh: Mesh) -> dict[str, int]:
 def root_and_ca(mesh: Mesh, text: str, path) -> tuple[bytes, bytes]:
     path.write_text(text)
     read = enrol.read_token(path)
-    return asyncio.run(channel.first_contact(read.addresses[0], read.root_sha256, int(time.time())))
+    met, ca = asyncio.run(contact.meet(read.addresses[0], read.root_sha256, int(time.time())))
+    return met.newest, ca
 
 
 def enrolment(mesh: Mesh, ca: bytes) -> enrolment_pb2_grpc.EnrolmentStub:

@@ -26,10 +26,11 @@ def start(
     *,
     lease_max_s: int = 0,
     svid_s: int = 3600,
+    lease_s: int = 60,
     before: Callable[[Mesh], None] = lambda _: None,
 ) -> Mesh:
     """Enrolled, enforcing and ready. `before` the agents start, a test may change what they find."""
-    mesh = Mesh(directory, lease_s=60, heartbeat_s=0.5, svid_s=svid_s)
+    mesh = Mesh(directory, lease_s=lease_s, heartbeat_s=0.5, svid_s=svid_s)
     try:
         mesh.init()
         mesh.start_control_plane()

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from certs import keys, verify
+from certs.document_keys import ED25519
 from certs.profile import CaKind, Profile
 from certs.verify import NodeIdentity
 from controlplane import model
 from controlplane.model import NodeRow
 from controlplane.services import rows
-from controlplane.services.authority import authorities
+from controlplane.services.authority import authorities, root_files
 from controlplane.services.authority.acknowledged import Acknowledged
 from controlplane.services.authority.ca_authorities import CaAuthorities
 from controlplane.services.authority.endings import Endings
@@ -21,13 +22,15 @@ from controlplane.services.authority.tainting import Tainting
 from controlplane.services.duty import Duty
 from controlplane.services.housekeeping import Housekeeping
 from controlplane.services.identity.issuance import Issuance, Wanted
-from controlplane.services.mesh import join, setup
+from controlplane.services.mesh import join, root_making, setup
 from controlplane.services.mesh.replicas import Replicas
+from controlplane.services.mesh.root_rotation import RootRotation
 from controlplane.services.push.hub import AgentState, Hub
 from controlplane.services.push.publish import Publisher
 from controlplane.signer.file import FileSigner
 from controlplane.store.memory import MemoryStore
 from controlplane.store.sqlite import SqliteStore
+from policies.trusted import FEATURES, TrustedDocuments
 
 START, DOMAIN = 1_900_000_000, "acme.example"
 DAY = 86_400
@@ -49,7 +52,7 @@ class Clock:
 class Plane:
     """One replica: everything that rotates, wired as `main` does."""
 
-    def __init__(self, store, made, signer: FileSigner, name: str, clock: Clock) -> None:
+    def __init__(self, store, made, signer: FileSigner, name: str, clock: Clock, directory: Path) -> None:
         self.store, self.made, self.signer, self.name, self.clock = store, made, signer, name, clock
         self.hub, self.linked = Hub(), True
         self.replicas = Replicas(store, made, name, clock=clock)
@@ -63,6 +66,10 @@ class Plane:
         self.jwt_keys = JwtAuthorities(
             store, made, name, self.hub, linked=lambda: self.linked, changed=changed, clock=clock
         )
+        self.root_rotation = RootRotation(
+            store, made, signer, directory,
+            acknowledged=Acknowledged(self.hub, lambda: self.linked), changed=changed, clock=clock,
+        )  # fmt: skip
         self.lifecycle = Lifecycle(self.cas, self.jwt_keys)
         self.rotation = Rotation(self.lifecycle, Pace(lifetime_s=LIFE, patience_s=LEASE), clock=clock)
         self.tainting = Tainting(store, self.lifecycle, changed=changed, clock=clock)
@@ -74,6 +81,7 @@ class Plane:
         )
 
     async def begin(self, witness: bytes | None = None) -> None:
+        await self.root_rotation.begin()
         await self.cas.begin()
         await self.replicas.register("127.0.0.1:1", witness=witness)
         await self.jwt_keys.ensure()
@@ -86,6 +94,7 @@ class Plane:
     def connect(self, name: str, generation: int | None = None) -> AgentState:
         state = self.hub.agents[name] = AgentState(name, connected=True)
         state.generation = self.generation if generation is None else generation
+        state.features = FEATURES
         return state
 
     def acknowledge(self) -> None:
@@ -134,10 +143,12 @@ class World:
     clock: Clock = field(default_factory=Clock)
     planes: list[Plane] = field(default_factory=list)
 
-    async def first(self, signer: FileSigner | None = None) -> Plane:
+    async def first(
+        self, signer: FileSigner | None = None, algorithms: tuple[str, ...] = (ED25519,)
+    ) -> Plane:
         signer = signer or FileSigner(self.directory / "one" / "keys", b"p" * 32)
-        made = setup.make_mesh(DOMAIN, self.directory / "one", signer, int(self.clock()), "one")
-        plane = Plane(self.store, made, signer, "one", self.clock)
+        made = setup.make_mesh(DOMAIN, self.directory / "one", signer, int(self.clock()), "one", algorithms)
+        plane = Plane(self.store, made, signer, "one", self.clock, self.directory / "one")
         await plane.begin(signer.shared_key("witness-1"))
         self.planes.append(plane)
         return plane
@@ -149,7 +160,7 @@ class World:
         root = self.planes[0].signer
         given = join.admit(asked, self.directory / "one", root, int(self.clock()))
         made = join.install(given, self.directory / name, signer, asked)
-        plane = Plane(self.store, made, signer, name, self.clock)
+        plane = Plane(self.store, made, signer, name, self.clock, self.directory / name)
         await plane.begin()
         await plane.replicas.activate(plane.hub, plane.generation, lambda: True, LEASE)
         self.planes.append(plane)
@@ -161,7 +172,7 @@ class World:
         """The same replica after a restart: what it has in memory is gone."""
         signer = FileSigner(self.directory / plane.name / "keys", b"p" * 32)
         made = authorities.load(self.directory / plane.name, signer)
-        return Plane(self.store, made, signer, plane.name, self.clock)
+        return Plane(self.store, made, signer, plane.name, self.clock, self.directory / plane.name)
 
 
 @contextlib.asynccontextmanager
@@ -182,3 +193,30 @@ async def enrolled(store, name: str, **facts) -> None:
         **facts,
     )
     await store.commit(expect={}, put={rows.node_key(name, "paris"): model.dump(row)})
+
+
+def ceremony(world: World) -> bytes:
+    """Where the root is, as `writ root rotate prepare --root` does it."""
+    directory = world.directory / "one"
+    signer = FileSigner(directory / "keys", b"p" * 32)
+    made = authorities.load(directory, signer)
+    changes = root_making.next_root(made, signer, int(world.clock()))
+    root_files.save(directory, changes)
+    return changes[-1].envelope.encode()
+
+
+def agent(world: World) -> TrustedDocuments:
+    """What an agent holds that pinned the first root."""
+    return TrustedDocuments(
+        root=world.planes[0].made.root, trust_domain=DOMAIN, node=f"spiffe://{DOMAIN}/fr/paris/app"
+    )
+
+
+def hears(held: TrustedDocuments, plane) -> TrustedDocuments:
+    """Takes what its stream brings: all of it, or DocumentError."""
+    now, anchors = int(plane.clock()), plane.publisher.anchors
+    held.update_roots(anchors.root_changes)
+    held.update_delegation(anchors.delegation, now)
+    held.update_trust(plane.publisher.issue.trust, now)
+    held.update_heartbeat(plane.publisher.issue.heartbeat, now)
+    return held

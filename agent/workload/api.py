@@ -123,7 +123,7 @@ def x509_svids(world: World, selectors: frozenset[str]) -> workload_pb2.X509SVID
     for workload, svid in entitled.svids(world, selectors):
         response.svids.add(
             spiffe_id=svid.spiffe_id,
-            x509_svid=b"".join(svid.chain),
+            x509_svid=b"".join(svid.shown),
             x509_svid_key=key_der(svid),
             bundle=b"".join(ours.roots),
             hint=workload.hint,

@@ -26,11 +26,17 @@ class Svid:
 
     spiffe_id: str
     key: ec.EllipticCurvePrivateKey
-    chain: tuple[bytes, ...]  # DER, leaf first
+    chain: tuple[bytes, ...]  # DER: leaf and CA
     epoch: int
     attributes: Attributes
     not_before: int
     not_after: int
+    above: tuple[bytes, ...] = ()
+    """What leads on to the root before, while the root is being changed: for verifiers that know no other."""
+
+    @property
+    def shown(self) -> tuple[bytes, ...]:
+        return (*self.chain, *self.above)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,7 +140,7 @@ def _names(request: DiscoveryRequest) -> tuple[str, ...]:
 
 def _certificate(name: str, svid: Svid) -> Secret:
     certificate = TlsCertificate(
-        certificate_chain=DataSource(inline_bytes=identity.pem(*svid.chain)),
+        certificate_chain=DataSource(inline_bytes=identity.pem(*svid.shown)),
         private_key=DataSource(inline_bytes=keys.dump_private(svid.key, None)),
     )
     return Secret(name=name, tls_certificate=certificate)

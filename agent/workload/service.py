@@ -28,6 +28,7 @@ from certs import bundle
 from certs.bundle import TrustBundle
 from controlplane.api.gen import identity_pb2, identity_pb2_grpc, workload_pb2_grpc
 from policies.documents import TrustDocument
+from policies.roots import Roots
 
 log = structlog.get_logger()
 API = "/SpiffeWorkloadAPI/"
@@ -50,7 +51,7 @@ class Around:
     """What the agent around it gives."""
 
     sync: Sync
-    root: bytes
+    roots: Callable[[], Roots]
     state_dir: Path  # keys of workloads are kept below it
     identity: Callable[[], Identity]
     control_planes: ControlPlanes
@@ -64,7 +65,7 @@ class WorkloadApi:
         self._inner, self._around = around.state_dir / "workload.sock", around
         self._relay = Relay(socket, self._inner) if socket else None
         self._board, self._changed = Board(), asyncio.Event()
-        self._svids = Svids(around.root, around.state_dir / "workloads", self._issue, self._changed.set)
+        self._svids = Svids(around.roots, around.state_dir / "workloads", self._issue, self._changed.set)
         self._tokens = Tokens(self._mint)
         self._before: tuple[object, ...] = ()
 

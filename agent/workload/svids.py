@@ -8,7 +8,7 @@ import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -25,6 +25,7 @@ from certs.csr import make_csr
 from certs.errors import CertError
 from certs.profile import CaKind
 from certs.renewal import renew_at
+from policies.roots import Roots, crosses
 from policies.workloads import Workload
 
 log = structlog.get_logger()
@@ -49,8 +50,10 @@ class _Entry:
 class Svids:
     """Keeps a certificate for everyone who is registered."""
 
-    def __init__(self, root: bytes, directory: Path, issue: Issue, changed: Callable[[], None]) -> None:
-        self._root, self._directory, self._issue, self._changed = root, directory, issue, changed
+    def __init__(
+        self, roots: Callable[[], Roots], directory: Path, issue: Issue, changed: Callable[[], None]
+    ) -> None:
+        self._roots, self._directory, self._issue, self._changed = roots, directory, issue, changed
         self._entries: dict[str, _Entry] = {}
         self._identity: Identity | None = None
         self._cas: tuple[bytes, ...] = ()
@@ -144,7 +147,10 @@ class Svids:
     def _made(
         self, key: ec.EllipticCurvePrivateKey, chain: tuple[bytes, ...], identity: Identity, name: str
     ) -> Svid:
-        return make(key, chain, self._root, self._cas, identity, name, int(time.time()))
+        known = self._roots()
+        root = known.above(chain[-1] if chain else b"")
+        made = make(key, chain, root, self._cas, identity, name, int(time.time()))
+        return replace(made, above=crosses(known.changes, known.believed, chain[1]))
 
 
 def _due(svid: Svid) -> float:

@@ -95,10 +95,12 @@ def _looked(client: "Client") -> list[Line]:
     )
     took = f"`{client.context.address}` answered in {(after - before) * 1000:.0f} ms, version {mesh.version}"
     federated = client.call(client.stub.ListFederations, admin_pb2.ListFederationsRequest()).federations
+    roots = client.call(client.stub.ListRoots, admin_pb2.ListRootsRequest()).roots
     return [
         Line(about="control plane", state=State.OK, text=took),
         Line(about="evidence", state=State.OK, text="the control plane can record what operators do"),
         *checks.lines(mesh, here),
+        *checks.changing_root(roots),
         *store_checks.lines(mesh.store),
         *checks.federations(federated),
     ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from controlplane.api.gen import admin_pb2, overview_pb2
 
 CLOCK_WARN_S, CLOCK_FAIL_S = 2.0, 30.0
+HINTS = {"root": "`writ root rotate prepare`: everything rests on it"}
 ROOT_WARN_S, OPERATOR_WARN_S = 60 * 86400, 3600
 AUTHORITY_SHARE = 0.25  # of a CA's life: by then it should have been replaced
 AGAIN_WARN_S = 30 * 86400  # before the root must sign again: somebody may have to travel to it
@@ -167,6 +168,14 @@ def _nodes(mesh: "overview_pb2.MeshOverview", kind: str, rule: Rule) -> Line:
         text=f"{count} {rule.ill}: {', '.join(named)}{rest}",
         hint=rule.hint,
     )
+
+
+def changing_root(found: "Sequence[admin_pb2.Root]") -> Iterator[Line]:
+    """A line while the root is being changed: two are believed, and one of them is to go."""
+    believed = [f"root {one.version} is {one.state}" for one in found if one.state != "retired"]
+    if len(believed) > 1:
+        hint = "`writ root rotate activate --dry-run` or `retire --dry-run` says what it waits for"
+        yield Line(about="root", state=State.WARN, text=", ".join(believed), hint=hint)
 
 
 def federations(found: "Sequence[admin_pb2.Federation]") -> Iterator[Line]:

@@ -9,10 +9,13 @@ from typing import Annotated
 
 import typer
 
-from controlplane.cli import documents, output, session
+from controlplane.cli import documents, output, root_rotate, session
 from controlplane.cli.daemons import Passphrase, RootDir, become
 
-app = typer.Typer(help="The root of trust: sign requests, back it up, restore it.", no_args_is_help=True)
+app = typer.Typer(
+    help="The root of trust: sign requests, back it up, restore it, replace it.", no_args_is_help=True
+)
+app.add_typer(root_rotate.app, name="rotate")
 
 
 @app.command()

@@ -18,6 +18,7 @@ from controlplane.rpc.identities_api import IdentitiesServicer
 from controlplane.rpc.operators import Context
 from controlplane.rpc.operators_api import OperatorsServicer
 from controlplane.rpc.policy_api import PolicyApi
+from controlplane.rpc.roots_api import RootsServicer
 from controlplane.services.identity import nodes as registry
 from controlplane.services.push.enforcement import follow
 
@@ -28,6 +29,7 @@ class AdminServicer(
     PolicyApi,
     IdentitiesServicer,
     AuthoritiesServicer,
+    RootsServicer,
     FederationServicer,
     OperatorsServicer,
     ApprovalsServicer,
@@ -58,7 +60,7 @@ class AdminServicer(
             raise InvalidError(f"a token lives at most {MAX_TTL_S} s")
         token = JoinToken(
             secret=registry.new_secret(),
-            root_sha256=self._c.root_sha256,
+            root_sha256=self._c.made.root_sha256,
             address=self._c.enrolment_address,
             trust_domain=self._c.made.trust_domain,
             node=request.node,
@@ -158,7 +160,7 @@ class AdminServicer(
             policy_now=sets.policy_now,
             lease_s=self._c.publisher.lease_s,
             nodes=await self._all_nodes(""),
-            root_sha256=self._c.root_sha256,
+            root_sha256=self._c.made.root_sha256,
         )
 
     async def ListWitnessed(

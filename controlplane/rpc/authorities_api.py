@@ -20,7 +20,7 @@ class AuthoritiesServicer(OperatorsOnly):
     ) -> admin_pb2.ListAuthoritiesResponse:
         del request
         self._operator(context, "authority_list")
-        found = [_authority(row) for row in await self._authorities.all()]
+        found = [authority(row) for row in await self._authorities.all()]
         return admin_pb2.ListAuthoritiesResponse(authorities=found)
 
     async def PrepareAuthority(
@@ -29,25 +29,25 @@ class AuthoritiesServicer(OperatorsOnly):
         kind = request.kind or lifecycle.JWT
         self._operator(context, "authority_prepare", kind=kind, request=request.request)
         if request.certificate:
-            return _authority(await self._authorities.cas.install(request.certificate))
+            return authority(await self._authorities.cas.install(request.certificate))
         if not request.request:
-            return _authority(await self._authorities.prepare(kind))
+            return authority(await self._authorities.prepare(kind))
         row, csr = await self._authorities.request(kind)
         if row.certificate:
             raise InvalidError("the root is here, and has signed already", hint="leave out --csr")
-        return _authority(row, csr)
+        return authority(row, csr)
 
     async def ActivateAuthority(
         self, request: admin_pb2.ActivateAuthorityRequest, context: Context
     ) -> admin_pb2.Authority:
         self._operator(context, "authority_activate", key_id=request.key_id, force=request.force)
-        return _authority(await self._authorities.activate(request.key_id, force=request.force))
+        return authority(await self._authorities.activate(request.key_id, force=request.force))
 
     async def RetireAuthority(
         self, request: admin_pb2.RetireAuthorityRequest, context: Context
     ) -> admin_pb2.Authority:
         self._operator(context, "authority_retire", key_id=request.key_id, force=request.force)
-        return _authority(await self._authorities.retire(request.key_id, force=request.force))
+        return authority(await self._authorities.retire(request.key_id, force=request.force))
 
     async def TaintAuthority(
         self, request: admin_pb2.TaintAuthorityRequest, context: Context
@@ -59,7 +59,7 @@ class AuthoritiesServicer(OperatorsOnly):
             request.key_id, now=request.now, dry_run=request.dry_run
         )
         return admin_pb2.TaintAuthorityResponse(
-            authority=_authority(effect.authority),
+            authority=authority(effect.authority),
             nodes=effect.nodes,
             breaks=effect.breaks,
             within_s=self._c.identities.reissue_within_s,
@@ -69,7 +69,7 @@ class AuthoritiesServicer(OperatorsOnly):
         del request
         self._operator(context, "anchors_show")
         cas = self._c.publisher.anchors.control_plane_cas
-        return admin_pb2.Anchors(control_plane_cas=cas, root=self._c.made.root)
+        return admin_pb2.Anchors(control_plane_cas=cas, root=self._c.made.roots[0])
 
     async def GetRootRequest(
         self, request: admin_pb2.GetRootRequestRequest, context: Context
@@ -91,7 +91,7 @@ class AuthoritiesServicer(OperatorsOnly):
         )
 
 
-def _authority(row: Row, csr: bytes = b"") -> admin_pb2.Authority:
+def authority(row: Row, csr: bytes = b"") -> admin_pb2.Authority:
     message = admin_pb2.Authority(
         kind=lifecycle.JWT,
         key_id=row.key_id,

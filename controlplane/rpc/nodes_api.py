@@ -8,9 +8,11 @@ from controlplane.api.gen import enrolment_pb2, enrolment_pb2_grpc, identity_pb2
 from controlplane.attest.base import JOIN_TOKEN, Evidence
 from controlplane.rpc import convert
 from controlplane.rpc.peer import Peers
+from controlplane.services.authority.authorities import Authorities
 from controlplane.services.identity.enrolment import Enrolment
 from controlplane.services.identity.issuance import Issued
 from controlplane.services.identity.workloads import WorkloadSvids
+from controlplane.services.mesh.replicas import Anchors
 
 Context = grpc.aio.ServicerContext
 
@@ -18,8 +20,8 @@ Context = grpc.aio.ServicerContext
 class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServicer):
     """Evidence and expired certificates."""
 
-    def __init__(self, service: Enrolment, root: bytes, delegation: Callable[[], bytes]) -> None:
-        self._service, self._root, self._delegation = service, root, delegation
+    def __init__(self, service: Enrolment, made: Authorities, anchors: Callable[[], Anchors]) -> None:
+        self._service, self._made, self._anchors = service, made, anchors
 
     async def Enrol(
         self, request: enrolment_pb2.EnrolRequest, context: Context
@@ -51,8 +53,15 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServicer):
         )
         return self._response(issued)
 
+    async def ListRootChanges(
+        self, request: enrolment_pb2.ListRootChangesRequest, context: Context
+    ) -> enrolment_pb2.ListRootChangesResponse:
+        del request, context
+        return enrolment_pb2.ListRootChangesResponse(changes=self._anchors().root_changes)
+
     def _response(self, issued: Issued) -> enrolment_pb2.EnrolResponse:
-        return enrolment_pb2.EnrolResponse(chain=issued.chain, root=self._root, delegation=self._delegation())
+        root, delegation = self._made.roots[0], self._anchors().delegation
+        return enrolment_pb2.EnrolResponse(chain=issued.chain, root=root, delegation=delegation)
 
 
 class IdentityServicer(identity_pb2_grpc.IdentityServicer):

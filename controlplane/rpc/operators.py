@@ -22,6 +22,7 @@ from controlplane.services.identity.attestation import Configured
 from controlplane.services.identity.nodes import Nodes
 from controlplane.services.identity.workloads import Registry
 from controlplane.services.mesh.root_again import RootAgain
+from controlplane.services.mesh.root_rotation import RootRotation
 from controlplane.services.policy import explanation, policy_sets
 from controlplane.services.policy.resources import Resources
 from controlplane.services.policy.rollout import Rollout
@@ -41,6 +42,7 @@ READS = {
     "workload_list",
     "authority_list",
     "anchors_show",
+    "root_list",
     "bundle_show",
     "root_request",
     "attestor_list",
@@ -60,6 +62,7 @@ class Identities:
     made: Authorities
     workloads: Registry
     lifecycle: Lifecycle
+    root_rotation: RootRotation
     tainting: Tainting
     root_again: RootAgain
     reissue_within_s: int
@@ -89,7 +92,6 @@ class Collaborators:
     account: Account
     recording: Recording
     servicers: dict[str, object]  # every service of operators by its full name, for what was approved
-    root_sha256: str
     enrolment_address: str
 
 

@@ -9,6 +9,7 @@ import grpc
 from controlplane.api.gen import overview_pb2, overview_pb2_grpc
 from controlplane.config import Config
 from controlplane.rpc.caller import calling
+from controlplane.services.authority.authorities import Authorities
 from controlplane.services.overview import NodeView, Overview, Overviews
 from controlplane.services.pulse import Pulse
 from controlplane.store.base import Health
@@ -22,11 +23,9 @@ Context = grpc.aio.ServicerContext
 class OverviewServicer(overview_pb2_grpc.OverviewServicer):
     """One method."""
 
-    def __init__(
-        self, overviews: Overviews, pulse: Pulse, config: Config, trust_domain: str, root_sha256: str
-    ) -> None:
+    def __init__(self, overviews: Overviews, pulse: Pulse, config: Config, made: Authorities) -> None:
         self._overviews, self._pulse, self._config = overviews, pulse, config
-        self._trust_domain, self._root_sha256 = trust_domain, root_sha256
+        self._made = made
 
     async def GetOverview(
         self, request: overview_pb2.GetOverviewRequest, context: Context
@@ -37,7 +36,7 @@ class OverviewServicer(overview_pb2_grpc.OverviewServicer):
         now = time.time()
         seen = await self._overviews.look(int(now))
         message = _counts(seen)
-        message.trust_domain, message.root_sha256 = self._trust_domain, self._root_sha256
+        message.trust_domain, message.root_sha256 = self._made.trust_domain, self._made.root_sha256
         message.version, message.now_ms = VERSION, int(now * 1000)
         message.svid_lifetime_s, message.lease_s = self._config.svid_lifetime_s, self._config.lease_s
         message.attention.extend(map(_node, seen.attention[:limit]))

@@ -60,6 +60,7 @@ def report(state: AgentState) -> replica_pb2.AgentReport:
         receipt_at_ms=receipt.at_ms,
         receipt=receipt.envelope,
         certificate=receipt.certificate,
+        features=sorted(state.features),
     )
 
 
@@ -79,6 +80,7 @@ def states(message: replica_pb2.Agents, replica: str) -> Sequence[AgentState]:
             error=one.error,
             not_cut=list(one.not_cut),
             receipts=_receipts(one),
+            features=frozenset(one.features),
             replica=replica,
         )
         for one in message.agents

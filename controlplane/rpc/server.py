@@ -44,12 +44,13 @@ OPTIONS: list[tuple[str, int]] = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """PEM: a control plane's key and chain, whom to accept as clients, and whom to believe as another replica."""
+    """PEM: a control plane's key and chain, whom to accept as clients, whom to believe as another replica, and the roots."""
 
     key: bytes
     chain: bytes
     client_cas: bytes
     control_plane_cas: bytes
+    roots: bytes = b""
 
 
 def api_server(admission: Admission, administration: grpc.aio.ServerInterceptor) -> grpc.aio.Server:
@@ -98,9 +99,13 @@ def mutual(tls: Callable[[], Tls]) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(first, newest, require_client_authentication=True)  # type: ignore[arg-type]  # None is the library's word for unchanged
 
 
-def anonymous(tls: Callable[[], Tls], root_pem: bytes = b"") -> grpc.ServerCredentials:
+def anonymous(tls: Callable[[], Tls], *, newcomers: bool = False) -> grpc.ServerCredentials:
+    """For `newcomers` the chain ends with the roots."""
     newest = _Newest(
-        tls, lambda now: grpc.ssl_server_certificate_configuration([(now.key, now.chain + root_pem)])
+        tls,
+        lambda now: grpc.ssl_server_certificate_configuration(
+            [(now.key, now.chain + (now.roots if newcomers else b""))]
+        ),
     )
     first = newest.first()
     return grpc.dynamic_ssl_server_credentials(first, newest, require_client_authentication=False)  # type: ignore[arg-type]  # as above

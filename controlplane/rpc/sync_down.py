@@ -29,6 +29,7 @@ class Sent:
     tickets: tuple[bytes, ...] = ()
     blobs: set[str] = field(default_factory=set)
     delegation: bytes = b""
+    root_changes: tuple[bytes, ...] = ()
     workloads: bytes = b""
     renew_serial: str = ""
     tainted: tuple[bytes, ...] = ()
@@ -64,9 +65,9 @@ class Down:
             # A new generation goes first and alone: it may be a revocation, and a bundle may be large.
             if issue.trust_digest != sent.trust or issue.heartbeat != sent.heartbeat:
                 first = self._first()
-                await self._context.write(_news(issue, issue.trust_digest != sent.trust, first))
+                await self._context.write(_news(issue, issue.trust_digest != sent.trust, *first))
                 sent.trust, sent.heartbeat = issue.trust_digest, issue.heartbeat
-                own = own or bool(first) or self._publisher.anchors.tainted != sent.tainted
+                own = own or bool(first[0]) or self._publisher.anchors.tainted != sent.tainted
             if own:
                 await self._own()
 
@@ -99,14 +100,15 @@ class Down:
         await self._say(sync_pb2.SyncResponse(tickets=tickets, blobs=blobs))
         sent.tickets, sent.blobs = tickets, set(mine.blobs)
 
-    def _first(self) -> bytes:
-        """The delegation, once per stream and when it changed: what follows may be signed by a key it adds."""
-        newest = self._publisher.anchors.delegation
-        if newest == self._sent.delegation:
-            return b""
+    def _first(self) -> tuple[bytes, tuple[bytes, ...]]:
+        """Delegation and changes of the root, once per stream and when they changed: what follows may be signed by what they add."""
+        sent, anchors = self._sent, self._publisher.anchors
+        newest, changes = anchors.delegation, anchors.root_changes
+        if (newest, changes) == (sent.delegation, sent.root_changes):
+            return b"", ()
         # With a key that is dropped an agent drops what it was told of workloads: it is told again.
-        self._sent.delegation, self._sent.workloads = newest, b""
-        return newest
+        sent.delegation, sent.root_changes, sent.workloads = newest, changes, b""
+        return newest, changes
 
     async def _say(self, message: sync_pb2.SyncResponse) -> None:
         await self._context.write(message.SerializeToString())
@@ -118,12 +120,13 @@ def has_ended(caller: NodeIdentity) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _news(issue: Issue, with_trust: bool, delegation: bytes) -> bytes:
+def _news(issue: Issue, with_trust: bool, delegation: bytes, changes: tuple[bytes, ...]) -> bytes:
     """Trust and heartbeat as they go to everybody: made once per state, not once per agent."""
     return sync_pb2.SyncResponse(
         heartbeat=issue.heartbeat,
         trust_document=issue.trust if with_trust else b"",
         delegation=delegation,
+        root_changes=changes,
         spread_ms=issue.spread_ms,
         receipts_along=True,
     ).SerializeToString()

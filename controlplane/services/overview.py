@@ -110,9 +110,9 @@ class Overviews:
         return summarise(await self._nodes(), agents, wanted, self._svid_lifetime_s, now)
 
     async def _look_at_root_crl(self) -> None:
-        der = (await revoked_cas.known(self._store, self._made.root)).der
+        der = (await revoked_cas.known(self._store, self._made.now.signing)).der
         if der and der != self._root_crl[0]:
-            listed = revoked_cas.read(der, self._made.root)
+            listed = revoked_cas.read(der, self._made.now.signing)
             end = AuthorityEnd(kind=ROOT_CRL, not_before=listed.this_update, not_after=listed.next_update)
             self._root_crl = (der, end)
 
@@ -129,7 +129,7 @@ class Overviews:
         """Those of this replica, and the root's; the root's list as it was when somebody looked last."""
         made = self._made
         ders = {
-            "root": made.root,
+            "root": made.now.signing,
             "node-ca": made.node_ca.certificate,
             "control-plane-ca": made.control_plane_ca.certificate,
             "workload-ca": made.workload_ca.certificate,

@@ -17,6 +17,7 @@ MESH = "mesh"
 """Written with every change of mesh content: the revision of its last write is the generation."""
 POLICY = "policy/state"
 DELEGATION = "delegation"
+ROOT_CHANGES = "root-change/"
 WITNESS_KEY = "witness-key"
 JWT_AUTHORITIES = "authority/jwt/"
 CA_AUTHORITIES = "authority/ca/"
@@ -45,6 +46,7 @@ KINDS: dict[str, type] = {
     POLICY: model.PolicyState,
     "policy/set/": model.PolicySetRow,
     DELEGATION: model.DelegationRow,
+    ROOT_CHANGES: model.RootChangeRow,
     CA_AUTHORITIES: model.CaRow,
     JWT_AUTHORITIES: model.JwtKeyRow,
     REVOKED_CAS: model.RevokedCaRow,
@@ -73,6 +75,10 @@ def site_key(name: str) -> str:
 
 def node_key(node: str, site: str) -> str:
     return f"node/{site}/{node}"
+
+
+def root_change_key(version: int) -> str:
+    return f"{ROOT_CHANGES}{version:04}"
 
 
 def floor_key(node: str, site: str) -> str:

@@ -8,7 +8,7 @@ import embedded
 import pytest
 from clients import token
 
-from agent import config, enrol
+from agent import config, enrol, roots
 from agent.controlplanes import ControlPlanes
 from agent.identity import Identity
 from agent.monitor import RED_SHARE, Span
@@ -46,7 +46,7 @@ async def node(mesh, directory, name: str) -> Node:
     )
     settings = config.load(directory / "agent.toml")
     mine = await enrol.enrol(settings, int(time.time()))
-    root, ca = ((directory / "state" / name).read_bytes() for name in (enrol.ROOT, enrol.CA))
+    known, ca = roots.load(directory / "state"), (directory / "state" / enrol.CA).read_bytes()
     control_planes = ControlPlanes(settings.control_planes, lambda: made.mine, lambda: (ca,))
 
     async def become(identity: Identity) -> None:
@@ -56,7 +56,7 @@ async def node(mesh, directory, name: str) -> Node:
 
     renewing = Renewing(
         settings,
-        root,
+        lambda: known,
         control_planes,
         lambda: made.mine,
         become,

@@ -35,6 +35,7 @@ def sync_of(node, directory) -> Sync:
         changed=lambda: None,
         renew=lambda _: None,
         reissue=lambda *_: None,
+        roots=lambda _: None,
         hello=lambda: None,
         health=lambda: None,
     )

@@ -13,7 +13,7 @@ import pytest
 from clients import admin, ask, enrolment, operator, ports, root_and_ca, token
 from pki import Pki
 
-from agent import channel, enrol, identity
+from agent import contact, enrol, identity
 from certs import keys
 from certs.csr import make_csr
 from controlplane.api.gen import (
@@ -93,7 +93,7 @@ def test_first_contact_believes_only_the_root_in_the_token(mesh, tmp_path) -> No
     (tmp_path / "t").write_text(token(mesh, "pin"))
     read = enrol.read_token(tmp_path / "t")
     with pytest.raises(Exception, match="does not show the root"):
-        asyncio.run(channel.first_contact(read.addresses[0], "0" * 64, 2_000_000_000))
+        asyncio.run(contact.meet(read.addresses[0], "0" * 64, 2_000_000_000))
 
 
 def test_a_node_is_no_operator_and_an_operator_no_node(mesh, anchors) -> None:

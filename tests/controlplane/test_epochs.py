@@ -83,7 +83,7 @@ def _id(key: ed25519.Ed25519PrivateKey) -> str:
 
 def shown(world: World, heartbeat: bytes, delegation: bytes = b"") -> int:
     return proven(
-        Held(heartbeat=heartbeat, delegation=delegation), world.made.root, world.made.delegation, 100
+        Held(heartbeat=heartbeat, delegation=delegation), world.made.roots, world.made.delegation, 100
     )
 
 

@@ -161,7 +161,7 @@ async def test_an_answer_from_before_somebody_joined_undoes_nothing(world) -> No
     )
     two = await world.join("two")
     with pytest.raises(ConflictError, match="does not follow"):
-        await root_again.install(one.store, given, one.made.root)
+        await root_again.install(one.store, given, one.made)
     assert two.made.document_key in read_delegation(one.publisher.anchors.delegation, one.made.root).keys
 
 
@@ -185,10 +185,10 @@ async def test_an_answer_that_was_lost_on_its_way_is_given_again(world) -> None:
     world.clock.now += DAY
     again = safe.sign(asked)
     assert lost.delegation != again.delegation
-    delegation, _ = await root_again.install(one.store, again, one.made.root)
+    delegation, _ = await root_again.install(one.store, again, one.made)
     assert delegation.version == 3  # 2 is on a stick that nobody finds
     with pytest.raises(ConflictError, match="does not follow"):
-        await root_again.install(one.store, lost, one.made.root)
+        await root_again.install(one.store, lost, one.made)
 
 
 async def test_what_was_listed_once_cannot_be_left_out(world) -> None:
@@ -196,7 +196,7 @@ async def test_what_was_listed_once_cannot_be_left_out(world) -> None:
     stolen = serial_of(one.made.node_ca.certificate)
     await one.tainting.taint(await key_of(one), now=True, dry_run=False)
     first = safe.sign(await root_again.request(one.store, one.made))
-    await root_again.install(one.store, first, one.made.root)
+    await root_again.install(one.store, first, one.made)
     forgetful = dataclasses.replace(await root_again.request(one.store, one.made), revoked=[], crl="")
     world.clock.now += DAY
     again = safe.sign(forgetful)
@@ -257,7 +257,7 @@ async def test_an_answer_that_the_root_did_not_sign_is_refused_and_changes_nothi
         dataclasses.replace(given, delegation=""),
     ):
         with pytest.raises(ControlPlaneError):
-            await root_again.install(one.store, bad, one.made.root)
+            await root_again.install(one.store, bad, one.made)
     assert await one.store.snapshot([""]) == before
 
 

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent import config as agent_config
-from agent import enrol, identity
+from agent import contact, enrol, identity, roots
 from agent.controlplanes import ControlPlanes
 from agent.renewing import Renewing
 from certs import keys, verify
@@ -28,6 +28,7 @@ from controlplane.api import files
 from controlplane.api.gen import admin_pb2, enrolment_pb2
 from controlplane.cli.demo.mesh import Mesh, Node
 from controlplane.cli.demo.processes import MeshError, Process
+from policies.roots import Roots, pinned
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.faults]
 MACHINES = Ca("machines")
@@ -153,7 +154,7 @@ def wait_due(mesh: Mesh, name: str) -> None:
 
 
 def certificate(mesh: Mesh, made: Node) -> verify.NodeIdentity:
-    root = files.read(made.state / enrol.ROOT)
+    root = files.read(made.state / roots.ROOT)
     held = identity.load(made.state, root, int(time.time()))
     return verify.verify_node(held.chain[0], [held.chain[1]], "demo.example", int(time.time()))
 
@@ -260,9 +261,9 @@ def by_token(mesh: Mesh, token: str):
         return exc.code()
 
 
-async def first_contact(mesh: Mesh) -> tuple[bytes, bytes]:
+async def first_contact(mesh: Mesh) -> tuple[Roots, bytes]:
     address = f"127.0.0.1:{clients.ports(mesh)['enrolment']}"
-    return await enrol.channel.first_contact(address, status(mesh).root_sha256, int(time.time()))
+    return await contact.meet(address, status(mesh).root_sha256, int(time.time()))
 
 
 def test_while_the_issuer_is_down_nobody_enrols_by_it_and_others_go_on(mesh, server, gpu, llama) -> None:
@@ -287,7 +288,7 @@ def test_a_machine_that_slept_shows_its_certificate_within_the_grace_and_beyond(
     made.agent.kill()
     made.kill_envoy()
     config = agent_config.load(made.directory / "agent.toml", {})
-    root = files.read(made.state / enrol.ROOT)
+    root = files.read(made.state / roots.ROOT)
     held = identity.load(made.state, root, int(time.time()))
     without = dataclasses.replace(config, attest=type(config.attest)())
     wait_due(mesh, "slept-1.berlin")
@@ -309,7 +310,7 @@ async def woken(config: agent_config.Config, root: bytes, old: identity.Identity
         found.append(made)
 
     planes = ControlPlanes(config.control_planes, lambda: old, lambda: ())
-    await Renewing(config, root, planes, lambda: old, become)._once()
+    await Renewing(config, lambda: pinned(root), planes, lambda: old, become)._once()
     return found[0]
 
 

@@ -789,6 +789,68 @@ class TaintAuthorityResponse(_message.Message):
     within_s: int
     def __init__(self, authority: _Optional[_Union[Authority, _Mapping]] = ..., nodes: _Optional[_Iterable[str]] = ..., breaks: _Optional[_Iterable[str]] = ..., within_s: _Optional[int] = ...) -> None: ...
 
+class Root(_message.Message):
+    __slots__ = ("version", "certificate", "state", "since", "not_after")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    NOT_AFTER_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    certificate: bytes
+    state: str
+    since: int
+    not_after: int
+    def __init__(self, version: _Optional[int] = ..., certificate: _Optional[bytes] = ..., state: _Optional[str] = ..., since: _Optional[int] = ..., not_after: _Optional[int] = ...) -> None: ...
+
+class ListRootsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListRootsResponse(_message.Message):
+    __slots__ = ("roots", "delegation")
+    ROOTS_FIELD_NUMBER: _ClassVar[int]
+    DELEGATION_FIELD_NUMBER: _ClassVar[int]
+    roots: _containers.RepeatedCompositeFieldContainer[Root]
+    delegation: bytes
+    def __init__(self, roots: _Optional[_Iterable[_Union[Root, _Mapping]]] = ..., delegation: _Optional[bytes] = ...) -> None: ...
+
+class PrepareRootRequest(_message.Message):
+    __slots__ = ("change", "dry_run")
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    change: bytes
+    dry_run: bool
+    def __init__(self, change: _Optional[bytes] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class ActivateRootRequest(_message.Message):
+    __slots__ = ("delegation", "force", "dry_run")
+    DELEGATION_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    delegation: bytes
+    force: bool
+    dry_run: bool
+    def __init__(self, delegation: _Optional[bytes] = ..., force: _Optional[bool] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class RetireRootRequest(_message.Message):
+    __slots__ = ("force", "dry_run")
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    force: bool
+    dry_run: bool
+    def __init__(self, force: _Optional[bool] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class RootEffect(_message.Message):
+    __slots__ = ("roots", "behind", "cas")
+    ROOTS_FIELD_NUMBER: _ClassVar[int]
+    BEHIND_FIELD_NUMBER: _ClassVar[int]
+    CAS_FIELD_NUMBER: _ClassVar[int]
+    roots: _containers.RepeatedCompositeFieldContainer[Root]
+    behind: _containers.RepeatedScalarFieldContainer[str]
+    cas: _containers.RepeatedCompositeFieldContainer[Authority]
+    def __init__(self, roots: _Optional[_Iterable[_Union[Root, _Mapping]]] = ..., behind: _Optional[_Iterable[str]] = ..., cas: _Optional[_Iterable[_Union[Authority, _Mapping]]] = ...) -> None: ...
+
 class GetAnchorsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

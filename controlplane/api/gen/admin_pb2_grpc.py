@@ -142,6 +142,26 @@ class AdminStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityResponse.FromString,
                 _registered_method=True)
+        self.ListRoots = channel.unary_unary(
+                '/writ.v1.Admin/ListRoots',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListRootsRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListRootsResponse.FromString,
+                _registered_method=True)
+        self.PrepareRoot = channel.unary_unary(
+                '/writ.v1.Admin/PrepareRoot',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.PrepareRootRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootEffect.FromString,
+                _registered_method=True)
+        self.ActivateRoot = channel.unary_unary(
+                '/writ.v1.Admin/ActivateRoot',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ActivateRootRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootEffect.FromString,
+                _registered_method=True)
+        self.RetireRoot = channel.unary_unary(
+                '/writ.v1.Admin/RetireRoot',
+                request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RetireRootRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootEffect.FromString,
+                _registered_method=True)
         self.GetAnchors = channel.unary_unary(
                 '/writ.v1.Admin/GetAnchors',
                 request_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.GetAnchorsRequest.SerializeToString,
@@ -432,6 +452,33 @@ class AdminServicer:
     def TaintAuthority(self, request, context):
         """TaintAuthority: its key may be stolen. All that it signed is replaced within minutes, then it is believed no more.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRoots(self, request, context):
+        """Changing the root: prepare (both are believed, the old one signs), activate (the new one signs), retire (the old one is
+        believed no more). FAILED_PRECONDITION names who does not know it yet, and what is still below the old root.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PrepareRoot(self, request, context):
+        """hands on a change that both roots have signed
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateRoot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetireRoot(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -739,6 +786,26 @@ def add_AdminServicer_to_server(servicer, server):
                     servicer.TaintAuthority,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityResponse.SerializeToString,
+            ),
+            'ListRoots': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoots,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListRootsRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ListRootsResponse.SerializeToString,
+            ),
+            'PrepareRoot': grpc.unary_unary_rpc_method_handler(
+                    servicer.PrepareRoot,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.PrepareRootRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootEffect.SerializeToString,
+            ),
+            'ActivateRoot': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateRoot,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.ActivateRootRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootEffect.SerializeToString,
+            ),
+            'RetireRoot': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetireRoot,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RetireRootRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_admin__pb2.RootEffect.SerializeToString,
             ),
             'GetAnchors': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAnchors,
@@ -1461,6 +1528,114 @@ class Admin:
             '/writ.v1.Admin/TaintAuthority',
             controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_admin__pb2.TaintAuthorityResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoots(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/ListRoots',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListRootsRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ListRootsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PrepareRoot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/PrepareRoot',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.PrepareRootRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RootEffect.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateRoot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/ActivateRoot',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.ActivateRootRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RootEffect.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetireRoot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Admin/RetireRoot',
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RetireRootRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_admin__pb2.RootEffect.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,27 +24,31 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$controlplane/api/gen/enrolment.proto\x12\x07writ.v1\"s\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12.\n\x08\x65vidence\x18\x04 \x01(\x0b\x32\x1c.writ.v1.AttestationEvidence\"Z\n\x13\x41ttestationEvidence\x12%\n\x07x509pop\x18\x01 \x01(\x0b\x32\x12.writ.v1.X509ProofH\x00\x12\x14\n\nkubernetes\x18\x02 \x01(\tH\x00\x42\x06\n\x04kind\"<\n\tX509Proof\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"@\n\rEnrolResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12\x12\n\ndelegation\x18\x03 \x01(\x0c\" \n\x10\x43hallengeRequest\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\"\"\n\x11\x43hallengeResponse\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\x9b\x01\n\x13RenewExpiredRequest\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\r\n\x05nonce\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x12.\n\x08\x65vidence\x18\x06 \x01(\x0b\x32\x1c.writ.v1.AttestationEvidence2\xcd\x01\n\tEnrolment\x12\x36\n\x05\x45nrol\x12\x15.writ.v1.EnrolRequest\x1a\x16.writ.v1.EnrolResponse\x12\x42\n\tChallenge\x12\x19.writ.v1.ChallengeRequest\x1a\x1a.writ.v1.ChallengeResponse\x12\x44\n\x0cRenewExpired\x12\x1c.writ.v1.RenewExpiredRequest\x1a\x16.writ.v1.EnrolResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$controlplane/api/gen/enrolment.proto\x12\x07writ.v1\"\x18\n\x16ListRootChangesRequest\"*\n\x17ListRootChangesResponse\x12\x0f\n\x07\x63hanges\x18\x01 \x03(\x0c\"s\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x03 \x01(\t\x12.\n\x08\x65vidence\x18\x04 \x01(\x0b\x32\x1c.writ.v1.AttestationEvidence\"Z\n\x13\x41ttestationEvidence\x12%\n\x07x509pop\x18\x01 \x01(\x0b\x32\x12.writ.v1.X509ProofH\x00\x12\x14\n\nkubernetes\x18\x02 \x01(\tH\x00\x42\x06\n\x04kind\"<\n\tX509Proof\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"@\n\rEnrolResponse\x12\r\n\x05\x63hain\x18\x01 \x03(\x0c\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12\x12\n\ndelegation\x18\x03 \x01(\x0c\" \n\x10\x43hallengeRequest\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\"\"\n\x11\x43hallengeResponse\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\x9b\x01\n\x13RenewExpiredRequest\x12\x0c\n\x04leaf\x18\x01 \x01(\x0c\x12\x0b\n\x03\x63sr\x18\x02 \x01(\x0c\x12\r\n\x05nonce\x18\x03 \x01(\x0c\x12\x11\n\tsignature\x18\x04 \x01(\x0c\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t\x12.\n\x08\x65vidence\x18\x06 \x01(\x0b\x32\x1c.writ.v1.AttestationEvidence2\xa3\x02\n\tEnrolment\x12\x36\n\x05\x45nrol\x12\x15.writ.v1.EnrolRequest\x1a\x16.writ.v1.EnrolResponse\x12\x42\n\tChallenge\x12\x19.writ.v1.ChallengeRequest\x1a\x1a.writ.v1.ChallengeResponse\x12\x44\n\x0cRenewExpired\x12\x1c.writ.v1.RenewExpiredRequest\x1a\x16.writ.v1.EnrolResponse\x12T\n\x0fListRootChanges\x12\x1f.writ.v1.ListRootChangesRequest\x1a .writ.v1.ListRootChangesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'controlplane.api.gen.enrolment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENROLREQUEST']._serialized_start=49
-  _globals['_ENROLREQUEST']._serialized_end=164
-  _globals['_ATTESTATIONEVIDENCE']._serialized_start=166
-  _globals['_ATTESTATIONEVIDENCE']._serialized_end=256
-  _globals['_X509PROOF']._serialized_start=258
-  _globals['_X509PROOF']._serialized_end=318
-  _globals['_ENROLRESPONSE']._serialized_start=320
-  _globals['_ENROLRESPONSE']._serialized_end=384
-  _globals['_CHALLENGEREQUEST']._serialized_start=386
-  _globals['_CHALLENGEREQUEST']._serialized_end=418
-  _globals['_CHALLENGERESPONSE']._serialized_start=420
-  _globals['_CHALLENGERESPONSE']._serialized_end=454
-  _globals['_RENEWEXPIREDREQUEST']._serialized_start=457
-  _globals['_RENEWEXPIREDREQUEST']._serialized_end=612
-  _globals['_ENROLMENT']._serialized_start=615
-  _globals['_ENROLMENT']._serialized_end=820
+  _globals['_LISTROOTCHANGESREQUEST']._serialized_start=49
+  _globals['_LISTROOTCHANGESREQUEST']._serialized_end=73
+  _globals['_LISTROOTCHANGESRESPONSE']._serialized_start=75
+  _globals['_LISTROOTCHANGESRESPONSE']._serialized_end=117
+  _globals['_ENROLREQUEST']._serialized_start=119
+  _globals['_ENROLREQUEST']._serialized_end=234
+  _globals['_ATTESTATIONEVIDENCE']._serialized_start=236
+  _globals['_ATTESTATIONEVIDENCE']._serialized_end=326
+  _globals['_X509PROOF']._serialized_start=328
+  _globals['_X509PROOF']._serialized_end=388
+  _globals['_ENROLRESPONSE']._serialized_start=390
+  _globals['_ENROLRESPONSE']._serialized_end=454
+  _globals['_CHALLENGEREQUEST']._serialized_start=456
+  _globals['_CHALLENGEREQUEST']._serialized_end=488
+  _globals['_CHALLENGERESPONSE']._serialized_start=490
+  _globals['_CHALLENGERESPONSE']._serialized_end=524
+  _globals['_RENEWEXPIREDREQUEST']._serialized_start=527
+  _globals['_RENEWEXPIREDREQUEST']._serialized_end=682
+  _globals['_ENROLMENT']._serialized_start=685
+  _globals['_ENROLMENT']._serialized_end=976
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,16 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class ListRootChangesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListRootChangesResponse(_message.Message):
+    __slots__ = ("changes",)
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, changes: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
 class EnrolRequest(_message.Message):
     __slots__ = ("token", "csr", "idempotency_key", "evidence")
     TOKEN_FIELD_NUMBER: _ClassVar[int]

@@ -51,6 +51,11 @@ class EnrolmentStub:
                 request_serializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.RenewExpiredRequest.SerializeToString,
                 response_deserializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.EnrolResponse.FromString,
                 _registered_method=True)
+        self.ListRootChanges = channel.unary_unary(
+                '/writ.v1.Enrolment/ListRootChanges',
+                request_serializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.ListRootChangesRequest.SerializeToString,
+                response_deserializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.ListRootChangesResponse.FromString,
+                _registered_method=True)
 
 
 class EnrolmentServicer:
@@ -85,6 +90,14 @@ class EnrolmentServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRootChanges(self, request, context):
+        """ListRootChanges tells who still knows an earlier root how the mesh came to its present one. Each change is signed by
+        both roots: it does not matter who hands it over.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EnrolmentServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -102,6 +115,11 @@ def add_EnrolmentServicer_to_server(servicer, server):
                     servicer.RenewExpired,
                     request_deserializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.RenewExpiredRequest.FromString,
                     response_serializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.EnrolResponse.SerializeToString,
+            ),
+            'ListRootChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRootChanges,
+                    request_deserializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.ListRootChangesRequest.FromString,
+                    response_serializer=controlplane_dot_api_dot_gen_dot_enrolment__pb2.ListRootChangesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -187,6 +205,33 @@ class Enrolment:
             '/writ.v1.Enrolment/RenewExpired',
             controlplane_dot_api_dot_gen_dot_enrolment__pb2.RenewExpiredRequest.SerializeToString,
             controlplane_dot_api_dot_gen_dot_enrolment__pb2.EnrolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRootChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/writ.v1.Enrolment/ListRootChanges',
+            controlplane_dot_api_dot_gen_dot_enrolment__pb2.ListRootChangesRequest.SerializeToString,
+            controlplane_dot_api_dot_gen_dot_enrolment__pb2.ListRootChangesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"controlplane/api/gen/replica.proto\x12\x07writ.v1\"\x0f\n\rFollowRequest\".\n\x06\x41gents\x12$\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x14.writ.v1.AgentReport\"\xc7\x02\n\x0b\x41gentReport\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12\x15\n\renvoy_version\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\x16\n\x0epolicy_version\x18\x06 \x01(\x04\x12\x17\n\x0fstaged_versions\x18\x07 \x03(\x04\x12\x13\n\x0blease_until\x18\x08 \x01(\x03\x12\x11\n\tlast_seen\x18\t \x01(\x03\x12\r\n\x05\x65rror\x18\n \x01(\t\x12\x0f\n\x07not_cut\x18\x0b \x03(\t\x12\x1a\n\x12receipt_generation\x18\x0c \x01(\x04\x12\x15\n\rreceipt_at_ms\x18\r \x01(\x03\x12\x0f\n\x07receipt\x18\x0e \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x0f \x01(\x0c\x32>\n\x07Replica\x12\x33\n\x06\x46ollow\x12\x16.writ.v1.FollowRequest\x1a\x0f.writ.v1.Agents0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"controlplane/api/gen/replica.proto\x12\x07writ.v1\"\x0f\n\rFollowRequest\".\n\x06\x41gents\x12$\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x14.writ.v1.AgentReport\"\xd9\x02\n\x0b\x41gentReport\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x15\n\ragent_version\x18\x02 \x01(\t\x12\x15\n\renvoy_version\x18\x03 \x01(\t\x12\x11\n\tconnected\x18\x04 \x01(\x08\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\x16\n\x0epolicy_version\x18\x06 \x01(\x04\x12\x17\n\x0fstaged_versions\x18\x07 \x03(\x04\x12\x13\n\x0blease_until\x18\x08 \x01(\x03\x12\x11\n\tlast_seen\x18\t \x01(\x03\x12\r\n\x05\x65rror\x18\n \x01(\t\x12\x0f\n\x07not_cut\x18\x0b \x03(\t\x12\x1a\n\x12receipt_generation\x18\x0c \x01(\x04\x12\x15\n\rreceipt_at_ms\x18\r \x01(\x03\x12\x0f\n\x07receipt\x18\x0e \x01(\x0c\x12\x13\n\x0b\x63\x65rtificate\x18\x0f \x01(\x0c\x12\x10\n\x08\x66\x65\x61tures\x18\x10 \x03(\t2>\n\x07Replica\x12\x33\n\x06\x46ollow\x12\x16.writ.v1.FollowRequest\x1a\x0f.writ.v1.Agents0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTS']._serialized_start=64
   _globals['_AGENTS']._serialized_end=110
   _globals['_AGENTREPORT']._serialized_start=113
-  _globals['_AGENTREPORT']._serialized_end=440
-  _globals['_REPLICA']._serialized_start=442
-  _globals['_REPLICA']._serialized_end=504
+  _globals['_AGENTREPORT']._serialized_end=458
+  _globals['_REPLICA']._serialized_start=460
+  _globals['_REPLICA']._serialized_end=522
 # @@protoc_insertion_point(module_scope)

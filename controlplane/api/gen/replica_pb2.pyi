@@ -17,7 +17,7 @@ class Agents(_message.Message):
     def __init__(self, agents: _Optional[_Iterable[_Union[AgentReport, _Mapping]]] = ...) -> None: ...
 
 class AgentReport(_message.Message):
-    __slots__ = ("spiffe_id", "agent_version", "envoy_version", "connected", "generation", "policy_version", "staged_versions", "lease_until", "last_seen", "error", "not_cut", "receipt_generation", "receipt_at_ms", "receipt", "certificate")
+    __slots__ = ("spiffe_id", "agent_version", "envoy_version", "connected", "generation", "policy_version", "staged_versions", "lease_until", "last_seen", "error", "not_cut", "receipt_generation", "receipt_at_ms", "receipt", "certificate", "features")
     SPIFFE_ID_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     ENVOY_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,7 @@ class AgentReport(_message.Message):
     RECEIPT_AT_MS_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     spiffe_id: str
     agent_version: str
     envoy_version: str
@@ -48,4 +49,5 @@ class AgentReport(_message.Message):
     receipt_at_ms: int
     receipt: bytes
     certificate: bytes
-    def __init__(self, spiffe_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., envoy_version: _Optional[str] = ..., connected: _Optional[bool] = ..., generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., staged_versions: _Optional[_Iterable[int]] = ..., lease_until: _Optional[int] = ..., last_seen: _Optional[int] = ..., error: _Optional[str] = ..., not_cut: _Optional[_Iterable[str]] = ..., receipt_generation: _Optional[int] = ..., receipt_at_ms: _Optional[int] = ..., receipt: _Optional[bytes] = ..., certificate: _Optional[bytes] = ...) -> None: ...
+    features: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, spiffe_id: _Optional[str] = ..., agent_version: _Optional[str] = ..., envoy_version: _Optional[str] = ..., connected: _Optional[bool] = ..., generation: _Optional[int] = ..., policy_version: _Optional[int] = ..., staged_versions: _Optional[_Iterable[int]] = ..., lease_until: _Optional[int] = ..., last_seen: _Optional[int] = ..., error: _Optional[str] = ..., not_cut: _Optional[_Iterable[str]] = ..., receipt_generation: _Optional[int] = ..., receipt_at_ms: _Optional[int] = ..., receipt: _Optional[bytes] = ..., certificate: _Optional[bytes] = ..., features: _Optional[_Iterable[str]] = ...) -> None: ...

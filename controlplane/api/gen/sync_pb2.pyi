@@ -125,10 +125,11 @@ class Reissue(_message.Message):
     def __init__(self, cas: _Optional[_Iterable[bytes]] = ..., within_s: _Optional[int] = ...) -> None: ...
 
 class SyncResponse(_message.Message):
-    __slots__ = ("heartbeat", "trust_document", "delegation", "tickets", "blobs", "workloads", "reissue", "spread_ms", "receipts_along", "renew_serial")
+    __slots__ = ("heartbeat", "trust_document", "delegation", "root_changes", "tickets", "blobs", "workloads", "reissue", "spread_ms", "receipts_along", "renew_serial")
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     TRUST_DOCUMENT_FIELD_NUMBER: _ClassVar[int]
     DELEGATION_FIELD_NUMBER: _ClassVar[int]
+    ROOT_CHANGES_FIELD_NUMBER: _ClassVar[int]
     TICKETS_FIELD_NUMBER: _ClassVar[int]
     BLOBS_FIELD_NUMBER: _ClassVar[int]
     WORKLOADS_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +140,7 @@ class SyncResponse(_message.Message):
     heartbeat: bytes
     trust_document: bytes
     delegation: bytes
+    root_changes: _containers.RepeatedScalarFieldContainer[bytes]
     tickets: _containers.RepeatedScalarFieldContainer[bytes]
     blobs: _containers.RepeatedScalarFieldContainer[bytes]
     workloads: bytes
@@ -146,4 +148,4 @@ class SyncResponse(_message.Message):
     spread_ms: int
     receipts_along: bool
     renew_serial: str
-    def __init__(self, heartbeat: _Optional[bytes] = ..., trust_document: _Optional[bytes] = ..., delegation: _Optional[bytes] = ..., tickets: _Optional[_Iterable[bytes]] = ..., blobs: _Optional[_Iterable[bytes]] = ..., workloads: _Optional[bytes] = ..., reissue: _Optional[_Union[Reissue, _Mapping]] = ..., spread_ms: _Optional[int] = ..., receipts_along: _Optional[bool] = ..., renew_serial: _Optional[str] = ...) -> None: ...
+    def __init__(self, heartbeat: _Optional[bytes] = ..., trust_document: _Optional[bytes] = ..., delegation: _Optional[bytes] = ..., root_changes: _Optional[_Iterable[bytes]] = ..., tickets: _Optional[_Iterable[bytes]] = ..., blobs: _Optional[_Iterable[bytes]] = ..., workloads: _Optional[bytes] = ..., reissue: _Optional[_Union[Reissue, _Mapping]] = ..., spread_ms: _Optional[int] = ..., receipts_along: _Optional[bool] = ..., renew_serial: _Optional[str] = ...) -> None: ...

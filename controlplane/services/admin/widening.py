@@ -46,6 +46,7 @@ class Widening:
             "SetOperator": self._operator,
             "RenewOperator": self._renewal,
             "SetApproval": self._setting,
+            "PrepareRoot": self._root,
         }
         check = checks.get(call)
         return True if check is None else await check(request, by)
@@ -68,6 +69,9 @@ class Widening:
 
     async def _resources(self, request: Any, _: Grant) -> bool:
         """What a resource is decides which policies speak of it: every declaration may open something."""
+        return not request.dry_run
+
+    async def _root(self, request: Any, _: Grant) -> bool:
         return not request.dry_run
 
     async def _apply(self, request: Any, _: Grant) -> bool:

@@ -14,7 +14,11 @@ class Acknowledged:
         """`linked`: whether `hub` hears of the agents of every replica."""
         self._hub, self._linked = hub, linked
 
-    def behind(self, generation: int) -> list[str]:
-        """SPIFFE IDs; agents that cannot be heard are said, too."""
-        agents = sorted(agent.spiffe_id for agent in self._hub.connected() if agent.generation < generation)
+    def behind(self, generation: int, feature: str = "") -> list[str]:
+        """SPIFFE IDs, also of agents that lack a feature; agents that cannot be heard are said, too."""
+        agents = sorted(
+            agent.spiffe_id
+            for agent in self._hub.connected()
+            if agent.generation < generation or (feature and feature not in agent.features)
+        )
         return agents if self._linked() else [*agents, "agents of a replica that is not reached"]

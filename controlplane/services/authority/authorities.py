@@ -3,8 +3,9 @@
 The file holds what the replica began with. Which CA issues now is in the store (`ca_authorities`), and followed here.
 """
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from certs import document_keys, envelope
 from certs.issue import IssuingCa
 from certs.profile import CaKind
 from controlplane.errors import CorruptError, UnavailableError
+from controlplane.model import RootChangeRow
+from controlplane.services.authority import root_files
+from controlplane.services.authority import standing as standings
+from controlplane.services.authority.standing import Standing
 from controlplane.signer.base import Signer
 
 FILE = "authorities.json"
@@ -22,7 +27,7 @@ class Authorities:
     """Public halves, and how to sign with the private ones. Everybody holds this one object: CAs change by `follow` only."""
 
     trust_domain: str
-    root: bytes  # DER
+    root: bytes  # DER: what this mesh was made with, and is known by
     node_ca: IssuingCa
     control_plane_ca: IssuingCa
     workload_ca: IssuingCa
@@ -34,6 +39,33 @@ class Authorities:
     signer: Signer
     without: frozenset[CaKind] = frozenset()
     """Kinds of which no CA of ours may issue: retired or tainted, and no other is active yet."""
+    root_changes: tuple[RootChangeRow, ...] = ()
+    """How the root was changed since this mesh was made."""
+    standing: Standing | None = None
+    """What follows from that."""
+
+    @property
+    def now(self) -> Standing:
+        """Which root signs, and which are believed."""
+        return self.standing or standings.alone(self.root)
+
+    @property
+    def roots(self) -> tuple[bytes, ...]:
+        """Those that are believed, oldest first."""
+        return self.now.roots
+
+    @property
+    def root_sha256(self) -> str:
+        """What newcomers pin: the oldest, from which changes lead on to the others. None of these leads back."""
+        return hashlib.sha256(self.roots[0]).hexdigest()
+
+    def stand(self, changes: Sequence[RootChangeRow]) -> bool:
+        """Go by these changes of the root, oldest first; False: they are those from before."""
+        if self.standing is not None and self.root_changes == tuple(changes):
+            return False
+        self.standing = standings.of(self.root, self.trust_domain, changes)
+        self.root_changes = tuple(changes)
+        return True
 
     def ca(self, kind: CaKind) -> IssuingCa:
         """The one that issues now."""
@@ -102,7 +134,7 @@ def load(directory: Path, signer: Signer) -> Authorities:
                 "make a new mesh with `writ init --dir`, or go on with the version of Writ that made this one"
             )
             raise CorruptError(f"the mesh in `{directory}` was made before workloads had a CA", hint=hint)
-        return Authorities(
+        made = Authorities(
             trust_domain=f["trust_domain"],
             root=bytes.fromhex(f["root"]),
             node_ca=_ca(f["node_ca"]),
@@ -115,6 +147,8 @@ def load(directory: Path, signer: Signer) -> Authorities:
             delegation=f["delegation"].encode(),
             signer=signer,
         )
+        made.stand(root_files.load(directory))
+        return made  # noqa: TRY300 - what is read is what may fail
     except FileNotFoundError as exc:
         raise CorruptError(f"there is no mesh in `{directory}`", hint="make one with `writ init`") from exc
     except (ValueError, KeyError, TypeError, IndexError) as exc:

@@ -66,7 +66,7 @@ class CaAuthorities:
 
     @property
     def root_is_here(self) -> bool:
-        return self._signer.has("root")
+        return self._signer.has(self._made.now.key_name)
 
     async def begin(self) -> None:
         """Before anything is served: issue with what the store says. CAs that have ended are replaced, if the root is here."""
@@ -133,7 +133,9 @@ class CaAuthorities:
             if not isinstance(public, ec.EllipticCurvePublicKey):
                 raise InvalidError("the certificate has no P-256 key")
             stored = await self._find(bundle.key_id(public))
-            verify.check_issuing_ca(certificate, self._made.root, CaKind(stored.row.kind), int(self._clock()))
+            verify.check_issuing_ca(
+                certificate, self._made.now.signing, CaKind(stored.row.kind), int(self._clock())
+            )
         except CertError as exc:
             raise InvalidError(f"this is not what was requested of the root: {exc}") from exc
         if stored.row.certificate == certificate.hex():
@@ -188,7 +190,7 @@ class CaAuthorities:
         if replica is None or newest is None or row.kind not in {kind.value for kind in CaKind}:
             return False
         document_key = bytes.fromhex(replica.row.document_key)
-        if document_key not in read_delegation(newest.row.envelope.encode(), self._made.root).keys:
+        if document_key not in read_delegation(newest.row.envelope.encode(), *self._made.roots).keys:
             return False
         try:
             parts = document_keys.parts(document_key)
@@ -200,8 +202,8 @@ class CaAuthorities:
     async def _sign(self, stored: Stored[CaRow]) -> CaRow:
         made = authority.make_issuing_ca(
             CaKind(stored.row.kind),
-            self._made.root,
-            self._signer.ceremony_key("root"),
+            self._made.now.signing,
+            self._signer.ceremony_key(self._made.now.key_name),
             bundle.public_key(bytes.fromhex(stored.row.public)),
             serial=secrets.randbits(127) + 1,
             now=int(self._clock()),
@@ -256,6 +258,10 @@ class CaAuthorities:
         failpoints.reach("ca.retired")
         await self._changed()
         return chosen.row
+
+    def leaving(self, row: CaRow) -> bool:
+        """Below a root that is being replaced?"""
+        return ca_rows.is_leaving(row, self._made)
 
     def needed_until(self, row: CaRow) -> int:
         """Until when something that it signed may be alive: Unix seconds; 0 if it has signed nothing."""

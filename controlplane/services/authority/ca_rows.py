@@ -56,6 +56,22 @@ def held(rows: Sequence[CaRow], made: Authorities) -> list[IssuingCa]:
     return [IssuingCa(bytes.fromhex(row.certificate), row.key_name) for row in signed]
 
 
+def named_above(row: CaRow, made: Authorities) -> bool:
+    """Does its certificate name a root that is believed? Agents refuse a trust document with a CA below another."""
+    # Where the root was never changed nobody can have been dropped; whether the signature holds is the issuer's to look.
+    return not made.now.changes or any(names(row, root) for root in made.roots)
+
+
+def is_leaving(row: CaRow, made: Authorities) -> bool:
+    """Below a root that signs no more?"""
+    return bool(row.certificate and made.now.changes) and not names(row, made.now.signing)
+
+
+def names(row: CaRow, root: bytes) -> bool:
+    """Does its certificate name this root as its issuer?"""
+    return verify.load(bytes.fromhex(row.certificate)).issuer == verify.load(root).subject
+
+
 def not_after(row: CaRow) -> int:
     """Unix seconds; 0 while there is no certificate."""
     if not row.certificate:
@@ -77,7 +93,7 @@ def _held(row: CaRow, made: Authorities) -> bool:
 def _below_root(row: CaRow, made: Authorities) -> bool:
     der = bytes.fromhex(row.certificate)
     try:
-        verify.check_issuing_ca(der, made.root, CaKind(row.kind), not_before(row))
+        verify.check_issuing_ca_of(der, made.roots, CaKind(row.kind), not_before(row))
         return keys.spki(verify.load(der).public_key()).hex() == row.public  # type: ignore[arg-type]  # checked above
     except (CertError, ValueError):
         return False

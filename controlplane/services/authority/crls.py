@@ -62,7 +62,7 @@ class Crls:
 
     async def newest(self) -> list[Crl]:
         """One list for each CA that signs certificates of nodes or workloads, and the root's newest, if it has signed one."""
-        root = self._made.root
+        root = self._made.now.signing
         of_cas = (await revoked_cas.known(self._store, root)).der
         last = [Crl(certificates.ca_key_id(root).hex(), of_cas)] if of_cas else []
         return [*await self._ours(), *last]

@@ -7,6 +7,7 @@ from certs.profile import Profile
 from certs.spiffe import SpiffeId
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.mesh import setup
+from policies import roots
 
 LIFETIME_S = 86_400
 
@@ -36,6 +37,8 @@ class OwnCertificate:
             serial=setup.new_serial(),
             now=int(time.time()),
         )
+        stands = self._made.now
+        above = roots.crosses(stands.changes, stands.roots, issuer.certificate)
         leaf = issue.sign(prepared, self._made.signing(prepared.key_name))
-        self._key, self._chain = keys.dump_private(key, None), setup.pem(leaf, issuer.certificate)
+        self._key, self._chain = keys.dump_private(key, None), setup.pem(leaf, issuer.certificate, *above)
         self._made_at, self._ca = time.time(), issuer.certificate

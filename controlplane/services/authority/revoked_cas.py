@@ -110,12 +110,13 @@ def make(
 
 async def make_if_due(store: Store, made: Authorities, now: int) -> bool:
     """Where the root is: when the list does not name all, or half of its life is over. ConflictError: somebody else was faster."""
-    has = await known(store, made.root)
-    if has.der and not is_due(has, made.root, now):
+    root = made.now.signing
+    has = await known(store, root)
+    if has.der and not is_due(has, root, now):
         return False
     der = make(
-        made.root,
-        made.signing("root"),
+        root,
+        made.signing(made.now.key_name),
         has.revoked,
         [has.der] if has.der else [],
         generation=has.generation,

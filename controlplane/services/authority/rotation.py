@@ -2,7 +2,7 @@
 
 Of the life of a CA: at a half the next one is prepared; when a third is left, it is activated, once agents know it; when a
 sixth is left, also if somebody does not: one agent that takes nothing must not stop the mesh. JWT keys have no end of
-their own and get the same life.
+their own and get the same life. A CA below a root that is being replaced is replaced at once, as agents come to know the next.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from controlplane.services.authority.lifecycle import JWT, Lifecycle
 log = structlog.get_logger()
 ROUND_S = 5.0
 PREPARE_SHARE, ACTIVATE_SHARE, ANYWAY_SHARE = 1 / 2, 1 / 3, 1 / 6
+CONTEXTS_S = 86_400  # twice what an operator's certificate lives
 JWT_BELIEVED_S = 3600
 """How long a JWT key is believed after it signed its last token: five minutes, and time for others to fetch the bundle."""
 
@@ -53,22 +54,35 @@ class Pace:
 
 
 def cas_due(
-    ours: Sequence[CaRow], needed_until: Callable[[CaRow], int], pace: Pace, now: int
+    ours: Sequence[CaRow],
+    needed_until: Callable[[CaRow], int],
+    pace: Pace,
+    now: int,
+    leaving: Callable[[CaRow], bool] = lambda _: False,
 ) -> Iterator[Step]:
-    """What is due of the CAs of one replica. Pure."""
+    """What is due of the CAs of one replica; `leaving`: below a root that signs no more. Pure."""
     for kind in CaKind:
         rows = [row for row in ours if row.kind == kind.value]
         active = max((row for row in rows if row.state == ca_rows.ACTIVE), key=_end, default=None)
-        ready = next((row for row in rows if row.state == ca_rows.PREPARED), None)
+        prepared = [row for row in rows if row.state == ca_rows.PREPARED]
+        ready = next((row for row in prepared if not leaving(row)), None)
         left = _left(active, now) if active else 0.0
+        if active and leaving(active) and not (ready and _operators_may_not_know(kind, ready, now)):
+            left = min(left, ACTIVATE_SHARE)
         waiting = any(row.state == ca_rows.REQUESTED for row in rows)  # for the root
         if ready is None and not waiting and left <= PREPARE_SHARE:
             yield Step(verb=Verb.PREPARE, subject=kind.value)
         if ready is not None and left <= ACTIVATE_SHARE:
             yield _activation(ready, left, pace, now)
         for row in rows:
-            if row.state == ca_rows.OLD and now >= needed_until(row):
+            ended = row.state == ca_rows.OLD and now >= needed_until(row)
+            if ended or (row in prepared and leaving(row)):
                 yield Step(verb=Verb.RETIRE, subject=row.key_id)
+
+
+def _operators_may_not_know(kind: CaKind, ready: CaRow, now: int) -> bool:
+    """Contexts ask for control-plane CAs once an hour while they are used; nobody waits for their acknowledgement."""
+    return kind is CaKind.CONTROL_PLANE and now < ready.since + CONTEXTS_S
 
 
 def jwt_keys_due(ours: Sequence[JwtKeyRow], pace: Pace, now: int) -> Iterator[Step]:
@@ -104,7 +118,7 @@ class Rotation:
         now, cas = int(self._clock()), self._lifecycle.cas
         await cas.sign_what_is_due()
         ours = [stored.row for stored in await cas.ours()]
-        for step in cas_due(ours, cas.needed_until, self._pace, now):
+        for step in cas_due(ours, cas.needed_until, self._pace, now, cas.leaving):
             await self._do(step)
         for step in jwt_keys_due(await self._lifecycle.jwt_keys.ours(), self._pace, now):
             await self._do(step)

@@ -12,7 +12,7 @@ def newest(made: Authorities, publisher: Publisher) -> TrustBundle:
     keys = map(bundle.public_key, publisher.anchors.jwt_keys)
     return TrustBundle(
         trust_domain=made.trust_domain,
-        roots=(made.root,),
+        roots=made.roots,
         jwt_keys={bundle.key_id(key): key for key in keys},
         sequence=issue.generation if issue else 0,
     )

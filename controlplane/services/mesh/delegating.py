@@ -11,9 +11,9 @@ from controlplane import model
 from controlplane.model import DelegationRow
 from controlplane.services import rows
 from controlplane.services.authority.authorities import Authorities
+from controlplane.services.authority.standing import Standing
 from controlplane.services.mesh import setup
-from controlplane.services.mesh.replicas import read_delegation
-from controlplane.signer.base import Signer
+from controlplane.services.mesh.replicas import is_signed, read_delegation
 from controlplane.store.base import Store
 from policies import documents as d
 from policies import payloads
@@ -21,15 +21,17 @@ from policies import payloads
 RENEW_SHARE = 1 / 3  # of its life that is left
 
 
-def next_version(base: d.Delegation, keys: Collection[bytes], signer: Signer, now: int) -> bytes:
-    """DSSE JSON by the root, for these document keys."""
+def next_version(
+    base: d.Delegation, keys: Collection[bytes], made: Authorities, now: int, by: Standing | None = None
+) -> bytes:
+    """DSSE JSON by the root that signs, for these document keys; `by` the one that is to sign next."""
     document = replace(
         base,
         version=base.version + 1,
         expires=now + setup.DELEGATION_LIFETIME_S,
         keys=tuple(sorted(keys)),
     )
-    by_root = ("root", lambda data: signer.sign("root", data))
+    by_root = ("root", made.signing((by or made.now).key_name))
     return envelope.sign_envelope(d.TYPE_DELEGATION, payloads.dump_delegation(document), [by_root]).to_json()
 
 
@@ -38,10 +40,11 @@ async def renew_if_due(store: Store, made: Authorities, clock: Callable[[], floa
     newest = await rows.find(store, DelegationRow, rows.DELEGATION)
     if newest is None:
         return False
-    now, base = int(clock()), read_delegation(newest.row.envelope.encode(), made.root)
-    if base.expires - now > RENEW_SHARE * setup.DELEGATION_LIFETIME_S:
+    now, base = int(clock()), read_delegation(newest.row.envelope.encode(), *made.roots)
+    lasts = base.expires - now > RENEW_SHARE * setup.DELEGATION_LIFETIME_S
+    if lasts and is_signed(newest.row.envelope.encode(), made.now.signing):
         return False
-    text = next_version(base, base.keys, made.signer, now).decode()
+    text = next_version(base, base.keys, made, now).decode()
     row = DelegationRow(version=base.version + 1, envelope=text)
     await store.commit(
         expect={newest.key: newest.revision}, put={newest.key: model.dump(row), rows.MESH: b"{}"}

@@ -20,9 +20,10 @@ from certs.issue import IssuingCa
 from certs.profile import CaKind
 from controlplane import model
 from controlplane.errors import ConflictError, CorruptError, ExistsError, InvalidError, PreconditionError
-from controlplane.model import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
+from controlplane.model import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, RootChangeRow, WitnessKeyRow
 from controlplane.services import rows
-from controlplane.services.authority import authorities, revoked_cas
+from controlplane.services.authority import authorities, revoked_cas, root_files
+from controlplane.services.authority import standing as standings
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.mesh import delegating, setup
 from controlplane.services.mesh.replicas import read_delegation
@@ -61,6 +62,7 @@ class Grant:
     control_plane_ca: str
     workload_ca: str
     delegation: str
+    changes: str = "[]"  # how the root was changed since the mesh was made, as `root_files` has it
 
 
 async def request(store: Store, signer: FileSigner, trust_domain: str, replica: str) -> Request:
@@ -82,7 +84,9 @@ async def request(store: Store, signer: FileSigner, trust_domain: str, replica: 
         if not signer.has(name):
             signer.create(name, "p256")
     node_ca, control_plane_ca, workload_ca = cas
-    algorithms = read_delegation(newest.row.envelope.encode(), bytes.fromhex(known[0].row.root)).algorithms
+    changes = [one.row for one in await rows.every(store, RootChangeRow, rows.ROOT_CHANGES)]
+    stands = standings.of(bytes.fromhex(known[0].row.root), trust_domain, changes)
+    algorithms = read_delegation(newest.row.envelope.encode(), *stands.roots).algorithms
     asked = Request(
         trust_domain=trust_domain,
         replica=replica,
@@ -115,18 +119,19 @@ def admit(asked: Request, directory: Path, signer: FileSigner, now: int) -> Gran
             raise InvalidError("the request is not signed by its document key")
     except (CertError, ValueError) as exc:
         raise InvalidError("the request does not prove that its keys exist") from exc
-    root_key = signer.ceremony_key("root")
-    base = read_delegation(asked.delegation.encode(), made.root)
+    root_key = signer.ceremony_key(made.now.key_name)
+    base = read_delegation(asked.delegation.encode(), *made.roots)
     if document_keys.algorithms(document_key) != base.algorithms:
         raise InvalidError(f"documents of this mesh are signed by {' and '.join(base.algorithms)}")
-    cas = {kind: _ca(kind, made.root, root_key, public, now).hex() for kind, public in wanted.items()}
+    cas = {kind: _ca(kind, made.now.signing, root_key, public, now).hex() for kind, public in wanted.items()}
     return Grant(
         replica=asked.replica,
         root=made.root.hex(),
         node_ca=cas[CaKind.NODE],
         control_plane_ca=cas[CaKind.CONTROL_PLANE],
         workload_ca=cas[CaKind.WORKLOAD],
-        delegation=delegating.next_version(base, {*base.keys, document_key}, signer, now).decode(),
+        delegation=delegating.next_version(base, {*base.keys, document_key}, made, now).decode(),
+        changes=root_files.dumped(made.root_changes),
     )
 
 
@@ -135,8 +140,9 @@ def install(given: Grant, directory: Path, signer: FileSigner, asked: Request) -
     if given.replica != asked.replica or given.root != asked.root:
         raise InvalidError("the grant is for another replica or mesh")
     node_ca, control_plane_ca, workload_ca, documents = _names(asked.replica)
-    root = bytes.fromhex(given.root)
-    delegated = read_delegation(given.delegation.encode(), root)
+    root, changes = bytes.fromhex(given.root), root_files.loaded(given.changes)
+    stands = standings.of(root, asked.trust_domain, changes)
+    delegated = read_delegation(given.delegation.encode(), *stands.roots)
     if bytes.fromhex(asked.document_key) not in delegated.keys:
         raise InvalidError("the grant does not delegate our document key")
     made = Authorities(
@@ -152,6 +158,8 @@ def install(given: Grant, directory: Path, signer: FileSigner, asked: Request) -
         delegation=given.delegation.encode(),
         signer=signer,
     )
+    made.stand(changes)
+    root_files.save(directory, changes)
     authorities.save(directory, made)
     return made
 
@@ -166,10 +174,10 @@ async def remove(store: Store, directory: Path, signer: FileSigner, replica: str
             f"`{replica}` is the only replica that issues", hint="let another one join first"
         )
     newest = await rows.read(store, DelegationRow, rows.DELEGATION, "delegation")
-    base = read_delegation(newest.row.envelope.encode(), made.root)
+    base = read_delegation(newest.row.envelope.encode(), *made.roots)
     left = set(base.keys) - {bytes.fromhex(found.row.document_key)}
     row = DelegationRow(
-        version=base.version + 1, envelope=delegating.next_version(base, left, signer, now).decode()
+        version=base.version + 1, envelope=delegating.next_version(base, left, made, now).decode()
     )
     jwt_keys = await rows.every(store, JwtKeyRow, rows.JWT_AUTHORITIES)
     cas = await rows.every(store, CaRow, rows.CA_AUTHORITIES)

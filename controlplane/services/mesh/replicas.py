@@ -9,12 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from certs import envelope
 from certs.errors import EnvelopeError
 from certs.profile import CaKind
-from certs.verify import load
 from controlplane import model
 from controlplane.errors import ConflictError, CorruptError, ExistsError, PreconditionError, UnavailableError
 from controlplane.model import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
@@ -27,6 +25,7 @@ from controlplane.store.base import Item, Store
 from policies import documents as d
 from policies import payloads
 from policies.errors import DocumentError
+from policies.roots import Roots
 
 log = structlog.get_logger()
 RETRIES = 8
@@ -41,6 +40,8 @@ class Anchors:
     workload_cas: tuple[bytes, ...]
     jwt_keys: tuple[bytes, ...]
     delegation: bytes
+    root_changes: tuple[bytes, ...] = ()
+    """How the mesh came to its present root, for whoever knows an earlier one: DSSE, oldest first."""
     tainted: tuple[bytes, ...] = ()
     """CAs (DER) that are still believed, and whose certificates are to be replaced now."""
 
@@ -53,6 +54,7 @@ def alone(made: Authorities) -> Anchors:
         workload_cas=(made.workload_ca.certificate,),
         jwt_keys=(),
         delegation=made.delegation,
+        root_changes=made.now.changes,
     )
 
 
@@ -67,9 +69,10 @@ def anchors(
     newest = (
         model.load(DelegationRow, delegation[0].value).envelope.encode() if delegation else made.delegation
     )
-    read_delegation(newest, made.root)  # a row is no proof: the root's signature is
+    read_delegation(newest, *made.roots)  # a row is no proof: the root's signature is
     names = {stored.row.name for stored in replicas}
     listed = [stored.row for stored in cas if stored.row.replica in names and stored.row.certificate]
+    listed = [row for row in listed if ca_rows.named_above(row, made)]
 
     def of(*kinds: CaKind, tainted: bool = False) -> tuple[bytes, ...]:
         wanted = {kind.value for kind in kinds}
@@ -85,19 +88,26 @@ def anchors(
         tainted=of(*CaKind, tainted=True),
         jwt_keys=tuple(bytes.fromhex(one.row.public) for one in jwt_keys if one.row.replica in names),
         delegation=newest,
+        root_changes=made.now.changes,
     )
 
 
-def read_delegation(data: bytes, root: bytes) -> d.Delegation:
-    """CorruptError unless the root signed it."""
-    key = load(root).public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise RuntimeError("the root holds a P-256 key")
+def read_delegation(data: bytes, *believed: bytes) -> d.Delegation:
+    """CorruptError unless one of these roots signed it."""
     try:
         parsed = envelope.parse(data, payloads.MAX_DOCUMENT_BYTES[d.TYPE_DELEGATION])
-        return payloads.load_delegation(envelope.verify_p256(parsed, d.TYPE_DELEGATION, key))
+        return payloads.load_delegation(Roots(believed).signed(parsed, d.TYPE_DELEGATION)[1])
     except (EnvelopeError, DocumentError) as exc:
         raise CorruptError(f"the delegation of document keys is not signed by the root: {exc}") from exc
+
+
+def is_signed(delegation: bytes, *believed: bytes) -> bool:
+    """By one of these roots: what another has signed ends with it."""
+    try:
+        read_delegation(delegation, *believed)
+    except CorruptError:
+        return False
+    return True
 
 
 class Replicas:
@@ -170,12 +180,15 @@ class Replicas:
     async def _delegation(self, put: dict[str, bytes], expect: dict[str, int]) -> None:
         """The newer of ours and the stored one must name our document key."""
         stored = await rows.find(self._store, DelegationRow, rows.DELEGATION)
-        ours = read_delegation(self._made.delegation, self._made.root)
+        ours = read_delegation(self._made.delegation, *self._made.now.ever)
         if stored is None or ours.version > stored.row.version:
+            read_delegation(
+                self._made.delegation, *self._made.roots
+            )  # one by a root that has gone must not replace it
             row = DelegationRow(version=ours.version, envelope=self._made.delegation.decode())
             put[rows.DELEGATION], expect[rows.DELEGATION] = model.dump(row), stored.revision if stored else 0
             return
-        newest = read_delegation(stored.row.envelope.encode(), self._made.root)
+        newest = read_delegation(stored.row.envelope.encode(), *self._made.roots)
         if self._made.document_key not in newest.keys:
             hint = "others were admitted or removed since: `writ controlplane join` again"
             raise PreconditionError(

@@ -29,7 +29,7 @@ from controlplane.signer.base import Signer
 from controlplane.store.base import Store
 from policies import documents as d
 
-CRL_FILE = "root.crl"  # beside the root: the newest list that it signed
+CRL_SUFFIX = ".crl"  # beside the root, under the name of its key: the newest list that it signed
 MAX_BYTES = 4 << 20
 MAX_GENERATION = 1 << 53  # as documents can hold
 
@@ -66,7 +66,7 @@ class RootAgain:
 
     async def install(self, text: str) -> tuple[d.Delegation, Listed]:
         """What holds from now on."""
-        installed = await install(self._store, load_answer(text), self._made.root)
+        installed = await install(self._store, load_answer(text), self._made)
         await self._changed()
         return installed
 
@@ -74,7 +74,7 @@ class RootAgain:
 async def request(store: Store, made: Authorities) -> Request:
     """Of what the store holds now."""
     newest = await rows.read(store, DelegationRow, rows.DELEGATION, "delegation")
-    has = await revoked_cas.known(store, made.root)
+    has = await revoked_cas.known(store, made.now.signing)
     return Request(
         trust_domain=made.trust_domain,
         root=made.root.hex(),
@@ -92,8 +92,8 @@ def sign(asked: Request, directory: Path, signer: Signer, *, now: int, crl_lifet
         raise InvalidError("the request is for a mesh with another root")
     if not 0 <= asked.generation < MAX_GENERATION:
         raise InvalidError("the request is of no generation")
-    base = _delegation(asked.delegation, made.root)  # (1)
-    held = read_delegation(made.delegation, made.root)
+    base = _delegation(asked.delegation, *made.roots)  # (1)
+    held = read_delegation(made.delegation, *made.now.ever)
     if base.version < held.version and _who(base) != _who(held):  # (2)
         raise InvalidError(
             f"the request brings delegation `{base.version}`, and the root has signed `{held.version}` since",
@@ -101,14 +101,15 @@ def sign(asked: Request, directory: Path, signer: Signer, *, now: int, crl_lifet
         )
     # Above both: an answer that was lost on its way is signed once more, and no version says two things.
     newest = max(base, held, key=lambda one: one.version)
-    renewed = delegating.next_version(newest, newest.keys, signer, now)
-    kept = directory / CRL_FILE
+    renewed = delegating.next_version(newest, newest.keys, made, now)
+    kept = directory / f"{made.now.key_name}{CRL_SUFFIX}"
+    root = made.now.signing
     before = [one for one in (files.read(kept) or b"", _hex(asked.crl)) if one]
     for one in before:
-        _listed(one, made.root)
+        _listed(one, root)
     crl = revoked_cas.make(
-        made.root,
-        lambda data: signer.sign("root", data),
+        root,
+        made.signing(made.now.key_name),
         _revoked(asked),
         before,
         generation=asked.generation,
@@ -120,9 +121,8 @@ def sign(asked: Request, directory: Path, signer: Signer, *, now: int, crl_lifet
     return Answer(root=made.root.hex(), delegation=renewed.decode(), crl=crl.hex())
 
 
-def told(asked: Request, given: Answer) -> list[str]:
+def told(asked: Request, given: Answer, root: bytes) -> list[str]:
     """For people who hold the root: what they have signed."""
-    root = bytes.fromhex(given.root)
     delegation, listed = _delegation(given.delegation, root), _listed(bytes.fromhex(given.crl), root)
     named = {int(row.serial, 16): f"{row.kind} CA of `{row.replica}`" for row in _revoked(asked)}
     return [
@@ -132,13 +132,14 @@ def told(asked: Request, given: Answer) -> list[str]:
     ]
 
 
-async def install(store: Store, given: Answer, root: bytes) -> tuple[d.Delegation, Listed]:
+async def install(store: Store, given: Answer, made: Authorities) -> tuple[d.Delegation, Listed]:
     """Publish what the root signed; InvalidError when it is not that, ConflictError when it is late."""
-    if _hex(given.root) != root:
+    if _hex(given.root) != made.root:
         raise InvalidError("the answer is of another root")
+    root = made.now.signing
     renewed, listed = _delegation(given.delegation, root), _listed(_hex(given.crl), root)
     newest = await rows.read(store, DelegationRow, rows.DELEGATION, "delegation")
-    base = read_delegation(newest.row.envelope.encode(), root)
+    base = read_delegation(newest.row.envelope.encode(), *made.roots)
     if renewed.version <= base.version or _who(renewed) != _who(base):  # (3)
         hint = "somebody joined or left since, or it is installed already: writ root request"
         raise ConflictError(f"the answer does not follow delegation `{base.version}`", hint=hint)
@@ -201,9 +202,9 @@ def _hex(text: str) -> bytes:
         raise InvalidError("what should be hex is not") from exc
 
 
-def _delegation(text: str, root: bytes) -> d.Delegation:
+def _delegation(text: str, *believed: bytes) -> d.Delegation:
     try:
-        return read_delegation(text.encode(), root)
+        return read_delegation(text.encode(), *believed)
     except CorruptError as exc:
         raise InvalidError(str(exc)) from exc
 

@@ -5,17 +5,20 @@ A backup holds the root's private key and the public halves of the mesh, sealed 
 """
 
 import base64
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from certs import authority, canonical, keys, sealed, verify
+from certs import authority, canonical, keys, sealed
 from certs.errors import CertError, EnvelopeError
+from controlplane.api import files
 from controlplane.errors import ExistsError, InvalidError
-from controlplane.services.authority import authorities
+from controlplane.services.authority import authorities, root_files
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.mesh import setup
 from controlplane.signer.file import FileSigner
+from policies import roots
 
 ROOT = "root"
 MAX_BYTES = 1 << 20
@@ -25,8 +28,11 @@ MAX_BYTES = 1 << 20
 class Kept:
     """What a backup holds."""
 
-    key: bytes  # PKCS#8 PEM, not encrypted: what is around it is
+    keys: dict[
+        str, bytes
+    ]  # of the root and, while it is being changed, of the next: PKCS#8 PEM; what is around is encrypted
     authorities: str  # the file of public halves, as it was
+    changes: str = "[]"  # the file of changes of the root
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +54,8 @@ def sign(
     return [
         authority.make_issuing_ca(
             kind,
-            made.root,
-            signer.ceremony_key(ROOT),
+            made.now.signing,
+            signer.ceremony_key(made.now.key_name),
             public,
             serial=setup.new_serial(),
             now=now,
@@ -63,9 +69,11 @@ def backup(
     directory: Path, signer: FileSigner, *, passphrase: bytes = b"", shares: tuple[int, int] | None = None
 ) -> Backup:
     """Seal what `directory` holds of the root: under a passphrase, or under (count, threshold) shares."""
+    made_of = names(authorities.load(directory, signer), signer)
     kept = Kept(
-        key=keys.dump_private(signer.ceremony_key(ROOT), None),
+        keys={name: keys.dump_private(signer.ceremony_key(name), None) for name in made_of},
         authorities=(directory / authorities.FILE).read_text(),
+        changes=(files.read(directory / root_files.FILE) or b"[]").decode(),
     )
     try:
         if shares is not None:
@@ -87,29 +95,51 @@ def opened(data: bytes, *, passphrase: bytes = b"", shares: tuple[str, ...] = ()
     try:
         secret = sealed.open_shared(data, shares) if shares else sealed.open_sealed(data, passphrase)
         fields = canonical.loads(secret, MAX_BYTES)
-        return Kept(key=base64.b64decode(fields["key"]), authorities=str(fields["authorities"]))
-    except (CertError, EnvelopeError, ValueError, KeyError, TypeError) as exc:
+        # One that was made before there were changes holds one key.
+        held = fields["keys"] if "keys" in fields else {ROOT: fields["key"]}
+        return Kept(
+            keys={str(name): base64.b64decode(key) for name, key in held.items()},
+            authorities=str(fields["authorities"]),
+            changes=str(fields.get("changes", "[]")),
+        )
+    except (CertError, EnvelopeError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise InvalidError(f"the backup cannot be used: {exc}") from exc
 
 
 def restore(kept: Kept, directory: Path, signer: FileSigner) -> Authorities:
     """The root into `directory`: a new one, or that of a replica of the same mesh; ExistsError when it holds another root."""
-    path = directory / authorities.FILE
+    path, changes = directory / authorities.FILE, directory / root_files.FILE
     fresh = not path.exists()
     if fresh:
         path.write_text(kept.authorities)
+    older = files.read(changes)
     try:
-        made = authorities.load(directory, signer)
-        root_key = keys.load_private(kept.key, None)
-        if keys.spki(root_key.public_key()) != keys.spki(verify.load(made.root).public_key()):  # type: ignore[arg-type]  # P-256, ours
+        if authorities.load(directory, signer).root.hex() != json.loads(kept.authorities)["root"]:
             raise ExistsError(f"`{directory}` is of a mesh with another root")
-        signer.adopt(ROOT, root_key)
+        if len(json.loads(kept.changes)) >= len(json.loads(older or b"[]")):
+            files.write(changes, kept.changes.encode())
+        made = authorities.load(directory, signer)
+        held = {name: keys.load_private(pem, None) for name, pem in kept.keys.items()}
+        certified = {keys.spki(roots.public_key(root)) for root in made.roots}
+        if not held or any(keys.spki(key.public_key()) not in certified for key in held.values()):
+            raise ExistsError(f"`{directory}` is of a mesh with another root")
+        for name, key in held.items():
+            signer.adopt(name, key)
     except BaseException:
         if fresh:
             path.unlink()
+        files.write(changes, older or b"[]")
         raise
     return made
 
 
+def names(made: Authorities, signer: FileSigner) -> list[str]:
+    """Keys that are here of the roots that are believed, that of the one that signs among them."""
+    return [name for name in made.now.key_names() if signer.has(name) or name == made.now.key_name]
+
+
 def _dump(kept: Kept) -> bytes:
-    return canonical.dumps({"key": base64.b64encode(kept.key).decode(), "authorities": kept.authorities})
+    held: dict[str, canonical.Json] = {
+        name: base64.b64encode(key).decode() for name, key in kept.keys.items()
+    }
+    return canonical.dumps({"keys": held, "authorities": kept.authorities, "changes": kept.changes})

@@ -16,7 +16,7 @@ import structlog
 
 from controlplane import model
 from controlplane.errors import ControlPlaneError, RolledBackError
-from controlplane.model import CaRow, JwtKeyRow, NodeRow, PolicyState, ReplicaRow, ResourceRow
+from controlplane.model import CaRow, JwtKeyRow, NodeRow, PolicyState, ReplicaRow, ResourceRow, RootChangeRow
 from controlplane.services import rows
 from controlplane.services.authority import ca_rows
 from controlplane.services.authority.authorities import Authorities
@@ -42,6 +42,7 @@ TRUST_PREFIXES = (
     rows.MESH,
     rows.FLOORS,
     rows.POLICY,
+    rows.ROOT_CHANGES,
     "replica/",
     rows.CA_AUTHORITIES,
     rows.JWT_AUTHORITIES,
@@ -76,6 +77,7 @@ class Publisher:
         self._asked = self._covered = 0
         self._floors, self._replicas = rows.Parsed(NodeRow), rows.Parsed(ReplicaRow)
         self._cas, self._jwt_keys = rows.Parsed(CaRow), rows.Parsed(JwtKeyRow)
+        self._root_changes = rows.Parsed(RootChangeRow)
         self._ours: list[Stored[CaRow]] | None = None  # rows of our CAs, as they were followed last
         self._nodes, self._resources = rows.Parsed(NodeRow), rows.Parsed(ResourceRow)
         self._renew_floors: dict[str, int | None] = {}
@@ -120,7 +122,7 @@ class Publisher:
     async def shown(self, held: Held) -> None:
         """What an agent holds. RolledBackError, and the end of this replica, when it proves that our store is older."""
         known = self.issue.generation if self.issue else 0
-        generation = proven(held, self._made.root, self.anchors.delegation, known)
+        generation = proven(held, self._made.roots, self.anchors.delegation, known)
         if not generation:
             return
         self._mark.reach(generation)
@@ -174,15 +176,19 @@ class Publisher:
         self._mark.check(generation, reached)
         if self.issue is not None and generation == self.issue.generation:
             return self._with_heartbeat(self.issue, now)
-        (mesh_items, floor_items, policy_items, *anchor_items), _ = await self._store.snapshot(TRUST_PREFIXES)
+        (mesh_items, floor_items, policy_items, root_items, *anchor_items), _ = await self._store.snapshot(
+            TRUST_PREFIXES
+        )
         generation = mesh_items[0].revision if mesh_items else 0
         floors = self._floors(floor_items)
         policy = model.load(PolicyState, policy_items[0].value) if policy_items else PolicyState()
+        if self._made.stand([one.row for one in self._root_changes(root_items)]):
+            self._ours = None  # a root more or less: other CAs may count
         self.anchors = self._anchors(*anchor_items)
         document = d.TrustDocument(
             trust_domain=self._made.trust_domain,
             generation=generation,
-            roots=(self._made.root,),
+            roots=self._made.roots,
             node_cas=self.anchors.node_cas,
             control_plane_cas=self.anchors.control_plane_cas,
             workload_cas=self.anchors.workload_cas,

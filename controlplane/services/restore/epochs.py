@@ -23,14 +23,17 @@ from controlplane.model import (
     NodeRow,
     ReplicaRow,
     RestoredRow,
+    RootChangeRow,
 )
 from controlplane.services import rows
+from controlplane.services.authority import standing
 from controlplane.services.authority.authorities import Authorities
-from controlplane.services.mesh.replicas import read_delegation
+from controlplane.services.mesh.replicas import is_signed, read_delegation
 from controlplane.services.restore.mark import EPOCH_BITS, Mark
 from controlplane.store.base import MAX_COMMIT_BYTES, MAX_OPERATIONS, Store
 from policies import documents as d
 from policies.errors import DocumentError
+from policies.roots import Roots
 from policies.trusted import TrustedDocuments
 
 LAST = 1 << 53  # integers above are not the same in every JSON reader
@@ -102,7 +105,7 @@ async def _mark_restored(store: Store, row: RestoredRow) -> None:
 def verified(delegation: bytes, trust: bytes, made: Authorities, now: int) -> Told:
     """Documents from an agent's disk, if the root's delegates signed them; InvalidError if not."""
     nobody = str(spiffe.node_id(made.trust_domain, "XX", "nowhere", "nobody"))
-    documents = TrustedDocuments(root=made.root, trust_domain=made.trust_domain, node=nobody)
+    documents = TrustedDocuments(root=Roots(made.roots), trust_domain=made.trust_domain, node=nobody)
     try:
         documents.update_delegation(delegation, now)
         return Told(delegation=delegation, trust=documents.update_trust(trust, now))
@@ -122,7 +125,10 @@ async def begin(store: Advances, mark: Mark, told: Sequence[Told], made: Authori
     newer = (
         newest is not None and newest.trust.generation > known
     )  # an older one takes away what came after it
+    changes = await _root_changes(store, newest if newer else None, made)
     merged = await _merge(store, newest, made) if newest is not None and newer else Merged()
+    if changes:
+        await store.commit(expect={}, put=changes)
     await store.advance(number << EPOCH_BITS)
     for used in (await store.snapshot([rows.TOKENS, rows.APPROVALS]))[0]:
         await _delete(store, [item.key for item in used])
@@ -131,6 +137,20 @@ async def begin(store: Advances, mark: Mark, told: Sequence[Told], made: Authori
     mark.reach(generation)
     policy = (await rows.policy_state(store)).row
     return Opened(number=number, generation=generation, policy=policy.now, merged=merged)
+
+
+async def _root_changes(store: Store, told: Told | None, made: Authorities) -> Put:
+    """What this replica saw of changes of the root, and the store has lost: agents do not take them back."""
+    stored = [one.row for one in await rows.every(store, RootChangeRow, rows.ROOT_CHANGES)]
+    seen = [row for row in made.root_changes if row.state != standing.PREPARED]
+    if standing.rank(seen) <= standing.rank(stored):
+        return {}
+    newest = await rows.read(store, DelegationRow, rows.DELEGATION, "delegation")
+    known = [newest.row.envelope.encode(), *([told.delegation] if told else [])]
+    if not any(is_signed(one, *made.roots) for one in known):
+        hint = "--agent DIR: of an agent that follows the new root"
+        raise PreconditionError("this state is from before the root was changed", hint=hint)
+    return {rows.root_change_key(row.version): model.dump(row) for row in seen}
 
 
 def _next(generations: Sequence[int]) -> int:
@@ -162,7 +182,7 @@ async def _merge(store: Store, told: Told, made: Authorities) -> Merged:
 
 async def _drop_keys(store: Store, told: Told, made: Authorities) -> tuple[str, ...]:
     """Replicas whose document keys are delegated no more, and CAs and JWT keys that agents believe no more; their names."""
-    delegated, trust = read_delegation(told.delegation, made.root).keys, told.trust
+    delegated, trust = read_delegation(told.delegation, *made.now.ever).keys, told.trust
     known = await rows.every(store, ReplicaRow, "replica/")
     gone = [one for one in known if bytes.fromhex(one.row.document_key) not in delegated]
     names = {one.row.name for one in gone}
@@ -213,7 +233,7 @@ def _node_keys(row: NodeRow) -> tuple[str, str]:
 
 
 async def _newer_delegation(store: Store, offered: bytes, made: Authorities) -> Put:
-    ours = read_delegation(offered, made.root)
+    ours = read_delegation(offered, *made.now.ever)
     stored = await rows.find(store, DelegationRow, rows.DELEGATION)
     if stored is not None and stored.row.version >= ours.version:
         return {}

@@ -4,6 +4,7 @@ Only what a delegated key signed counts: an agent that makes things up stops nob
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from certs import envelope
@@ -23,7 +24,7 @@ class Held:
     delegation: bytes
 
 
-def proven(held: Held, root: bytes, delegation: bytes, generation: int) -> int:
+def proven(held: Held, roots: Sequence[bytes], delegation: bytes, generation: int) -> int:
     """The generation of an authentic heartbeat that is newer than `generation`; 0 when nothing is proven.
 
     `delegation` is ours. That of the agent may be newer, and name the key of a replica that our store has forgotten.
@@ -36,7 +37,7 @@ def proven(held: Held, root: bytes, delegation: bytes, generation: int) -> int:
         return 0
     for signed_by in (delegation, held.delegation):
         try:
-            delegated = read_delegation(signed_by, root)
+            delegated = read_delegation(signed_by, *roots)
             payload = envelope.verify_documents(parsed, d.TYPE_HEARTBEAT, delegated.keys, delegated.threshold)
             beat = payloads.load_heartbeat(payload)
         except (CorruptError, EnvelopeError, DocumentError):

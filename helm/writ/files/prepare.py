@@ -39,11 +39,16 @@ def main() -> None:
         shutil.rmtree(root)
 
 
+def is_root(name: str) -> bool:
+    """The key of a root: the first, or one that followed it."""
+    return name == "root" or name.startswith("root-")
+
+
 def install(root: Path) -> None:
     STATE.mkdir(mode=0o700, parents=True, exist_ok=True)
     (STATE / "keys").mkdir(mode=0o700, exist_ok=True)
     for path in sorted((root / "keys").iterdir()):
-        if path.stem != "root" or os.environ.get("ROOT_ONLINE") == "true":
+        if not is_root(path.stem) or os.environ.get("ROOT_ONLINE") == "true":
             place(path, STATE / "keys" / path.name)
     if (root / "appointed.json").exists():  # the first operator
         place(root / "appointed.json", STATE / "appointed.json")

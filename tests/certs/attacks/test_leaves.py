@@ -154,7 +154,7 @@ def test_a_repeated_extension_is_refused() -> None:
     ):  # the parser finds it before the signature is looked at, or the signature fails
         verify.verify_node(doubled, [PKI.node_ca], TD, NOW)
     with pytest.raises(ChainError, match="malformed"):
-        verify._check_extensions(verify.load(doubled))
+        verify.check_extensions(verify.load(doubled))
 
 
 def replace_oid(extension: x509.UnrecognizedExtension, last: int) -> x509.UnrecognizedExtension:

@@ -46,7 +46,7 @@ def accepted(node: TrustedDocuments, offer: Callable[[], object]) -> bool:
 
 
 def _state(node: TrustedDocuments) -> tuple:
-    return node.highest, node.delegation, node.trust, node.heartbeat
+    return node.highest, node.delegation, node.trust, node.heartbeat, node.roots
 
 
 def delegation(make: Callable[[], bytes], now: int = NOW) -> Attack:

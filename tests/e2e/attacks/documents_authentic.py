@@ -87,8 +87,8 @@ CONTROLS = (
         mutants.code(
             T,
             "update_delegation",
-            "payload = envelope.verify_p256(parsed, d.TYPE_DELEGATION, self._root_key)",
-            "payload = parsed.payload",
+            "self.roots.signed(_parse(data, d.TYPE_DELEGATION), d.TYPE_DELEGATION)",
+            "(self.roots.newest, _parse(data, d.TYPE_DELEGATION).payload)",
         ),
     ),
     Control(

@@ -15,7 +15,7 @@ from cryptography import x509
 from forge import Forged
 from pki import TD, Leaf, Pki
 
-from agent import channel, identity
+from agent import channel, contact, identity
 from agent.errors import EnrolError
 from certs import keys, spiffe
 from controlplane.api.gen import identity_pb2, identity_pb2_grpc
@@ -77,7 +77,7 @@ class Agent:
         wanted = hashlib.sha256(self.pki.root).hexdigest()
         with serving(leaf, chain) as (_, address):
             try:
-                asyncio.run(channel.first_contact(address, wanted, self.pki.now))
+                asyncio.run(contact.meet(address, wanted, self.pki.now))
             except EnrolError:
                 return False
         return True
@@ -142,7 +142,7 @@ CONTROLS = (
         ],
         mutants.code(
             channel,
-            "first_contact",
+            "of_hash",
             "[der for der in chain if hashlib.sha256(der).hexdigest() == root_sha256]",
             "chain[-1:]",
         ),
@@ -156,6 +156,6 @@ CONTROLS = (
                 lambda a: a.believes_at_first(a.pki.node(), a.pki.node_ca, a.pki.root),
             )
         ],
-        mutants.code(channel, "first_contact", "CaKind.CONTROL_PLANE", "CaKind.NODE"),
+        mutants.code(channel, "below", "CaKind.CONTROL_PLANE", "CaKind.NODE"),
     ),
 )
