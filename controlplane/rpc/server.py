@@ -35,7 +35,6 @@ OPTIONS: list[tuple[str, int]] = [
     # Each agent is written to every heartbeat: what is not acknowledged in this time ends the connection, without a ping.
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_time_ms", 60_000),  # for those that are written nothing
-    ("grpc.tsi.max_frame_size", 2048),  # a buffer for each connection, 16 KiB by default
     # 10,000 agents at once stall at about a third until both are raised together.
     ("grpc.server.max_pending_requests", 20_000),
     ("grpc.server.max_pending_requests_hard_limit", 20_000),

@@ -87,9 +87,9 @@ def status(mesh: Mesh) -> admin_pb2.Status:
 def node(mesh: Mesh, name: str, *attest: str) -> Node:
     """A node with evidence; its agent is not started yet."""
     directory = mesh.directory / name
-    (directory / "state").mkdir(parents=True)
+    (directory / "var").mkdir(parents=True)
     lines = [
-        f'state_dir = "{directory / "state"}"',
+        f'state_dir = "{directory / "var"}"',
         f'control_planes = ["{mesh.replicas[0].api}"]',
         "[join]",
         f'root_sha256 = "{status(mesh).root_sha256}"',
@@ -102,7 +102,7 @@ def node(mesh: Mesh, name: str, *attest: str) -> Node:
     ]
     (directory / "agent.toml").write_text("\n".join(lines) + "\n")
     command = [sys.executable, "-m", "agent", "--config", str(directory / "agent.toml")]
-    agent = Process(f"agent {name}", command, directory / "agent.log", directory / "state" / "ports.json")
+    agent = Process(f"agent {name}", command, directory / "agent.log", directory / "var" / "ports.json")
     made = mesh.nodes[name] = Node(name=name, directory=directory, agent=agent, server=None)
     return made
 
