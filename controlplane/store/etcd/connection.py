@@ -164,4 +164,8 @@ def translated(exc: grpc.aio.AioRpcError, endpoint: str) -> Exception:
     if code in {CODE.INVALID_ARGUMENT, CODE.FAILED_PRECONDITION, CODE.RESOURCE_EXHAUSTED}:
         return InvalidError(f"etcd refuses: {text}")
     hint = "is it running and reachable, and do store.ca_file and its certificate match?"
+    if "HANDSHAKE_FAILURE" in text:
+        hint = (
+            "an etcd that speaks no TLS 1.3 needs an RSA certificate; does it accept store.certificate_file?"
+        )
     return AmbiguousError(f"etcd `{endpoint}` gives no answer: {text}", hint=hint)

@@ -6,6 +6,7 @@ import ipaddress
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certs import keys
@@ -27,9 +28,11 @@ class Authority:
         self.pem = self._sign(self._name, self._key, ca=True)
 
     def leaf(self) -> tuple[bytes, bytes]:
-        key = keys.generate_p256()
+        """With an RSA key: for an etcd that speaks TLS 1.2, our processes know no other (`controlplane.__main__`)."""
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leaf")])
-        return self._sign(name, key, ca=False), keys.dump_private(key, None)
+        kind, form = serialization.PrivateFormat.PKCS8, serialization.Encoding.PEM
+        return self._sign(name, key, ca=False), key.private_bytes(form, kind, serialization.NoEncryption())
 
     def _sign(self, name, key, *, ca: bool) -> bytes:
         now = dt.datetime.now(dt.UTC)
