@@ -11,9 +11,9 @@ from pathlib import Path
 from controlplane import config as settings
 from controlplane import model, opening
 from controlplane.api import files
+from controlplane.authority_rows import ReplicaRow
 from controlplane.config import Config
 from controlplane.errors import CorruptError, ExistsError, InvalidError, UnavailableError
-from controlplane.model import ReplicaRow
 from controlplane.services import rows
 from controlplane.services.authority import authorities
 from controlplane.services.authority.authorities import Authorities

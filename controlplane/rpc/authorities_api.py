@@ -1,8 +1,8 @@
 """The part of Admin that is about authorities: issuing CAs and JWT keys, and whom operators believe."""
 
 from controlplane.api.gen import admin_pb2
+from controlplane.authority_rows import CaRow
 from controlplane.errors import InvalidError
-from controlplane.model import CaRow
 from controlplane.rpc.operators import Collaborators, Context, OperatorsOnly
 from controlplane.services.authority import ca_rows, lifecycle
 from controlplane.services.authority.lifecycle import Row

@@ -12,8 +12,8 @@ import grpc
 import structlog
 
 from controlplane.api.gen import replica_pb2, replica_pb2_grpc
+from controlplane.authority_rows import ReplicaRow
 from controlplane.errors import ControlPlaneError, PreconditionError
-from controlplane.model import ReplicaRow
 from controlplane.rpc.replica_api import states
 from controlplane.rpc.server import Tls
 from controlplane.services.mesh.replicas import Replicas

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from controlplane import model
+from controlplane import authority_rows, model
 from controlplane.errors import CorruptError, NotFoundError
 from controlplane.operator_rows import OperatorRow
 from controlplane.store.base import Item, Store
@@ -42,15 +42,15 @@ KINDS: dict[str, type] = {
     "node/": model.NodeRow,
     FLOORS: model.NodeRow,
     "resource/": model.ResourceRow,
-    "replica/": model.ReplicaRow,
+    "replica/": authority_rows.ReplicaRow,
     POLICY: model.PolicyState,
     "policy/set/": model.PolicySetRow,
-    DELEGATION: model.DelegationRow,
-    ROOT_CHANGES: model.RootChangeRow,
-    CA_AUTHORITIES: model.CaRow,
-    JWT_AUTHORITIES: model.JwtKeyRow,
-    REVOKED_CAS: model.RevokedCaRow,
-    ROOT_CRL: model.RootCrlRow,
+    DELEGATION: authority_rows.DelegationRow,
+    ROOT_CHANGES: authority_rows.RootChangeRow,
+    CA_AUTHORITIES: authority_rows.CaRow,
+    JWT_AUTHORITIES: authority_rows.JwtKeyRow,
+    REVOKED_CAS: authority_rows.RevokedCaRow,
+    ROOT_CRL: authority_rows.RootCrlRow,
     WORKLOADS: model.WorkloadsRow,
     FOREIGN_BUNDLES: model.ForeignBundleRow,
     RESTORED: model.RestoredRow,

@@ -26,7 +26,14 @@ def said(monkeypatch, tmp_path):
         now.records, now.clock_ms, now.lease_until = len(looked), len(looked), len(looked)
         return now
 
-    hooks = Hooks(changed=lambda: None, renew=print, reissue=print, hello=sync_pb2.Hello, health=look)
+    hooks = Hooks(
+        changed=lambda: None,
+        renew=print,
+        reissue=print,
+        roots=print,
+        hello=sync_pb2.Hello,
+        health=look,
+    )
     received = Received(SimpleNamespace(heartbeat=None), {})  # type: ignore[arg-type]  # no lease yet
     requests = Sync(received, DocumentStore(tmp_path), hooks)._requests()
     return SimpleNamespace(health=health, looked=looked, requests=requests)

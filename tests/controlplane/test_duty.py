@@ -8,8 +8,9 @@ import time
 import pytest
 
 from controlplane import model
+from controlplane.authority_rows import DelegationRow, ReplicaRow
 from controlplane.errors import ConflictError, CorruptError, ExistsError, PreconditionError, UnavailableError
-from controlplane.model import CertificateRow, DelegationRow, PolicyState, ReplicaRow, TokenRow
+from controlplane.model import CertificateRow, PolicyState, TokenRow
 from controlplane.services import rows
 from controlplane.services.duty import TAKE_OVER_S, Duty
 from controlplane.services.housekeeping import EVIDENCE_S, Housekeeping

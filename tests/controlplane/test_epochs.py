@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from audit import merkle, note
 from certs import envelope, keys
 from controlplane import model
+from controlplane.authority_rows import CaRow, JwtKeyRow, ReplicaRow
 from controlplane.errors import DeniedError, InvalidError, PreconditionError, RolledBackError
-from controlplane.model import CaRow, JwtKeyRow, NodeRow, PolicyState, ReplicaRow, TokenRow
+from controlplane.model import NodeRow, PolicyState, TokenRow
 from controlplane.services import rows
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.evidence.witness import Witness, origin

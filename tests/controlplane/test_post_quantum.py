@@ -9,8 +9,8 @@ from workloads import CODE, Workload, eventually, node_of, status
 
 from certs import document_keys
 from certs.document_keys import ALGORITHMS, ED25519
+from controlplane.authority_rows import DelegationRow
 from controlplane.errors import InvalidError
-from controlplane.model import DelegationRow
 from controlplane.services import rows
 from controlplane.services.mesh import join, setup
 from controlplane.services.mesh.replicas import Replicas, read_delegation

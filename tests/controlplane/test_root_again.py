@@ -9,8 +9,8 @@ from rotating import DAY, DOMAIN, START, World
 
 from certs import crl, keys, verify
 from controlplane import model
+from controlplane.authority_rows import RevokedCaRow
 from controlplane.errors import ConflictError, ControlPlaneError, InvalidError
-from controlplane.model import RevokedCaRow
 from controlplane.services import rows
 from controlplane.services.authority import authorities, revoked_cas
 from controlplane.services.mesh import join, root_again, setup

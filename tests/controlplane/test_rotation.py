@@ -6,8 +6,8 @@ from rotating import DAY, DOMAIN, LEASE, LIFE, NODE, START, World
 
 from certs import authority, bundle, verify
 from certs.profile import CaKind
+from controlplane.authority_rows import JwtKeyRow
 from controlplane.errors import PreconditionError
-from controlplane.model import JwtKeyRow
 from controlplane.services.authority.rotation import Pace, Step, Verb, jwt_keys_due
 from controlplane.services.mesh.replicas import read_delegation
 

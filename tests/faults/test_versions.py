@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pki import NOW
 from signed import NODE, Signed
 
-from controlplane import model
+from controlplane import authority_rows, model
 from controlplane.cli.demo.mesh import Mesh
 from controlplane.store.sqlite import SqliteStore
 from policies.errors import DocumentError
@@ -25,7 +25,7 @@ from policies.errors import DocumentError
 pytestmark = pytest.mark.timeout(120)
 SIGNED = Signed()
 OTHER = NODE.replace("gpu-1", "app-1")
-KINDS = {"node/": model.NodeRow, "certificate/": model.CertificateRow, "replica/": model.ReplicaRow}
+KINDS = {"node/": model.NodeRow, "certificate/": model.CertificateRow, "replica/": authority_rows.ReplicaRow}
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 from certs import document_keys, envelope
 from certs.issue import IssuingCa
 from certs.profile import CaKind
+from controlplane.authority_rows import RootChangeRow
 from controlplane.errors import CorruptError, UnavailableError
-from controlplane.model import RootChangeRow
 from controlplane.services.authority import root_files
 from controlplane.services.authority import standing as standings
 from controlplane.services.authority.standing import Standing

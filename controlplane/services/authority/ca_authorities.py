@@ -19,8 +19,8 @@ from certs.errors import CertError, KeyFormatError
 from certs.issue import IssuingCa
 from certs.profile import CA_LIFETIME_S, MAX_LIFETIME_S, CaKind
 from controlplane import failpoints, model
+from controlplane.authority_rows import CaRow, DelegationRow, ReplicaRow
 from controlplane.errors import ConflictError, InvalidError, PreconditionError
-from controlplane.model import CaRow, DelegationRow, ReplicaRow
 from controlplane.services import rows
 from controlplane.services.authority import ca_rows, key_names, revoked_cas
 from controlplane.services.authority.acknowledged import Acknowledged

@@ -9,8 +9,8 @@ from certs import bundle, keys, verify
 from certs.errors import CertError
 from certs.issue import IssuingCa
 from certs.profile import CaKind
+from controlplane.authority_rows import CaRow
 from controlplane.errors import NotFoundError
-from controlplane.model import CaRow
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.rows import Stored
 

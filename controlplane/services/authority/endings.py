@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from certs.profile import CaKind
-from controlplane.model import CaRow, JwtKeyRow, RevokedCaRow
+from controlplane.authority_rows import CaRow, JwtKeyRow, RevokedCaRow
 from controlplane.services import rows
 from controlplane.services.authority import ca_rows, revoked_cas, tainting
 from controlplane.services.duty import Duty

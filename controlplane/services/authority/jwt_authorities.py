@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 
 from certs import bundle, keys
 from controlplane import model
+from controlplane.authority_rows import JwtKeyRow
 from controlplane.errors import ConflictError, NotFoundError, PreconditionError, UnavailableError
-from controlplane.model import JwtKeyRow
 from controlplane.services import rows
 from controlplane.services.authority import key_names
 from controlplane.services.authority.acknowledged import Acknowledged

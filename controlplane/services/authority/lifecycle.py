@@ -1,8 +1,8 @@
 """Authorities of every kind under one roof: issuing CAs and JWT keys, found by key id, for operators and for the schedule."""
 
 from certs.profile import CaKind
+from controlplane.authority_rows import CaRow, JwtKeyRow
 from controlplane.errors import InvalidError
-from controlplane.model import CaRow, JwtKeyRow
 from controlplane.services.authority.ca_authorities import CaAuthorities
 from controlplane.services.authority.jwt_authorities import JwtAuthorities
 

@@ -15,8 +15,8 @@ from certs.crl import Entry, Listed
 from certs.errors import CertError
 from certs.issue import IssuingCa
 from controlplane import model
+from controlplane.authority_rows import CaRow, JwtKeyRow, RevokedCaRow, RootCrlRow
 from controlplane.errors import CorruptError
-from controlplane.model import CaRow, JwtKeyRow, RevokedCaRow, RootCrlRow
 from controlplane.services import rows
 from controlplane.services.authority import ca_rows
 from controlplane.services.authority.authorities import Authorities

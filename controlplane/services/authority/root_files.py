@@ -9,8 +9,8 @@ from pathlib import Path
 
 from controlplane import model
 from controlplane.api import files
+from controlplane.authority_rows import RootChangeRow
 from controlplane.errors import CorruptError
-from controlplane.model import RootChangeRow
 
 FILE = "root-changes.json"
 

@@ -15,8 +15,8 @@ import structlog
 
 from certs.errors import CertError
 from certs.profile import CaKind
+from controlplane.authority_rows import CaRow, JwtKeyRow
 from controlplane.errors import ControlPlaneError, PreconditionError
-from controlplane.model import CaRow, JwtKeyRow
 from controlplane.services.authority import ca_rows, jwt_authorities
 from controlplane.services.authority.lifecycle import JWT, Lifecycle
 

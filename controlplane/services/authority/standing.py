@@ -8,8 +8,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from controlplane.authority_rows import RootChangeRow
 from controlplane.errors import CorruptError
-from controlplane.model import RootChangeRow
 from policies import roots
 from policies.errors import DocumentError
 

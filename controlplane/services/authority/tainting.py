@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from certs.profile import CaKind
 from controlplane import model
+from controlplane.authority_rows import CaRow, JwtKeyRow
 from controlplane.errors import PreconditionError
-from controlplane.model import CaRow, JwtKeyRow, NodeRow
+from controlplane.model import NodeRow
 from controlplane.services import rows
 from controlplane.services.authority import revoked_cas
 from controlplane.services.authority.ca_rows import ACTIVE, PREPARED, REQUESTED, TAINTED

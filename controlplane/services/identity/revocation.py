@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from certs.profile import CaKind
 from controlplane import model
+from controlplane.authority_rows import CaRow
 from controlplane.errors import ControlPlaneError, InvalidError, NotFoundError
-from controlplane.model import CaRow, CertificateRow, NodeRow, RevokedKeyRow, SiteRow
+from controlplane.model import CertificateRow, NodeRow, RevokedKeyRow, SiteRow
 from controlplane.services import rows
 from controlplane.services.identity import certificates, nodes
 from controlplane.services.identity.nodes import Nodes

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from certs import envelope
 from controlplane import model
-from controlplane.model import DelegationRow
+from controlplane.authority_rows import DelegationRow
 from controlplane.services import rows
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.authority.standing import Standing

@@ -19,8 +19,15 @@ from certs.errors import CertError
 from certs.issue import IssuingCa
 from certs.profile import CaKind
 from controlplane import model
+from controlplane.authority_rows import (
+    CaRow,
+    DelegationRow,
+    JwtKeyRow,
+    ReplicaRow,
+    RootChangeRow,
+    WitnessKeyRow,
+)
 from controlplane.errors import ConflictError, CorruptError, ExistsError, InvalidError, PreconditionError
-from controlplane.model import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, RootChangeRow, WitnessKeyRow
 from controlplane.services import rows
 from controlplane.services.authority import authorities, revoked_cas, root_files
 from controlplane.services.authority import standing as standings

@@ -14,8 +14,8 @@ from certs import envelope
 from certs.errors import EnvelopeError
 from certs.profile import CaKind
 from controlplane import model
+from controlplane.authority_rows import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
 from controlplane.errors import ConflictError, CorruptError, ExistsError, PreconditionError, UnavailableError
-from controlplane.model import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, WitnessKeyRow
 from controlplane.services import rows
 from controlplane.services.authority import ca_rows, key_names
 from controlplane.services.authority.authorities import Authorities

@@ -18,8 +18,8 @@ from typing import Any
 from certs.crl import Listed
 from controlplane import model
 from controlplane.api import files
+from controlplane.authority_rows import DelegationRow, RevokedCaRow, RootCrlRow
 from controlplane.errors import ConflictError, CorruptError, InvalidError
-from controlplane.model import DelegationRow, RevokedCaRow, RootCrlRow
 from controlplane.services import rows
 from controlplane.services.authority import authorities, revoked_cas
 from controlplane.services.authority.authorities import Authorities

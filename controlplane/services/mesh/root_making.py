@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from certs import authority, envelope, roots
+from controlplane.authority_rows import RootChangeRow
 from controlplane.errors import InvalidError
-from controlplane.model import RootChangeRow
 from controlplane.services.authority import standing as standings
 from controlplane.services.authority.authorities import Authorities
 from controlplane.services.authority.standing import ACTIVE, DONE, PREPARED

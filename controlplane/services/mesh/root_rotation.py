@@ -15,6 +15,7 @@ import structlog
 
 from certs.verify import load
 from controlplane import failpoints, model
+from controlplane.authority_rows import CaRow, DelegationRow, RootChangeRow
 from controlplane.errors import (
     ConflictError,
     ControlPlaneError,
@@ -22,7 +23,6 @@ from controlplane.errors import (
     InvalidError,
     PreconditionError,
 )
-from controlplane.model import CaRow, DelegationRow, RootChangeRow
 from controlplane.services import rows
 from controlplane.services.authority import ca_rows, revoked_cas, root_files
 from controlplane.services.authority import standing as standings

@@ -15,8 +15,9 @@ from dataclasses import replace
 import structlog
 
 from controlplane import model
+from controlplane.authority_rows import CaRow, JwtKeyRow, ReplicaRow, RootChangeRow
 from controlplane.errors import ControlPlaneError, RolledBackError
-from controlplane.model import CaRow, JwtKeyRow, NodeRow, PolicyState, ReplicaRow, ResourceRow, RootChangeRow
+from controlplane.model import NodeRow, PolicyState, ResourceRow
 from controlplane.services import rows
 from controlplane.services.authority import ca_rows
 from controlplane.services.authority.authorities import Authorities

@@ -14,17 +14,9 @@ from typing import Protocol
 from certs import spiffe
 from certs.errors import CertError
 from controlplane import model
+from controlplane.authority_rows import CaRow, DelegationRow, JwtKeyRow, ReplicaRow, RootChangeRow
 from controlplane.errors import InvalidError, PreconditionError, RolledBackError
-from controlplane.model import (
-    CaRow,
-    DelegationRow,
-    EpochRow,
-    JwtKeyRow,
-    NodeRow,
-    ReplicaRow,
-    RestoredRow,
-    RootChangeRow,
-)
+from controlplane.model import EpochRow, NodeRow, RestoredRow
 from controlplane.services import rows
 from controlplane.services.authority import standing
 from controlplane.services.authority.authorities import Authorities

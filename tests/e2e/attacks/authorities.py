@@ -15,7 +15,7 @@ from rotating import DAY, NODE, START, Plane, World
 from certs import authority, bundle, crl, keys, verify
 from certs.errors import CertError
 from certs.profile import CaKind
-from controlplane import model
+from controlplane import authority_rows, model
 from controlplane.errors import ControlPlaneError
 from controlplane.services.authority import ca_rows, tainting
 from controlplane.services.authority.ca_authorities import CaAuthorities
@@ -99,7 +99,7 @@ async def requested_in_the_name_of_another(world: World) -> bool:
     return await _signed(world, one, forged)
 
 
-async def _signed(world: World, one: Plane, asked: model.CaRow) -> bool:
+async def _signed(world: World, one: Plane, asked: authority_rows.CaRow) -> bool:
     with contextlib.suppress(ControlPlaneError):
         await one.cas.sign_what_is_due()
     return any(row.public == asked.public and row.certificate for row in await one.cas.all())
@@ -184,7 +184,7 @@ async def undone_by_an_old_answer(world: World) -> bool:
     assert given is not None
     await join.remove(one.store, world.directory / "one", one.signer, "two", int(world.clock()))
     with contextlib.suppress(ControlPlaneError):
-        await root_again.install(one.store, given, one.made.root)
+        await root_again.install(one.store, given, one.made)
     await one.publisher.refresh()
     return two.made.document_key in delegated(one.publisher.anchors.delegation.decode(), one.made.root)
 
