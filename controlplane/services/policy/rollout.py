@@ -21,7 +21,6 @@ from controlplane.services.push.bundles import BundleMaker
 from controlplane.services.push.publish import BREATH, Publisher
 from controlplane.services.rows import Stored
 from controlplane.store.base import Store
-from policies import compile as compiler
 from policies.errors import PolicyError
 from policies.hierarchy import Hierarchy
 from policies.syntax import Policy
@@ -204,8 +203,7 @@ class Rollout:
 async def _fit(policies: Sequence[Policy], state: PolicyState) -> Hierarchy:
     """The groups that there are; PolicyError where a policy cannot be enforced with them spelled out."""
     groups = rows.groups(state)
-    spelled = groups.spelled_out(policies)
-    if spelled is not policies and (found := await asyncio.to_thread(compiler.check, spelled)):
+    if found := await reading.misfits(policies, groups):
         raise PolicyError(*found)
     return groups
 

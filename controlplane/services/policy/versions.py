@@ -4,7 +4,6 @@ A version may be limited to some sites; elsewhere the version below it holds. So
 for different files at different sites, and the agents need not know.
 """
 
-import asyncio
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -13,7 +12,6 @@ from controlplane.model import PolicySetRow, PolicyState
 from controlplane.services import rows
 from controlplane.services.policy import reading
 from controlplane.store.base import Store
-from policies import compile as compiler
 from policies.hierarchy import Hierarchy
 from policies.syntax import Policy
 
@@ -85,8 +83,7 @@ class Versions:
     async def fit(self, state: PolicyState, sites: Collection[str], groups: Hierarchy) -> None:
         """InvalidError unless every version that counts can be made into rules with these groups spelled out."""
         for version in sorted((await self.plan(state, sites)).needed):
-            spelled = groups.spelled_out(await self.policies(version))
-            if found := await asyncio.to_thread(compiler.check, spelled):
+            if found := await reading.misfits(await self.policies(version), groups):
                 one = found[0]
                 raise InvalidError(
                     f"with these groups policy `{one.policy}` of version `{version}`: {one.message}"

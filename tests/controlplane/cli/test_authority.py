@@ -9,6 +9,7 @@ import threading
 import clients
 import pytest
 import workloads
+from authority_commands import by_kind, refused, root_of, shown
 from commands import writ
 
 from controlplane.api.gen import admin_pb2, sync_pb2, sync_pb2_grpc
@@ -27,26 +28,6 @@ def mesh(tmp_path):
         made.start_control_plane()
         made.site("paris", "FR")
         yield made
-
-
-def shown(mesh, *words: str) -> list[dict]:
-    done = writ("authority", *words, "-o", "json", config=mesh.context_file)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def by_kind(mesh, state: str) -> dict[str, str]:
-    return {one["kind"]: one["key_id"] for one in shown(mesh, "list") if one["state"] == state}
-
-
-def refused(mesh, *words: str) -> tuple[int, str]:
-    done = writ(*words, config=mesh.context_file)
-    assert done.returncode != 0
-    return done.returncode, done.stderr
-
-
-def root_of(mesh):
-    return mesh.directory / "controlplane"
 
 
 def test_everything_is_replaced_by_hand_and_the_operator_is_not_locked_out(mesh) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from authority_commands import by_kind, refused, root_of, shown
 from commands import writ
 from workloads import eventually
 
@@ -20,26 +21,6 @@ def mesh(tmp_path):
         made.init()
         made.start_control_plane()
         yield made
-
-
-def root_of(mesh):
-    return mesh.directory / "controlplane"
-
-
-def shown(mesh, *words: str) -> list[dict]:
-    done = writ("authority", *words, "-o", "json", config=mesh.context_file)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def by_kind(mesh, state: str) -> dict[str, str]:
-    return {one["kind"]: one["key_id"] for one in shown(mesh, "list") if one["state"] == state}
-
-
-def refused(mesh, *words: str) -> tuple[int, str]:
-    done = writ(*words, config=mesh.context_file)
-    assert done.returncode != 0
-    return done.returncode, done.stderr
 
 
 def rotate(mesh, *words: str) -> dict:
